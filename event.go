@@ -1,0 +1,112 @@
+package nat
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Kinds of Event. Those of start, step, epoch and done are also lines of
+// RUN/metrics.jsonl; the others depend on when and how a run was interrupted
+// and only reach the observer.
+const (
+	EventScan       = "scan"       // listing the data: Done of Total files
+	EventStart      = "start"      // training begins, or goes on from Step
+	EventStep       = "step"       // one step: Stats
+	EventEpoch      = "epoch"      // an epoch's means in Stats; gauges at the first, the last and some between
+	EventCheckpoint = "checkpoint" // Path was written
+	EventWarning    = "warning"    // Message: a doubt that does not stop the run
+	EventDone       = "done"       // training is complete
+	EventProbe      = "probe"      // Evaluate: Message, Done of Total
+)
+
+// Event is what Train, Evaluate and Quickstart tell their observer, and a line
+// of metrics.jsonl. Stats is nil but for steps and epochs.
+type Event struct {
+	Kind    string `json:"event"`
+	Step    int    `json:"step"`             // steps done
+	Steps   int    `json:"steps,omitempty"`  // steps of the whole run
+	Epoch   int    `json:"epoch"`            // epoch of the step, from 0
+	Epochs  int    `json:"epochs,omitempty"` // epochs of the whole run
+	Message string `json:"message,omitempty"`
+	Path    string `json:"path,omitempty"`
+	Done    int    `json:"done,omitempty"`
+	Total   int    `json:"total,omitempty"`
+
+	*Stats
+	Train   *Gauge `json:"train,omitempty"`    // on the fixed probe of training rows
+	HeldOut *Gauge `json:"held_out,omitempty"` // on rows that own no target
+
+	// Below: nothing but time, and so different in each run.
+	Time    time.Time `json:"time,omitzero"`
+	Elapsed float64   `json:"elapsed,omitempty"` // seconds of training, over all sittings
+	Rate    float64   `json:"rate,omitempty"`    // images (points x views are counted once per point) a second
+	Wait    float64   `json:"wait,omitempty"`    // share of the time spent waiting for the loader
+	ETA     float64   `json:"eta,omitempty"`     // seconds to go
+}
+
+// timeFields are the fields of a metrics line that differ between two runs
+// of the same options.
+var timeFields = []string{"time", "elapsed", "rate", "wait", "eta"}
+
+// Stats describe one step, or are the means over an epoch. Losses are mean
+// squared distances over rows and views, 2 for a random pairing. By (16) the
+// fall of the loss from 2 is the sum, over all steps so far, of
+// WonByReassignment and WonByNetwork.
+type Stats struct {
+	Loss              float64  `json:"loss"`                // after re-assignment (13)
+	LossBefore        float64  `json:"loss_before"`         // with the pairing before this step
+	WonByReassignment float64  `json:"won_by_reassignment"` // LossBefore - Loss; a sum in an epoch's line
+	WonByNetwork      float64  `json:"won_by_network"`      // the last step's Loss - LossBefore; a sum in an epoch's line
+	Reassigned        float64  `json:"reassigned"`          // fraction of the batch's points whose target changed
+	Cosine            float64  `json:"cosine"`              // mean matched cosine
+	Level             float64  `json:"level"`               // (24): what one random match of this size gives
+	Alignment         *float64 `json:"alignment,omitempty"` // (25) between views 0 and 1; nil with one view
+	Gap               float64  `json:"gap"`                 // certificate of the solver: cost - lower bound
+	LR                float64  `json:"lr"`
+	GradNorm          float64  `json:"grad_norm"` // Euclidean, over all parameters
+}
+
+// Gauge describes the embeddings of a fixed sample of rows, in evaluation mode.
+type Gauge struct {
+	Rows          int      `json:"rows"`
+	AssignmentGap *float64 `json:"assignment_gap,omitempty"` // (17); nil for held-out rows, which own no target
+	Cosine        *float64 `json:"cosine,omitempty"`         // mean cosine with the current targets; nil for held-out rows
+	MatchedCosine float64  `json:"matched_cosine"`           // mean cosine of the best matching with fresh uniform targets
+	Level         float64  `json:"level"`                    // (24) for this many points
+	Alignment     float64  `json:"alignment"`                // (25) of two views drawn once and for all
+	EffectiveRank float64  `json:"effective_rank"`           // (25), at most d
+}
+
+// ReadEvents reads the events of a run's metrics.jsonl in order. A torn last
+// line, which a killed process leaves, is ignored.
+func ReadEvents(path string) ([]Event, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, failf(ErrArtefact, "%s: no such file: is %s a run?", path, filepath.Dir(path))
+	} else if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var events []Event
+	r := bufio.NewReader(f)
+	for line := 1; ; line++ {
+		b, err := r.ReadBytes('\n')
+		if err == io.EOF {
+			return events, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("%s, line %d: %w", path, line, err)
+		}
+		var e Event
+		if err := json.Unmarshal(b, &e); err != nil {
+			return nil, failf(ErrArtefact, "%s, line %d: %w", path, line, err)
+		}
+		events = append(events, e)
+	}
+}

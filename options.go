@@ -1,0 +1,188 @@
+package nat
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"nat/encoder"
+)
+
+// Options say what to train on and how. Only Data is required: a field left
+// at its zero value is chosen from the data (see MakePlan), and the resolved
+// options are saved in run.json. Where zero would be a sensible setting of its
+// own (Momentum, WeightDecay, Warmup), a negative value asks for it.
+type Options struct {
+	Data string `json:"data"` // path, or EmbeddedDigits
+	Out  string `json:"out"`  // run directory; default ./NAME-nat, or the next free ./NAME-nat-2, ...
+
+	Encoder string `json:"encoder"` // a preset of the encoder package; default auto, by the size of the input
+	Size    int    `json:"size"`    // side in pixels at which photographs are trained
+	Dim     int    `json:"dim"`     // dimension d of the sphere's ambient space; default 64
+	Epochs  int    `json:"epochs"`  // default 20, more for small sets (at least about 3,000 steps, at most 200 epochs)
+	Batch   int    `json:"batch"`   // points per step; default 256, a quarter of the points for small sets
+	Views   int    `json:"views"`   // augmentations per point, default 2
+
+	Objective string `json:"objective"` // default nat, the only one so far
+	Assign    string `json:"assign"`    // batch (default) or pool: what is re-matched together
+	Pool      int    `json:"pool"`      // batches in a pool; default 8 with assign=pool
+
+	Optimizer   string  `json:"optimizer"`    // sgd (Nesterov, default) or adamw
+	LR          float64 `json:"lr"`           // peak learning rate; default .05 x batch/256 for sgd, .001 for adamw
+	Momentum    float64 `json:"momentum"`     // sgd's momentum; default .9, negative: none
+	WeightDecay float64 `json:"weight_decay"` // default 1e-4 for sgd, .05 for adamw; negative: none
+	Warmup      int     `json:"warmup"`       // steps of linear warm-up before the cosine; default 5 % of all; negative: none
+
+	Seed    uint64 `json:"seed"`    // default 1
+	Workers int    `json:"workers"` // goroutines of loader and kernels alike; default one per core
+	Limit   int    `json:"limit"`   // use only the first rows
+	Labels  string `json:"labels"`  // file of labels; only probes read them
+	Val     string `json:"val"`     // data of the held-out gauges; default min(2048, 5 %) of the rows
+	MaxBad  string `json:"max_bad"` // unreadable images tolerated, a count or a share; default 10%
+
+	Init            string `json:"init"`             // run whose weights to start from
+	CheckpointEvery string `json:"checkpoint_every"` // "10m" (default) or "200steps"; each epoch's end besides
+	Keep            int    `json:"keep"`             // checkpoints kept, default 3
+
+	MaxTime   time.Duration `json:"-"` // stop this sitting, with a checkpoint, after so long; default never
+	Resume    bool          `json:"-"` // continue the run at Out
+	Overwrite bool          `json:"-"` // remove the run at Out first
+}
+
+// cadence is a parsed CheckpointEvery: exactly one of the two is set.
+type cadence struct {
+	every time.Duration
+	steps int
+}
+
+func parseCadence(s string) (cadence, error) {
+	if s == "" {
+		return cadence{every: 10 * time.Minute}, nil
+	}
+	if n, ok := strings.CutSuffix(strings.TrimSuffix(s, "s"), "step"); ok {
+		steps, err := strconv.Atoi(strings.TrimSpace(n))
+		if err == nil && steps > 0 {
+			return cadence{steps: steps}, nil
+		}
+	} else if d, err := time.ParseDuration(s); err == nil && d > 0 {
+		return cadence{every: d}, nil
+	}
+	return cadence{}, fmt.Errorf(`checkpoint-every %q: want a time such as "10m" or a count such as "200steps"`, s)
+}
+
+func oneOf(flag, value string, allowed ...string) error {
+	if value == "" || slices.Contains(allowed, value) {
+		return nil
+	}
+	return fmt.Errorf("%s %q: choose one of %s", flag, value, strings.Join(allowed, ", "))
+}
+
+func nonNegative(flag string, value int) error {
+	if value < 0 {
+		return fmt.Errorf("%s %d: must not be negative", flag, value)
+	}
+	return nil
+}
+
+func finite(flag string, value float64) error {
+	if math.IsNaN(value) || math.IsInf(value, 0) {
+		return fmt.Errorf("%s %v: must be a finite number", flag, value)
+	}
+	return nil
+}
+
+// Validate reports everything that is wrong with the options at once, as an
+// error of kind ErrUsage. It does not look at the disk.
+func (o Options) Validate() error {
+	_, cadenceErr := parseCadence(o.CheckpointEvery)
+	errs := []error{
+		oneOf("encoder", o.Encoder, append([]string{"auto"}, encoder.Presets()...)...),
+		oneOf("objective", o.Objective, "nat"),
+		oneOf("assign", o.Assign, "batch", "pool"),
+		oneOf("optimizer", o.Optimizer, "sgd", "adamw"),
+		nonNegative("size", o.Size), nonNegative("epochs", o.Epochs), nonNegative("batch", o.Batch),
+		nonNegative("views", o.Views), nonNegative("pool", o.Pool), nonNegative("workers", o.Workers),
+		nonNegative("limit", o.Limit), nonNegative("keep", o.Keep),
+		finite("lr", o.LR), finite("momentum", o.Momentum), finite("weight-decay", o.WeightDecay),
+		cadenceErr,
+	}
+	check := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(o.Data == "" && !o.Resume, "data: a path is needed")
+	check(o.Dim != 0 && o.Dim < 2, "dim %d: must be at least 2, the circle", o.Dim)
+	check(o.LR < 0, "lr %g: must be positive", o.LR)
+	check(o.Momentum >= 1, "momentum %g: must be below 1", o.Momentum)
+	check(o.MaxTime < 0, "max-time %v: must be positive", o.MaxTime)
+	check(o.Resume && o.Overwrite, "resume and overwrite: choose one")
+	check(o.Overwrite && o.Out == "", "overwrite: name the run to remove with --out")
+	check(o.Pool > 0 && o.Assign != "pool" && !o.Resume, "pool %d: needs --assign pool", o.Pool)
+	if err := errors.Join(errs...); err != nil {
+		return &kindError{ErrUsage, err}
+	}
+	return nil
+}
+
+// mayChange lists the options that a resumed run may be given anew: they do
+// not touch what is computed.
+var mayChange = []string{"data", "out", "workers", "keep", "checkpoint_every"}
+
+// optionDiff lists the options that were given (not zero) and differ from
+// those of the run, one line each. The path of the data is compared by
+// fingerprint elsewhere.
+func optionDiff(run, given Options) []string {
+	given.Momentum, given.WeightDecay = orNone(given.Momentum, run.Momentum), orNone(given.WeightDecay, run.WeightDecay)
+	given.Warmup = orNone(given.Warmup, run.Warmup)
+	if given.Encoder == "auto" {
+		given.Encoder = ""
+	}
+	var diff []string
+	a, b := reflect.ValueOf(run), reflect.ValueOf(given)
+	for i := range a.NumField() {
+		name := a.Type().Field(i).Tag.Get("json")
+		if name == "-" || slices.Contains(mayChange, name) || b.Field(i).IsZero() || a.Field(i).Equal(b.Field(i)) {
+			continue
+		}
+		flag := strings.ReplaceAll(name, "_", "-")
+		diff = append(diff, fmt.Sprintf("%s: %v in the run, %v now", flag, a.Field(i), b.Field(i)))
+	}
+	return diff
+}
+
+// orNone makes a given "none" (negative) compare with a run's resolved zero:
+// equal becomes unset, different stays different.
+func orNone[T int | float64](given, run T) T {
+	if given < 0 && run == 0 {
+		return 0
+	}
+	return given
+}
+
+// merge returns the options with which a run is resumed: the run's own, but
+// what mayChange says where it was given.
+func merge(run, given Options) Options {
+	m := run
+	m.Resume = true
+	m.Out = given.Out
+	if given.Data != "" {
+		m.Data = given.Data
+	}
+	if given.Workers != 0 {
+		m.Workers = given.Workers
+	}
+	if given.Keep != 0 {
+		m.Keep = given.Keep
+	}
+	if given.CheckpointEvery != "" {
+		m.CheckpointEvery = given.CheckpointEvery
+	}
+	m.MaxTime = given.MaxTime // a limit of one sitting, not of the run
+	return m
+}
