@@ -1,0 +1,222 @@
+package kernel
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// A task is one parallel loop: run(worker, i) does item i. The worker number
+// only selects scratch memory; results must not depend on it.
+type task interface {
+	run(worker, i int)
+}
+
+// funcTask lets a plain function be a task.
+type funcTask func(i int)
+
+func (f funcTask) run(_, i int) { f(i) }
+
+// A chunkTask cuts 0..n-1 into pieces of a fixed length.
+type chunkTask struct {
+	n, chunk int
+	f        func(lo, hi int)
+}
+
+func (t *chunkTask) run(_, i int) {
+	lo := i * t.chunk
+	t.f(lo, min(lo+t.chunk, t.n))
+}
+
+// Pool is a fixed set of goroutines that the kernels spread their work over,
+// with the scratch memory they reuse. One goroutine may use a Pool at a time.
+// How many workers a Pool has never changes the result of a kernel: every
+// output element is computed by one worker in a fixed order of summation.
+type Pool struct {
+	workers int
+	wake    []chan struct{} // one per helper; helper w+1 waits on wake[w]
+	parked  []atomic.Bool
+	done    chan struct{}
+
+	// The loop in progress. Written by the caller while no helper is inside.
+	task  task
+	items int64
+	next  atomic.Int64
+
+	// state holds the loop's number, whether helpers may still enter, whether
+	// the caller sleeps until they have left, and how many are inside.
+	state  atomic.Uint64
+	closed atomic.Bool
+
+	panicOnce sync.Mutex
+	panicked  any
+}
+
+const (
+	stateCount   = 1<<16 - 1 // helpers inside
+	stateOpen    = 1 << 16   // helpers may enter
+	stateWaiting = 1 << 17   // the caller is parked on done
+	stateEpoch   = 1 << 18   // one loop
+
+	spins = 4000 // polls before a goroutine parks: some microseconds
+)
+
+// NewPool starts a pool of the given number of workers, the caller of Do
+// included; 0 means runtime.GOMAXPROCS(0). Close ends its goroutines.
+func NewPool(workers int) *Pool {
+	if workers < 0 {
+		panic("kernel: negative number of workers")
+	}
+	if workers == 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	p := &Pool{
+		workers: workers,
+		wake:    make([]chan struct{}, workers-1),
+		parked:  make([]atomic.Bool, workers-1),
+		done:    make(chan struct{}, 1),
+	}
+	for w := range p.wake {
+		p.wake[w] = make(chan struct{}, 1)
+		go p.help(w)
+	}
+	return p
+}
+
+// Workers returns the number of workers.
+func (p *Pool) Workers() int { return p.workers }
+
+// Close ends the pool's goroutines. The pool must not be in use.
+func (p *Pool) Close() {
+	if p.closed.Swap(true) {
+		return
+	}
+	for w := range p.wake {
+		select {
+		case p.wake[w] <- struct{}{}:
+		default: // already signalled
+		}
+	}
+}
+
+// Do calls f(0), ..., f(n-1), each once, on up to Workers goroutines, and
+// returns when all are done. A panic in f is raised again in the caller, and
+// items not yet started are then left out. A Do inside f runs its items in place.
+func (p *Pool) Do(n int, f func(i int)) { p.loop(n, funcTask(f)) }
+
+// DoChunks calls f(lo, hi) for the pieces [0,chunk), [chunk,2*chunk), ... of
+// 0..n-1, like Do. The pieces depend on n and chunk only, so a reduction that
+// adds one partial result per piece in order is the same for any worker count.
+func (p *Pool) DoChunks(n, chunk int, f func(lo, hi int)) {
+	if chunk <= 0 {
+		panic("kernel: chunk must be positive")
+	}
+	p.loop((n+chunk-1)/chunk, &chunkTask{n, chunk, f})
+}
+
+// loop runs a task of n items.
+func (p *Pool) loop(n int, t task) {
+	if n <= 0 {
+		return
+	}
+	s := p.state.Load()
+	if n == 1 || p.workers == 1 || s&(stateOpen|stateCount) != 0 || p.closed.Load() {
+		for i := range n {
+			t.run(0, i)
+		}
+		return
+	}
+	p.task, p.items, p.panicked = t, int64(n), nil
+	p.next.Store(0)
+	p.state.Store(s&^(stateEpoch-1) + stateEpoch + stateOpen)
+	for w := range min(len(p.wake), n-1) {
+		if p.parked[w].Swap(false) {
+			p.wake[w] <- struct{}{}
+		}
+	}
+	p.work(0)
+	p.leave()
+	p.task = nil
+	if v := p.panicked; v != nil {
+		panic(v)
+	}
+}
+
+// work takes items until none is left.
+func (p *Pool) work(worker int) {
+	defer p.catch()
+	for {
+		i := p.next.Add(1) - 1
+		if i >= p.items {
+			return
+		}
+		p.task.run(worker, int(i))
+	}
+}
+
+// catch keeps the first panic for the caller and cancels the items not started.
+func (p *Pool) catch() {
+	v := recover()
+	if v == nil {
+		return
+	}
+	p.panicOnce.Lock()
+	if p.panicked == nil {
+		p.panicked = v
+	}
+	p.panicOnce.Unlock()
+	p.next.Store(p.items)
+}
+
+// leave closes the loop to helpers that have not entered, so that one that the
+// system has not scheduled cannot delay it, and waits for those inside.
+func (p *Pool) leave() {
+	s := p.state.Add(^uint64(stateOpen - 1)) // clears the open bit
+	for i := 0; s&stateCount != 0; i++ {
+		if i >= spins && p.state.CompareAndSwap(s, s|stateWaiting) {
+			<-p.done
+			return
+		}
+		s = p.state.Load()
+	}
+}
+
+// help is the life of helper w.
+func (p *Pool) help(w int) {
+	for last := uint64(0); ; {
+		s := p.await(w, last)
+		if p.closed.Load() {
+			return
+		}
+		if s&stateOpen == 0 || !p.state.CompareAndSwap(s, s+1) {
+			continue
+		}
+		last = s / stateEpoch
+		p.work(w + 1)
+		if p.state.Add(^uint64(0))&(stateCount|stateWaiting) == stateWaiting {
+			p.done <- struct{}{}
+		}
+	}
+}
+
+// await returns the state once a loop other than the last one is open,
+// polling for a while and then sleeping until it is woken.
+func (p *Pool) await(w int, last uint64) uint64 {
+	for i := 0; ; i++ {
+		s := p.state.Load()
+		if s&stateOpen != 0 && s/stateEpoch != last || p.closed.Load() {
+			return s
+		}
+		if i < spins {
+			continue
+		}
+		p.parked[w].Store(true)
+		s = p.state.Load()
+		if (s&stateOpen == 0 || s/stateEpoch == last) && !p.closed.Load() {
+			<-p.wake[w]
+		} else if !p.parked[w].Swap(false) {
+			<-p.wake[w] // the caller has sent, or is about to
+		}
+		i = 0
+	}
+}
