@@ -1,0 +1,260 @@
+// Package assign solves linear assignment problems exactly and proves it: which
+// of n rows gets which of m columns so that the total cost is least.
+//
+//	var s assign.Solver
+//	r, err := s.Matrix([]float64{4, 1, 3, 2, 0, 5, 3, 2, 2}, 3, 3, assign.Options{})
+//	// r.Perm = [1 0 2], r.Cost = 5, r.Gap = 0
+//
+// Every result carries its certificate: potentials u and v with u_i + v_j <= c_ij
+// for all pairs, so that no assignment can cost less than sum u + sum v
+// ([Result.LowerBound]). Anyone can check it in O(nm) with [Verify], without
+// trusting the solver.
+//
+// [Solver.Points] builds the costs from two sets of points (squared distances),
+// [Solver.Matrix] takes them as they are. [Matching] is the stochastic Hungarian
+// method: one permutation of all N points, improved a minibatch at a time.
+package assign
+
+import (
+	"errors"
+	"fmt"
+	"math"
+)
+
+// Result is an assignment and the proof of its cost.
+//
+// For n <= m every row has a column; for n > m every column has a row and
+// Perm is -1 for the rows left free. The potentials satisfy u_i + v_j <= c_ij.
+// On the longer side they are never positive, and zero where nothing is
+// paired; so sum u + sum v bounds the cost of every assignment from below.
+type Result struct {
+	Perm          []int32   // row -> column, -1 for a free row
+	Cost          float64   // of Perm, in float64
+	InitialCost   float64   // of Options.Start: the pairs it has
+	U, V          []float64 // potentials of rows and columns
+	LowerBound    float64   // no assignment costs less (up to the rounding of float64)
+	Gap           float64   // Cost - LowerBound >= 0
+	RelativeGap   float64   // Gap / |Cost|, 0 if Gap is 0
+	Optimal       bool      // Perm is proven optimal for the matrix the solver stored, see the solver's methods
+	Method        string    // "jv-int32" or "jv-float64"
+	RowScans      int       // rows scanned, over candidates or in full
+	Augmentations int       // rows that needed a shortest augmenting path
+}
+
+// Options are hints: they change the speed and the choice among equal optima,
+// never the cost of the result.
+type Options struct {
+	// Start is the current pairing, row -> column, -1 for none; nil means
+	// identity. Of two optimal assignments the solver prefers the one that keeps
+	// it: a cycle of exchanges that gains nothing is undone.
+	Start []int32
+	// V are column potentials to begin with, as an earlier Result had them for
+	// the same columns; nil means none. Used when n == m.
+	V []float64
+}
+
+// ErrInfeasible is wrapped by the error of a matrix whose forbidden pairs leave
+// no complete assignment.
+var ErrInfeasible = errors.New("no complete assignment avoids the forbidden pairs")
+
+// EntryError names the entry of the input that is no number to compute with.
+type EntryError struct {
+	In       string // "cost matrix", "points" or "targets"
+	Row, Col int    // of the matrix; point and coordinate of points and targets
+	Value    float64
+}
+
+func (e *EntryError) Error() string {
+	return fmt.Sprintf("assign: %s: row %d, column %d is %v; want a finite number%s", e.In, e.Row, e.Col, e.Value, e.hint())
+}
+
+func (e *EntryError) hint() string {
+	switch {
+	case e.In == "cost matrix" && !math.IsNaN(e.Value) && !math.IsInf(e.Value, 0):
+		return fmt.Sprintf(" below %g in magnitude", maxEntry)
+	case e.In == "cost matrix":
+		return " (+Inf forbids a pair)"
+	}
+	return ""
+}
+
+// Solver holds the buffers of a solve, so that a solve in every training step
+// allocates little beyond its result. The zero value is ready. A Solver serves
+// one caller at a time.
+type Solver struct {
+	ints    lap[int32]
+	floats  lap[float64]
+	points  pointBuffers
+	flipped []float64
+	guess   []int32
+	walk    walkBuffers
+
+	candidates int // columns a row remembers; 0 = by size
+}
+
+// candidateCount is how many columns a row remembers in a problem with m.
+func (s *Solver) candidateCount() int {
+	if s.candidates > 0 {
+		return s.candidates
+	}
+	return 16
+}
+
+// solve runs the phases after the initial potentials are set and the
+// candidates filled.
+func (p *lap[T]) solve(guess []int32) error {
+	p.start(guess)
+	p.reduceRows()
+	if row, ok := p.augmentAll(); !ok {
+		return fmt.Errorf("assign: row %d and the rows paired so far share too few permitted columns: %w", row, ErrInfeasible)
+	}
+	return nil
+}
+
+// checkStart panics unless start pairs each column at most once.
+func checkStart(start []int32, n, m int) {
+	if start == nil {
+		return
+	}
+	if len(start) != n {
+		panic("assign: Options.Start must have one entry per row")
+	}
+	taken := make([]bool, m)
+	for _, j := range start {
+		if j == free {
+			continue
+		}
+		if j < free || int(j) >= m || taken[j] {
+			panic("assign: Options.Start must pair each column at most once")
+		}
+		taken[j] = true
+	}
+}
+
+// guessOf writes the current pairing, identity if there is none, to s.guess.
+func (s *Solver) guessOf(start []int32, n, m int) []int32 {
+	s.guess = grow(s.guess, n)
+	for i := range s.guess {
+		switch {
+		case start != nil:
+			s.guess[i] = start[i]
+		case i < m:
+			s.guess[i] = int32(i)
+		default:
+			s.guess[i] = free
+		}
+	}
+	return s.guess
+}
+
+// invert turns a pairing of n rows into one of m columns.
+func invert(perm []int32, m int) []int32 {
+	inverse := make([]int32, m)
+	for j := range inverse {
+		inverse[j] = free
+	}
+	for i, j := range perm {
+		if j != free {
+			inverse[j] = int32(i)
+		}
+	}
+	return inverse
+}
+
+// swap turns the result for the transposed problem around; m is the number of
+// its columns, the rows of the problem that was asked.
+func (r *Result) swap(m int) {
+	r.Perm = invert(r.Perm, m)
+	r.U, r.V = r.V, r.U
+}
+
+// close sets the fields that follow from Cost and Gap.
+func (r *Result) close() {
+	r.Gap = max(r.Gap, 0)
+	r.LowerBound = r.Cost - r.Gap
+	r.RelativeGap = 0
+	if r.Gap > 0 {
+		r.RelativeGap = r.Gap / math.Abs(r.Cost)
+	}
+}
+
+// sum adds with compensation (Neumaier), so that a few large terms do not
+// swallow the small ones.
+type sum struct{ total, lost float64 }
+
+func (s *sum) add(x float64) {
+	t := s.total + x
+	switch {
+	case math.IsInf(t, 0):
+	case math.Abs(s.total) >= math.Abs(x):
+		s.lost += (s.total - t) + x
+	default:
+		s.lost += (x - t) + s.total
+	}
+	s.total = t
+}
+
+func (s *sum) value() float64 { return s.total + s.lost }
+
+// Verify checks the certificate of r against the costs in O(nm): r.Perm is a
+// complete assignment, the potentials are feasible (u_i + v_j <= c_ij + tol), they
+// are tight on the pairs (u_i + v_j >= c_ij - tol), and on the longer side they
+// are not positive and are zero where nothing is paired. Together these prove
+// that r costs at most 2 min(n, m) tol more than the optimum.
+func Verify(r *Result, cost func(i, j int) float64, n, m int, tol float64) error {
+	if len(r.Perm) != n || len(r.U) != n || len(r.V) != m {
+		return fmt.Errorf("assign: result of %d x %d for a problem of %d x %d", len(r.U), len(r.V), n, m)
+	}
+	inverse := make([]int32, m)
+	for j := range inverse {
+		inverse[j] = free
+	}
+	pairs := 0
+	for i, j := range r.Perm {
+		if j == free {
+			continue
+		}
+		if j < 0 || int(j) >= m {
+			return fmt.Errorf("assign: row %d is paired with column %d of %d", i, j, m)
+		}
+		if inverse[j] != free {
+			return fmt.Errorf("assign: rows %d and %d share column %d", inverse[j], i, j)
+		}
+		inverse[j] = int32(i)
+		pairs++
+	}
+	if pairs != min(n, m) {
+		return fmt.Errorf("assign: %d pairs, a complete assignment of %d x %d has %d", pairs, n, m, min(n, m))
+	}
+	if err := verifySigns("row", r.U, r.Perm, n > m, tol); err != nil {
+		return err
+	}
+	if err := verifySigns("column", r.V, inverse, m > n, tol); err != nil {
+		return err
+	}
+	for i := range n {
+		for j := range m {
+			slack := cost(i, j) - r.U[i] - r.V[j]
+			if !(slack >= -tol) {
+				return fmt.Errorf("assign: row %d, column %d has reduced cost %g < 0", i, j, slack)
+			}
+			if r.Perm[i] == int32(j) && !(slack <= tol) {
+				return fmt.Errorf("assign: the pair of row %d and column %d has reduced cost %g > 0", i, j, slack)
+			}
+		}
+	}
+	return nil
+}
+
+// verifySigns checks the potentials of the longer side.
+func verifySigns(side string, w []float64, partner []int32, longer bool, tol float64) error {
+	if !longer {
+		return nil
+	}
+	for i, x := range w {
+		if !(x <= tol) || (partner[i] == free && !(x >= -tol)) {
+			return fmt.Errorf("assign: %s %d of the longer side has potential %g, want <= 0, and 0 if it is free", side, i, x)
+		}
+	}
+	return nil
+}
