@@ -1,0 +1,268 @@
+package dataset
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+)
+
+// Augment describes the random changes that make a view of a row. The zero value
+// changes nothing: the view is the centre of the image. All random numbers of a
+// view are drawn in one fixed order, so that tuning one entry leaves what the
+// others draw alone.
+type Augment struct {
+	// CropMin and CropMax bound the share of the image's area that a view shows;
+	// CropRatio >= 1 bounds how much wider than high (or higher than wide) that
+	// part is, relative to the image. CropMax = 0 takes the centre instead.
+	CropMin   float64 `json:"crop_min,omitempty"`
+	CropMax   float64 `json:"crop_max,omitempty"`
+	CropRatio float64 `json:"crop_ratio,omitempty"`
+
+	Flip   float64 `json:"flip,omitempty"`   // probability of a mirror image
+	Rotate float64 `json:"rotate,omitempty"` // largest angle either way, in degrees
+	Shift  float64 `json:"shift,omitempty"`  // largest displacement either way, as a share of the side
+
+	// Jitter is the probability that the colours change at all; 0 means 1 if any
+	// of the following is set. A factor is drawn from 1-x to 1+x.
+	Jitter     float64 `json:"jitter,omitempty"`
+	Brightness float64 `json:"brightness,omitempty"` // factor of all values
+	Contrast   float64 `json:"contrast,omitempty"`   // factor of the distance to the mean
+	Saturation float64 `json:"saturation,omitempty"` // factor of the distance to grey
+	Hue        float64 `json:"hue,omitempty"`        // largest turn of the colour circle either way, in turns
+	Grey       float64 `json:"grey,omitempty"`       // probability of a grey view of a colour image
+
+	// Vectors, in units of each feature's standard deviation.
+	Noise float64 `json:"noise,omitempty"` // standard deviation of Gaussian noise added to every feature
+	Mask  float64 `json:"mask,omitempty"`  // probability that a feature is replaced by its mean
+}
+
+// Validate reports every entry that is out of its range.
+func (a Augment) Validate() error {
+	var bad []string
+	within := func(name string, v, lo, hi float64) {
+		if !(v >= lo && v <= hi) {
+			bad = append(bad, fmt.Sprintf("%s %v is not within %v to %v", name, v, lo, hi))
+		}
+	}
+	within("crop_max", a.CropMax, 0, 1)
+	within("crop_min", a.CropMin, 0, a.CropMax)
+	if a.CropRatio != 0 {
+		within("crop_ratio", a.CropRatio, 1, 4)
+	}
+	if a.CropMax > 0 && a.CropMin == 0 {
+		bad = append(bad, "crop_min is 0: a view needs some area")
+	}
+	within("flip", a.Flip, 0, 1)
+	within("rotate", a.Rotate, 0, 180)
+	within("shift", a.Shift, 0, 1)
+	within("jitter", a.Jitter, 0, 1)
+	within("brightness", a.Brightness, 0, 1)
+	within("contrast", a.Contrast, 0, 1)
+	within("saturation", a.Saturation, 0, 1)
+	within("hue", a.Hue, 0, .5)
+	within("grey", a.Grey, 0, 1)
+	within("noise", a.Noise, 0, 100)
+	within("mask", a.Mask, 0, 1)
+	if len(bad) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("augmentation: %s", bad[0])
+	for _, b := range bad[1:] {
+		err = fmt.Errorf("%w; %s", err, b)
+	}
+	return err
+}
+
+// DefaultAugment returns the preset for what the set holds: vectors, tiny images
+// (up to 16 pixels: digits, where a mirror image is another thing), small grey
+// images, small colour images, or photographs.
+func DefaultAugment(s *Set) Augment {
+	switch side := max(s.out.H, s.out.W); {
+	case s.vector:
+		return Augment{Noise: .3, Mask: .15}
+	case side <= 16:
+		return Augment{CropMin: .7, CropMax: 1, CropRatio: 1.15, Rotate: 12, Shift: .08, Brightness: .2}
+	case s.out.C == 1:
+		return Augment{CropMin: .4, CropMax: 1, CropRatio: 4. / 3, Flip: .5, Brightness: .4}
+	case s.shape == s.out:
+		return Augment{CropMin: .3, CropMax: 1, CropRatio: 4. / 3, Flip: .5,
+			Jitter: .8, Brightness: .4, Contrast: .4, Saturation: .4, Hue: .1, Grey: .2}
+	default:
+		return Augment{CropMin: .25, CropMax: 1, CropRatio: 4. / 3, Flip: .5, Rotate: 5,
+			Jitter: .8, Brightness: .4, Contrast: .4, Saturation: .4, Hue: .1, Grey: .2}
+	}
+}
+
+// warp maps a pixel of the view to a position in the stored image:
+// x = ax*i + bx*j + cx, y = ay*i + by*j + cy for column i and row j, in pixels,
+// where whole numbers are the centres of pixels.
+type warp struct {
+	ax, bx, cx float32
+	ay, by, cy float32
+}
+
+// colour is a change of the values of an image, which may leave [0,1]: values
+// are clipped afterwards, once.
+type colour struct {
+	change     bool
+	brightness float32    // factor
+	contrast   float32    // factor around the mean luminance
+	mix        [9]float32 // 3x3 matrix of saturation, hue and grey
+	mixed      bool       // mix is not the identity
+}
+
+// spread returns 1 + x*u for u uniform in [-1,1].
+func spread(r *rand.Rand, x float64) float64 { return 1 + x*(2*r.Float64()-1) }
+
+// draw draws the warp from a stored image to a view of size out, and the colour
+// change.
+func (a *Augment) draw(r *rand.Rand, stored, out Shape) (warp, colour) {
+	area := a.CropMin + (a.CropMax-a.CropMin)*r.Float64()
+	ratio := math.Exp(math.Log(max(a.CropRatio, 1)) * (2*r.Float64() - 1))
+	u, v := r.Float64(), r.Float64()
+	flip := r.Float64() < a.Flip
+	angle := a.Rotate * math.Pi / 180 * (2*r.Float64() - 1)
+	shiftX, shiftY := a.Shift*(2*r.Float64()-1), a.Shift*(2*r.Float64()-1)
+
+	sw, sh := float64(stored.W), float64(stored.H)
+	w, h := float64(out.W), float64(out.H) // the part shown, in stored pixels
+	if a.CropMax > 0 {
+		w = min(math.Sqrt(area*ratio), 1) * sw
+		h = min(math.Sqrt(area/ratio), 1) * sh
+	} else {
+		u, v = .5, .5
+	}
+	x := w/2 + u*(sw-w) + shiftX*w
+	y := h/2 + v*(sh-h) + shiftY*h
+	return newWarp(x, y, w, h, angle, flip, out), a.drawColour(r, stored.C)
+}
+
+// newWarp shows the w x h pixels around (x, y), turned by angle.
+func newWarp(x, y, w, h, angle float64, flip bool, out Shape) warp {
+	sin, cos := math.Sincos(angle)
+	stepX, stepY := w/float64(out.W), h/float64(out.H)
+	// Position of the centre of the view's first pixel relative to its middle.
+	left, top := -w/2+stepX/2, -h/2+stepY/2
+	if flip {
+		stepX, left = -stepX, -left
+	}
+	return warp{
+		ax: float32(cos * stepX), bx: float32(-sin * stepY), cx: float32(x + cos*left - sin*top - .5),
+		ay: float32(sin * stepX), by: float32(cos * stepY), cy: float32(y + sin*left + cos*top - .5),
+	}
+}
+
+func (a *Augment) drawColour(r *rand.Rand, channels int) (c colour) {
+	jitter := a.Jitter
+	if jitter == 0 {
+		jitter = 1
+	}
+	change := r.Float64() < jitter
+	brightness, contrast := spread(r, a.Brightness), spread(r, a.Contrast)
+	saturation, hue := spread(r, a.Saturation), a.Hue*(2*r.Float64()-1)
+	grey := r.Float64() < a.Grey
+	c.brightness, c.contrast = 1, 1
+	if change {
+		c.brightness, c.contrast = float32(brightness), float32(contrast)
+	} else {
+		saturation, hue = 1, 0
+	}
+	if channels == 3 && (saturation != 1 || hue != 0 || grey) {
+		if grey {
+			saturation = 0
+		}
+		c.mix, c.mixed = mixing(saturation, hue), true
+	}
+	c.change = c.mixed || c.brightness != 1 || c.contrast != 1
+	return c
+}
+
+// mixing is the matrix that keeps luminance, scales chrominance by saturation and
+// turns it by hue turns, in the YIQ space of colour television.
+func mixing(saturation, hue float64) (m [9]float32) {
+	toYIQ := [9]float64{lumaR, lumaG, lumaB, .595716, -.274453, -.321263, .211456, -.522591, .311135}
+	toRGB := [9]float64{1, .9563, .6210, 1, -.2721, -.6474, 1, -1.1070, 1.7046}
+	sin, cos := math.Sincos(2 * math.Pi * hue)
+	turn := [9]float64{1, 0, 0, 0, saturation * cos, -saturation * sin, 0, saturation * sin, saturation * cos}
+	p := product3(toRGB, product3(turn, toYIQ))
+	for i, v := range p {
+		m[i] = float32(v)
+	}
+	return m
+}
+
+func product3(a, b [9]float64) (c [9]float64) {
+	for i := range 3 {
+		for j := range 3 {
+			for k := range 3 {
+				c[3*i+j] += a[3*i+k] * b[3*k+j]
+			}
+		}
+	}
+	return c
+}
+
+// sample writes the view w of src with bilinear interpolation. Beyond the edge
+// the nearest pixel is repeated.
+func (w *warp) sample(dst []float32, out Shape, src []float32, in Shape) {
+	c := in.C
+	xMax, yMax := in.W-1, in.H-1
+	at := 0
+	for j := range out.H {
+		rowX, rowY := w.bx*float32(j)+w.cx, w.by*float32(j)+w.cy
+		for i := range out.W {
+			x := min(max(w.ax*float32(i)+rowX, 0), float32(xMax))
+			y := min(max(w.ay*float32(i)+rowY, 0), float32(yMax))
+			x0, y0 := int(x), int(y)
+			fx, fy := x-float32(x0), y-float32(y0)
+			x1, y1 := min(x0+1, xMax), min(y0+1, yMax)
+			p00, p01 := (y0*in.W+x0)*c, (y0*in.W+x1)*c
+			p10, p11 := (y1*in.W+x0)*c, (y1*in.W+x1)*c
+			for k := range c {
+				top := src[p00+k] + fx*(src[p01+k]-src[p00+k])
+				bottom := src[p10+k] + fx*(src[p11+k]-src[p10+k])
+				dst[at] = top + fy*(bottom-top)
+				at++
+			}
+		}
+	}
+}
+
+// apply changes the colours of an image of c channels in place.
+func (k *colour) apply(x []float32, c int) {
+	if !k.change {
+		return
+	}
+	offset := float32(0)
+	if k.contrast != 1 {
+		offset = (1 - k.contrast) * meanLuminance(x, c) * k.brightness
+	}
+	factor := k.brightness * k.contrast
+	if !k.mixed {
+		for i, v := range x {
+			x[i] = min(max(v*factor+offset, 0), 1)
+		}
+		return
+	}
+	m := &k.mix
+	for i := 0; i+2 < len(x); i += 3 {
+		r, g, b := x[i]*factor+offset, x[i+1]*factor+offset, x[i+2]*factor+offset
+		x[i] = min(max(m[0]*r+m[1]*g+m[2]*b, 0), 1)
+		x[i+1] = min(max(m[3]*r+m[4]*g+m[5]*b, 0), 1)
+		x[i+2] = min(max(m[6]*r+m[7]*g+m[8]*b, 0), 1)
+	}
+}
+
+func meanLuminance(x []float32, c int) float32 {
+	sum := 0.
+	if c != 3 {
+		for _, v := range x {
+			sum += float64(v)
+		}
+		return float32(sum / float64(len(x)))
+	}
+	for i := 0; i+2 < len(x); i += 3 {
+		sum += float64(lumaR*x[i] + lumaG*x[i+1] + lumaB*x[i+2])
+	}
+	return float32(3 * sum / float64(len(x)))
+}

@@ -1,0 +1,79 @@
+package dataset
+
+import (
+	"context"
+	"math"
+)
+
+// Normalizer shifts and scales rows to mean 0 and standard deviation 1, per
+// channel of images and per feature of vectors: (x - Mean) / Std.
+type Normalizer struct {
+	Mean []float32 `json:"mean"`
+	Std  []float32 `json:"std"` // never 0: a constant feature has 1
+}
+
+// normalizerRows bounds how many rows the statistics are taken from.
+const normalizerRows = 4096
+
+// FitNormalizer measures mean and standard deviation over at most 4,096 rows
+// spread evenly over rows, in one goroutine and in order.
+func FitNormalizer(ctx context.Context, s *Set, rows []int) (Normalizer, error) {
+	if len(rows) == 0 {
+		panic("dataset: FitNormalizer without rows")
+	}
+	c, size := s.shape.C, s.shape.Size()
+	n := min(len(rows), normalizerRows)
+	sum, square := make([]float64, c), make([]float64, c)
+	shift := make([]float64, c) // the first row: keeps the variance exact when the mean is large
+	x := make([]float32, size)
+	for k := range n {
+		if err := ctx.Err(); err != nil {
+			return Normalizer{}, err
+		}
+		if err := s.Read(rows[k*len(rows)/n], x); err != nil {
+			return Normalizer{}, err
+		}
+		if k == 0 {
+			for ch := range shift {
+				shift[ch] = float64(x[ch])
+			}
+		}
+		for i := 0; i < size; i += c {
+			for ch, v := range x[i : i+c] {
+				d := float64(v) - shift[ch]
+				sum[ch] += d
+				square[ch] += d * d
+			}
+		}
+	}
+	count := float64(n) * float64(size/c)
+	norm := Normalizer{Mean: make([]float32, c), Std: make([]float32, c)}
+	for ch := range c {
+		m := sum[ch] / count
+		norm.Mean[ch] = float32(m + shift[ch])
+		norm.Std[ch] = float32(math.Sqrt(max(square[ch]/count-m*m, 0)))
+		// A spread below the rounding of float32 is no spread.
+		if scale := math.Abs(float64(norm.Mean[ch])); float64(norm.Std[ch]) <= 1e-6*scale || norm.Std[ch] == 0 {
+			norm.Std[ch] = 1
+		}
+	}
+	return norm, nil
+}
+
+// apply normalises x in place.
+func (n *Normalizer) apply(x []float32) {
+	c := len(n.Mean)
+	if c == 1 {
+		mean, scale := n.Mean[0], 1/n.Std[0]
+		for i, v := range x {
+			x[i] = (v - mean) * scale
+		}
+		return
+	}
+	for i := 0; i+c <= len(x); i += c {
+		p := x[i : i+c]
+		for ch, mean := range n.Mean {
+			p[ch] = (p[ch] - mean) / n.Std[ch]
+		}
+	}
+}
