@@ -1,0 +1,361 @@
+package objective
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"nat/assign"
+	"nat/internal/kernel"
+	"nat/internal/rng"
+	"nat/internal/tensorfile"
+	"nat/sphere"
+)
+
+// Assign says which points exchange targets together.
+const (
+	AssignBatch = "batch" // those of a batch
+	AssignPool  = "pool"  // those of a batch, and then those of several batches at once
+)
+
+// NATOptions of [NewNAT]; the zero value is one view, matched batch by batch.
+type NATOptions struct {
+	Seed   uint64
+	Views  int    // 0 = 1
+	Assign string // AssignBatch (default) or AssignPool
+	Pool   int    // batches in a pool; 0 = 8
+}
+
+// NAT is noise as targets (13): n points, n targets uniform on the sphere, and a
+// permutation that pairs them. Each step solves the assignment of the batch to
+// the targets it holds (14), then pulls every view of a point towards its target:
+//
+//	L = 1/(VB) sum_vb ||z_vb - c_pi(b)||^2      dL/dz_vb = 2 (z_vb - c_pi(b)) / (VB)
+//
+// The gradient is that of L as written, not projected to the sphere: the
+// normalisation that made z projects it on the way back.
+//
+// A point with several views is matched by their mean (15). The mean is not
+// normalised: sum_v ||z_v - c||^2 = V ||mean - c||^2 + const, so the assignment
+// of the means is the assignment of least loss, and <mean, c> is what the loss sees.
+//
+// Memory is n x d for the targets and O(n) beside them. A NAT serves one caller at a
+// time; results do not depend on the number of workers of the pool.
+type NAT struct {
+	n, d, views int
+	targets     []float32
+	matching    *assign.Matching
+	pool        *kernel.Pool
+	solver      assign.Solver
+
+	gather *gathering // nil unless AssignPool
+
+	mean    []float32
+	held    []int32
+	perRow  []rowLoss
+	results []rowLoss
+}
+
+// gathering is the pool being filled: points of the last batches with the mean
+// embeddings they had.
+type gathering struct {
+	size    int // batches to wait for
+	batches int
+	rows    []int32
+	z       []float32
+}
+
+// rowLoss is what one point contributes, summed over its views.
+type rowLoss struct{ loss, before, cosine, alignment float64 }
+
+var _ Objective = (*NAT)(nil)
+
+// NewNAT draws the targets (stream rng.Targets) and the starting permutation
+// (stream rng.Assign) for n points in d dimensions.
+func NewNAT(n, d int, opt NATOptions, pool *kernel.Pool) (*NAT, error) {
+	if opt.Views == 0 {
+		opt.Views = 1
+	}
+	if opt.Assign == "" {
+		opt.Assign = AssignBatch
+	}
+	if err := opt.validate(n, d); err != nil {
+		return nil, fmt.Errorf("noise as targets: %w", err)
+	}
+	o := &NAT{
+		n: n, d: d, views: opt.Views, pool: pool,
+		targets:  sphere.Uniform(n, d, rng.New(opt.Seed, rng.Targets)),
+		matching: assign.NewMatching(n, rng.New(opt.Seed, rng.Assign)),
+	}
+	if opt.Assign == AssignPool {
+		o.gather = &gathering{size: opt.Pool}
+		if opt.Pool == 0 {
+			o.gather.size = 8
+		}
+	}
+	return o, nil
+}
+
+func (opt *NATOptions) validate(n, d int) error {
+	var errs []error
+	check := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(n < 1 || n > math.MaxInt32, "%d points; want 1 to %d", n, math.MaxInt32)
+	check(d < 2, "dimension %d; want at least 2", d)
+	check(opt.Views < 1, "%d views; want at least 1", opt.Views)
+	check(opt.Assign != AssignBatch && opt.Assign != AssignPool, "assign %q; want batch or pool", opt.Assign)
+	check(opt.Pool < 0, "a pool of %d batches; want at least 1", opt.Pool)
+	return errors.Join(errs...)
+}
+
+// Targets are the n x d targets; they belong to the NAT, and a resumed run
+// writes its saved ones here.
+func (o *NAT) Targets() []float32 { return o.targets }
+
+// Perm pairs point i with target Perm()[i]. It belongs to the NAT.
+func (o *NAT) Perm() []int32 { return o.matching.Perm }
+
+// Step re-assigns the targets of the batch and writes the gradient. rows are
+// distinct points, with assign=pool distinct within an epoch.
+// An error names the embedding that is not finite; nothing has changed then.
+func (o *NAT) Step(rows []int32, z, dz []float32) (Stats, error) {
+	b := len(rows)
+	if len(z) != o.views*b*o.d || len(dz) != len(z) {
+		panic("objective: Step needs views*rows*d embeddings and as many gradients")
+	}
+	if b == 0 {
+		panic("objective: Step needs a batch")
+	}
+	mean := o.meanViews(z, b)
+	o.held = o.held[:0]
+	for _, row := range rows {
+		o.held = append(o.held, o.matching.Perm[row])
+	}
+	match, err := o.matching.Rematch(o.pool, &o.solver, rows, mean, o.targets, o.d)
+	if err != nil {
+		return Stats{}, err
+	}
+	stats := o.pull(rows, z, dz)
+	stats.Reassigned = float64(match.Changed) / float64(b)
+	stats.Gap = match.Gap / float64(b)
+	if o.gather != nil {
+		if err := o.collect(rows, mean, &stats); err != nil {
+			return Stats{}, err
+		}
+	}
+	return stats, nil
+}
+
+// meanViews averages the views of each row, adding in the order of the views.
+func (o *NAT) meanViews(z []float32, b int) []float32 {
+	if o.views == 1 {
+		return z
+	}
+	size := b * o.d
+	if cap(o.mean) < size {
+		o.mean = make([]float32, size)
+	}
+	o.mean = o.mean[:size]
+	o.pool.DoChunks(size, 4096, func(lo, hi int) {
+		mean := o.mean[lo:hi]
+		copy(mean, z[lo:hi])
+		for v := 1; v < o.views; v++ {
+			for k, x := range z[v*size+lo : v*size+hi] {
+				mean[k] += x
+			}
+		}
+		for k := range mean {
+			mean[k] *= 1 / float32(o.views)
+		}
+	})
+	return o.mean
+}
+
+// pull writes the gradient and adds up the losses, row by row.
+func (o *NAT) pull(rows []int32, z, dz []float32) Stats {
+	b := len(rows)
+	if cap(o.perRow) < b {
+		o.perRow = make([]rowLoss, b)
+	}
+	o.perRow = o.perRow[:b]
+	step := 2 / float32(o.views*b)
+	o.pool.DoChunks(b, 16, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			o.perRow[i] = o.pullRow(i, b, o.target(o.matching.Perm[rows[i]]), o.target(o.held[i]), z, dz, step)
+		}
+	})
+	var total rowLoss
+	for _, r := range o.perRow {
+		total.loss += r.loss
+		total.before += r.before
+		total.cosine += r.cosine
+		total.alignment += r.alignment
+	}
+	all := float64(o.views * b)
+	stats := Stats{Loss: total.loss / all, LossBefore: total.before / all, Cosine: total.cosine / all, Alignment: math.NaN()}
+	stats.Reassignment = stats.LossBefore - stats.Loss
+	if o.views > 1 {
+		stats.Alignment = total.alignment / float64(b)
+	}
+	return stats
+}
+
+func (o *NAT) target(j int32) []float32 { return o.targets[int(j)*o.d : int(j+1)*o.d] }
+
+// pullRow is pull for the i-th row of b, which had the target before and has the target c.
+func (o *NAT) pullRow(i, b int, c, before []float32, z, dz []float32, step float32) rowLoss {
+	var r rowLoss
+	for v := range o.views {
+		at := (v*b + i) * o.d
+		zi, di := z[at:at+o.d], dz[at:at+o.d]
+		for k, x := range zi {
+			diff := x - c[k]
+			di[k] = step * diff
+			was := float64(x) - float64(before[k])
+			r.loss += (float64(x) - float64(c[k])) * (float64(x) - float64(c[k]))
+			r.before += was * was
+			r.cosine += float64(x) * float64(c[k])
+		}
+	}
+	if o.views > 1 {
+		r.alignment = sphere.Alignment(z[i*o.d:(i+1)*o.d], z[(b+i)*o.d:(b+i+1)*o.d], 1, o.d)
+	}
+	return r
+}
+
+// collect adds a batch to the pool and re-pairs the pool when it is full.
+func (o *NAT) collect(rows []int32, mean []float32, stats *Stats) error {
+	g := o.gather
+	g.rows = append(g.rows, rows...)
+	g.z = append(g.z, mean...)
+	if g.batches++; g.batches < g.size {
+		return nil
+	}
+	pooled := len(g.rows)
+	match, err := o.matchPool()
+	if err != nil {
+		return err
+	}
+	stats.Pooled = pooled
+	stats.PoolReassignment = (match.CostBefore - match.CostAfter) / float64(pooled)
+	stats.PoolReassignedRows = match.Changed
+	return nil
+}
+
+// matchPool re-pairs the points gathered and empties the pool.
+func (o *NAT) matchPool() (assign.Rematch, error) {
+	g := o.gather
+	match, err := o.matching.Rematch(o.pool, &o.solver, g.rows, g.z, o.targets, o.d)
+	g.batches, g.rows, g.z = 0, g.rows[:0], g.z[:0]
+	return match, err
+}
+
+// EndEpoch re-pairs a pool left unfinished, before its points come round again.
+func (o *NAT) EndEpoch() error {
+	if o.gather == nil || o.gather.batches == 0 {
+		return nil
+	}
+	_, err := o.matchPool()
+	return err
+}
+
+// AssignmentGap is (17) on a probe: by how much the present pairing of the rows
+// costs more than the best one of the same points and targets, relative to the
+// best. z is len(rows) x d. 0 means not stuck.
+func (o *NAT) AssignmentGap(rows []int32, z []float32) (float64, error) {
+	r, err := o.matching.Solve(o.pool, &o.solver, rows, z, o.targets, o.d)
+	if err != nil {
+		return 0, err
+	}
+	if r.Cost <= 0 {
+		return 0, nil // every point sits on its target
+	}
+	return max(0, r.InitialCost-r.Cost) / r.Cost, nil
+}
+
+// Names of the tensors of State.
+const (
+	tensorPerm    = "perm"
+	tensorBatches = "pool.batches"
+	tensorRows    = "pool.rows"
+	tensorPooled  = "pool.z"
+)
+
+// State is the permutation and the pool being filled. The tensors share memory
+// with the NAT: write them before the next step.
+func (o *NAT) State() []tensorfile.Tensor {
+	ts := []tensorfile.Tensor{{Name: tensorPerm, Shape: []int{o.n}, Data: o.matching.Perm}}
+	if g := o.gather; g != nil {
+		ts = append(ts,
+			tensorfile.Tensor{Name: tensorBatches, Shape: []int{1}, Data: []int32{int32(g.batches)}},
+			tensorfile.Tensor{Name: tensorRows, Shape: []int{len(g.rows)}, Data: g.rows},
+			tensorfile.Tensor{Name: tensorPooled, Shape: []int{len(g.rows), o.d}, Data: g.z})
+	}
+	return ts
+}
+
+// SetState takes over a State, copying it. Nothing changes on an error.
+func (o *NAT) SetState(ts []tensorfile.Tensor) error {
+	perm, err := findInt32(ts, tensorPerm, o.n)
+	if err != nil {
+		return err
+	}
+	if err := (&assign.Matching{Perm: perm}).Check(); err != nil {
+		return fmt.Errorf("tensor %q: %w: %w", tensorPerm, tensorfile.ErrFormat, err)
+	}
+	if o.gather != nil {
+		if err := o.gather.setState(ts, o.n, o.d); err != nil {
+			return err
+		}
+	}
+	copy(o.matching.Perm, perm)
+	return nil
+}
+
+func (g *gathering) setState(ts []tensorfile.Tensor, n, d int) error {
+	batches, err := findInt32(ts, tensorBatches, 1)
+	if err != nil {
+		return err
+	}
+	rows, err := findInt32(ts, tensorRows)
+	if err != nil {
+		return err
+	}
+	t, ok := tensorfile.Find(ts, tensorPooled)
+	if !ok {
+		return missing(tensorPooled)
+	}
+	z, err := t.Float32(len(rows), d)
+	if err != nil {
+		return err
+	}
+	if batches[0] < 0 || int(batches[0]) >= g.size || (batches[0] == 0) != (len(rows) == 0) {
+		return fmt.Errorf("tensor %q: %w: %d batches with %d rows in a pool of %d", tensorBatches, tensorfile.ErrFormat, batches[0], len(rows), g.size)
+	}
+	seen := make(map[int32]bool, len(rows))
+	for _, row := range rows {
+		if row < 0 || int(row) >= n || seen[row] {
+			return fmt.Errorf("tensor %q: %w: row %d of %d is out of range or there twice", tensorRows, tensorfile.ErrFormat, row, n)
+		}
+		seen[row] = true
+	}
+	g.batches = int(batches[0])
+	g.rows = append(g.rows[:0], rows...)
+	g.z = append(g.z[:0], z...)
+	return nil
+}
+
+func findInt32(ts []tensorfile.Tensor, name string, shape ...int) ([]int32, error) {
+	t, ok := tensorfile.Find(ts, name)
+	if !ok {
+		return nil, missing(name)
+	}
+	return t.Int32(shape...)
+}
+
+func missing(name string) error {
+	return fmt.Errorf("%w: no tensor %q", tensorfile.ErrFormat, name)
+}
