@@ -1,6 +1,15 @@
 package nat
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"nat/dataset"
+	"nat/encoder"
+	"nat/probe"
+)
 
 // EvalOptions choose what Evaluate measures. The zero value is all probes on
 // embedding and features, with all labels.
@@ -9,7 +18,7 @@ type EvalOptions struct {
 	Layers   []string // default embedding, features
 	Labels   string   // file of labels, when the data carry none
 	Workers  int      // default one per core
-	Limit    int      // use only the first rows
+	Limit    int      // use only the first rows of each split
 	PerClass int      // besides all labels, also with this many per class (mean of 5 draws); 0: not
 	Seed     uint64   // of the probes' own randomness; default 1
 }
@@ -19,8 +28,8 @@ type EvalOptions struct {
 type EvalResult struct {
 	Run       string    `json:"run"`
 	Data      string    `json:"data"`
-	TrainRows int       `json:"train_rows"`
-	TestRows  int       `json:"test_rows"`
+	TrainRows int       `json:"train_rows"` // with a label
+	TestRows  int       `json:"test_rows"`  // with a label
 	Classes   int       `json:"classes"`
 	Rows      []EvalRow `json:"rows"`
 	PerClass  int       `json:"labels_per_class,omitempty"`
@@ -39,9 +48,348 @@ type EvalRow struct {
 	MLP    *float64 `json:"mlp,omitempty"`
 }
 
+// probeNames are the probes in the order of the table.
+var probeNames = []string{"knn", "linear", "mlp"}
+
+// fewDraws is the number of draws that few-label accuracies are the mean of.
+const fewDraws = 5
+
+func (o *EvalOptions) complete() error {
+	if len(o.Probes) == 0 {
+		o.Probes = probeNames
+	}
+	if len(o.Layers) == 0 {
+		o.Layers = []string{encoder.Embedding, encoder.Features}
+	}
+	if o.Seed == 0 {
+		o.Seed = 1
+	}
+	for _, p := range o.Probes {
+		if err := oneOf("probes", p, probeNames...); err != nil || p == "" {
+			return failf(ErrUsage, "probes %q: choose among knn, linear, mlp", p)
+		}
+	}
+	if o.PerClass < 0 || o.Limit < 0 {
+		return failf(ErrUsage, "labels per class %d and limit %d: must not be negative", o.PerClass, o.Limit)
+	}
+	return nil
+}
+
 // Evaluate probes the run's newest checkpoint with the labels of data (the
 // run's own when empty): fitted on its training split, tested on its test split
 // or, where it has none, on a fifth of the rows chosen by their identity.
 func Evaluate(ctx context.Context, run *Run, data string, opt EvalOptions, observe func(Event)) (*EvalResult, error) {
-	return nil, failf(ErrUsage, "not yet")
+	if err := opt.complete(); err != nil {
+		return nil, err
+	}
+	if observe == nil {
+		observe = func(Event) {}
+	}
+	if data == "" {
+		data = run.Record.Data.Path
+	}
+	model, err := run.Model(opt.Workers)
+	if err != nil {
+		return nil, err
+	}
+	defer model.Close()
+	for _, layer := range opt.Layers {
+		if _, err := model.Network.Width(layer); err != nil {
+			return nil, &kindError{ErrUsage, err}
+		}
+	}
+	ev := &evaluation{ctx: ctx, model: model, opt: opt, observe: observe}
+	defer ev.close()
+	if err := ev.open(data, run.Record.Options); err != nil {
+		return nil, err
+	}
+	ev.result.Run, ev.result.Data, ev.result.PerClass = run.Dir, data, opt.PerClass
+	ev.result.Warnings = append(ev.result.Warnings, model.Warnings...)
+	if err := ev.networks(run.Record.Options.Seed); err != nil {
+		return nil, err
+	}
+	if err := ev.inputs(); err != nil {
+		return nil, err
+	}
+	return &ev.result, nil
+}
+
+// part is the labelled rows of one split.
+type part struct {
+	set  *dataset.Set
+	rows []int
+	y    []int
+}
+
+// evaluation is the state of Evaluate.
+type evaluation struct {
+	ctx         context.Context
+	model       *Model
+	opt         EvalOptions
+	observe     func(Event)
+	train, test part
+	classes     int
+	result      EvalResult
+}
+
+func (ev *evaluation) close() {
+	for _, p := range []part{ev.train, ev.test} {
+		if p.set != nil {
+			p.set.Close()
+		}
+	}
+}
+
+// open finds the labelled rows to fit and to test on.
+func (ev *evaluation) open(data string, recorded Options) error {
+	opt := dataset.Options{Limit: ev.opt.Limit, Labels: ev.opt.Labels, MaxBad: recorded.MaxBad, Progress: scanProgress(ev.observe)}
+	if opt.Labels == "" {
+		opt.Labels = recorded.Labels
+	}
+	set, err := ev.model.OpenData(ev.ctx, data, opt)
+	if err != nil {
+		return err
+	}
+	ev.train.set = set
+	if set.HasTest() {
+		opt.Split = "test"
+		if ev.test.set, err = ev.model.OpenData(ev.ctx, data, opt); err != nil {
+			return err
+		}
+		ev.train.rows, ev.test.rows = upTo(set.Len()), upTo(ev.test.set.Len())
+	} else {
+		ev.train.rows, ev.test.rows = set.SplitTest()
+		ev.warnf("%s has no test split: fitted on %d rows, tested on %d chosen by their identity, which training has seen without labels",
+			data, len(ev.train.rows), len(ev.test.rows))
+	}
+	if !set.Labelled() {
+		return failf(ErrInput, "%s has no labels of two or more classes, and a probe needs them: give a file with --labels", data)
+	}
+	ev.classes = len(set.Classes())
+	ev.train.label(set)
+	testSet := set
+	if ev.test.set != nil {
+		testSet = ev.test.set
+		if !slices.Equal(testSet.Classes(), set.Classes()) {
+			return failf(ErrInput, "%s: the test split has classes %v, the training split %v", data, testSet.Classes(), set.Classes())
+		}
+	}
+	ev.test.label(testSet)
+	if len(ev.train.rows) == 0 || len(ev.test.rows) == 0 {
+		return failf(ErrInput, "%s: %d labelled rows to fit and %d to test on: both are needed", data, len(ev.train.rows), len(ev.test.rows))
+	}
+	ev.result.TrainRows, ev.result.TestRows, ev.result.Classes = len(ev.train.rows), len(ev.test.rows), ev.classes
+	return nil
+}
+
+func (ev *evaluation) warnf(format string, args ...any) {
+	w := fmt.Sprintf(format, args...)
+	ev.result.Warnings = append(ev.result.Warnings, w)
+	ev.observe(Event{Kind: EventWarning, Time: time.Now(), Message: w})
+}
+
+// label keeps the rows that have a label, and their labels.
+func (p *part) label(set *dataset.Set) {
+	p.rows = slices.DeleteFunc(p.rows, func(i int) bool { return set.Label(i) < 0 })
+	p.y = make([]int, len(p.rows))
+	for k, i := range p.rows {
+		p.y[k] = set.Label(i)
+	}
+}
+
+// testSet is where the test rows are.
+func (ev *evaluation) testSet() *dataset.Set {
+	if ev.test.set != nil {
+		return ev.test.set
+	}
+	return ev.train.set
+}
+
+// networks probes the layers of the trained network and of the untrained one.
+func (ev *evaluation) networks(seed uint64) error {
+	for _, layer := range ev.opt.Layers {
+		if err := ev.network("run", layer, ev.model.Network); err != nil {
+			return err
+		}
+	}
+	random, err := encoder.New(ev.model.Network.Spec(), seed, ev.model.pool)
+	if err != nil {
+		return err
+	}
+	if err := ev.calibrate(random); err != nil {
+		return err
+	}
+	for _, layer := range ev.opt.Layers {
+		if err := ev.network("random", layer, random); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// calibrateRows are shown to the untrained network so that its batch norms
+// know the statistics of the data, as a trained network's do: the comparison
+// is about the weights.
+const calibrateRows = 64 * embedRows
+
+func (ev *evaluation) calibrate(net *encoder.Network) error {
+	rows := spread(ev.train.rows, calibrateRows)
+	x := make([]float32, min(embedRows, len(rows))*ev.model.Input.Size())
+	for lo := 0; lo < len(rows); lo += embedRows {
+		hi := min(lo+embedRows, len(rows))
+		if lo > 0 && hi-lo < embedRows {
+			break // statistics of a small remainder are poor
+		}
+		if err := dataset.Plain(ev.ctx, ev.train.set, ev.model.Norm, ev.model.Input, rows[lo:hi], x, ev.opt.Workers); err != nil {
+			return err
+		}
+		net.Forward(x, hi-lo, true)
+	}
+	return nil
+}
+
+// network embeds both parts and probes the result.
+func (ev *evaluation) network(name, layer string, net *encoder.Network) error {
+	width, err := net.Width(layer)
+	if err != nil {
+		return err
+	}
+	embed := func(set *dataset.Set, rows []int) ([]float32, error) {
+		z := make([]float32, 0, len(rows)*width)
+		err := ev.model.embed(ev.ctx, net, set, rows, layer, func(_ []int, block []float32, _ int) error {
+			z = append(z, block...)
+			return nil
+		}, ev.progress("embedding: "+name+" "+layer))
+		return z, err
+	}
+	data := ev.data(width)
+	if data.Train, err = embed(ev.train.set, ev.train.rows); err != nil {
+		return err
+	}
+	if data.Test, err = embed(ev.testSet(), ev.test.rows); err != nil {
+		return err
+	}
+	return ev.probe(name, layer, data)
+}
+
+func (ev *evaluation) data(dim int) probe.Data {
+	return probe.Data{TrainY: ev.train.y, TestY: ev.test.y, Dim: dim, Classes: ev.classes}
+}
+
+// inputs probes PCA, to the dimension of the embedding, and the raw input.
+func (ev *evaluation) inputs() error {
+	dim := ev.model.Input.Size()
+	raw := ev.data(dim)
+	var err error
+	read := func(set *dataset.Set, rows []int) []float32 {
+		x := make([]float32, len(rows)*dim)
+		if err == nil {
+			err = dataset.Plain(ev.ctx, set, ev.model.Norm, ev.model.Input, rows, x, ev.opt.Workers)
+		}
+		return x
+	}
+	raw.Train, raw.Test = read(ev.train.set, ev.train.rows), read(ev.testSet(), ev.test.rows)
+	if err != nil {
+		return err
+	}
+	k := min(ev.model.Network.Dim(), dim, len(ev.train.rows))
+	pca, err := probe.PCA(ev.model.pool, raw.Train, len(ev.train.rows), dim, k)
+	if err != nil {
+		return err
+	}
+	low := ev.data(k)
+	low.Train, low.Test = make([]float32, len(ev.train.rows)*k), make([]float32, len(ev.test.rows)*k)
+	pca.Apply(low.Train, raw.Train, len(ev.train.rows))
+	pca.Apply(low.Test, raw.Test, len(ev.test.rows))
+	if err := ev.probe("pca", "input", low); err != nil {
+		return err
+	}
+	return ev.probe("raw", "input", raw)
+}
+
+// probe adds the rows of one representation to the tables.
+func (ev *evaluation) probe(name, layer string, data probe.Data) error {
+	row, err := ev.row(name, layer, data)
+	if err != nil {
+		return err
+	}
+	ev.result.Rows = append(ev.result.Rows, row)
+	if ev.opt.PerClass == 0 {
+		return nil
+	}
+	var sum EvalRow
+	for draw := range fewDraws {
+		few := data.Take(probe.Subset(data.TrainY, ev.opt.PerClass, ev.opt.Seed+uint64(draw)))
+		row, err := ev.row(name, layer, few)
+		if err != nil {
+			return err
+		}
+		sum = row.plus(sum)
+	}
+	ev.result.FewRows = append(ev.result.FewRows, sum.over(fewDraws))
+	return nil
+}
+
+// row runs the probes that were asked for.
+func (ev *evaluation) row(name, layer string, data probe.Data) (EvalRow, error) {
+	row := EvalRow{Name: name, Layer: layer, Dim: data.Dim}
+	for i, p := range probeNames {
+		if !slices.Contains(ev.opt.Probes, p) {
+			continue
+		}
+		ev.progress(fmt.Sprintf("%s: %s %s", p, name, layer))(i, len(probeNames))
+		var accuracy float64
+		var err error
+		switch p {
+		case "knn":
+			accuracy, err = probe.KNN(ev.ctx, ev.model.pool, data, probe.KNNOptions{})
+		case "linear":
+			accuracy, err = probe.Linear(ev.ctx, ev.model.pool, data, probe.LinearOptions{})
+		case "mlp":
+			accuracy, err = probe.MLP(ev.ctx, ev.model.pool, data, probe.MLPOptions{Seed: ev.opt.Seed})
+		}
+		if err != nil {
+			return row, fmt.Errorf("probe %s of %s %s: %w", p, name, layer, err)
+		}
+		*row.field(p) = &accuracy
+	}
+	return row, nil
+}
+
+func (r *EvalRow) field(probe string) **float64 {
+	switch probe {
+	case "knn":
+		return &r.KNN
+	case "linear":
+		return &r.Linear
+	}
+	return &r.MLP
+}
+
+// plus adds the accuracies of other to those of r.
+func (r EvalRow) plus(other EvalRow) EvalRow {
+	for _, p := range probeNames {
+		if a, b := *r.field(p), *other.field(p); a != nil && b != nil {
+			sum := *a + *b
+			*r.field(p) = &sum
+		}
+	}
+	return r
+}
+
+// over divides the accuracies by n.
+func (r EvalRow) over(n int) EvalRow {
+	for _, p := range probeNames {
+		if a := *r.field(p); a != nil {
+			mean := *a / float64(n)
+			*r.field(p) = &mean
+		}
+	}
+	return r
+}
+
+func (ev *evaluation) progress(what string) func(done, total int) {
+	return func(done, total int) {
+		ev.observe(Event{Kind: EventProbe, Time: time.Now(), Message: what, Done: done, Total: total})
+	}
 }

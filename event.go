@@ -71,6 +71,10 @@ type Stats struct {
 	Gap               float64  `json:"gap"`                 // certificate of the solver: cost - lower bound
 	LR                float64  `json:"lr"`
 	GradNorm          float64  `json:"grad_norm"` // Euclidean, over all parameters
+	// WonByPool is what re-pairing a pool at the end of this step won, mean over
+	// all points. It shows in the LossBefore of the next epoch, and so in its
+	// WonByNetwork.
+	WonByPool float64 `json:"won_by_pool,omitempty"`
 }
 
 // Gauge describes the embeddings of a fixed sample of rows, in evaluation mode.

@@ -2,10 +2,18 @@ package nat
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"nat/dataset"
 	"nat/encoder"
+	"nat/internal/kernel"
 )
 
 // Plan is what a run will do: the resolved options, what was found in the
@@ -29,7 +37,7 @@ type Plan struct {
 
 // DataInfo describes a data set as training sees it.
 type DataInfo struct {
-	Path        string        `json:"path"`
+	Path        string        `json:"path"` // absolute
 	Kind        dataset.Kind  `json:"kind"`
 	Rows        int           `json:"rows"`     // readable rows
 	Train       int           `json:"train"`    // rows that own a target
@@ -37,13 +45,335 @@ type DataInfo struct {
 	Bad         int           `json:"bad"`      // rejected files
 	Shape       dataset.Shape `json:"shape"`    // of a row
 	Input       dataset.Shape `json:"input"`    // of the network
+	Range       [2]float64    `json:"range"`    // of array images, scaled to [0,1]
 	Vector      bool          `json:"vector"`
 	Classes     []string      `json:"classes,omitempty"`
 	Fingerprint string        `json:"fingerprint"`
 }
 
-// MakePlan resolves the options against the data and measures a few steps,
-// writing nothing. observe may be nil.
+// source is opened data together with what training takes from them.
+type source struct {
+	set, val *dataset.Set // val is nil unless Options.Val names other data
+	rows     []int        // of set: those that own a target
+	held     []int        // of val, or of set without one
+	info     DataInfo
+}
+
+func (s *source) heldSet() *dataset.Set {
+	if s.val != nil {
+		return s.val
+	}
+	return s.set
+}
+
+func (s *source) close() {
+	s.set.Close()
+	if s.val != nil {
+		s.val.Close()
+	}
+}
+
+// openSource opens the data that opt names and divides their rows.
+func openSource(ctx context.Context, opt Options, input dataset.Shape, observe func(Event)) (*source, error) {
+	open := dataset.Options{Size: opt.Size, Limit: opt.Limit, Labels: opt.Labels, MaxBad: opt.MaxBad,
+		Workers: opt.Workers, Input: input, Progress: scanProgress(observe)}
+	set, err := openData(ctx, opt.Data, open)
+	if err != nil {
+		return nil, err
+	}
+	s := &source{set: set}
+	if opt.Val != "" {
+		s.val, err = openData(ctx, opt.Val, dataset.Options{Input: dataset.OutShape(set), Range: set.Range(),
+			Limit: gaugeRows, MaxBad: opt.MaxBad, Workers: opt.Workers})
+		if err != nil {
+			set.Close()
+			return nil, fmt.Errorf("val: %w", err)
+		}
+		s.rows, s.held = upTo(set.Len()), upTo(s.val.Len())
+	} else {
+		s.rows, s.held = set.HoldOut()
+	}
+	path := opt.Data
+	if path != EmbeddedDigits {
+		if path, err = filepath.Abs(path); err != nil {
+			s.close()
+			return nil, err
+		}
+	}
+	s.info = DataInfo{Path: path, Kind: set.Kind(), Rows: set.Len(), Train: len(s.rows), HeldOut: len(s.held),
+		Bad: len(set.Bad()), Shape: set.Shape(), Input: dataset.OutShape(set), Range: set.Range(), Vector: set.Vector(),
+		Classes: set.Classes(), Fingerprint: set.Fingerprint()}
+	return s, nil
+}
+
+func upTo(n int) []int {
+	rows := make([]int, n)
+	for i := range rows {
+		rows[i] = i
+	}
+	return rows
+}
+
+// openData opens data of any kind, the embedded digits included. Rejected data
+// are errors of kind ErrInput, paths that cannot be opened of kind ErrUsage.
+func openData(ctx context.Context, path string, opt dataset.Options) (*dataset.Set, error) {
+	if path == EmbeddedDigits {
+		if opt.Limit > 0 {
+			return nil, failf(ErrUsage, "limit %d: the embedded digits are always used whole", opt.Limit)
+		}
+		split := opt.Split
+		if split == "" {
+			split = "train"
+		}
+		return dataset.Digits(split), nil
+	}
+	set, err := dataset.Open(ctx, path, opt)
+	switch {
+	case err == nil:
+		return set, nil
+	case ctx.Err() != nil:
+		return nil, &StoppedError{Cause: context.Cause(ctx)}
+	case errors.Is(err, dataset.ErrRejected):
+		return nil, &kindError{ErrInput, err}
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return nil, &kindError{ErrUsage, err}
+	}
+	return nil, err
+}
+
+// scanProgress turns the progress of a scan into events.
+func scanProgress(observe func(Event)) func(done, total int) {
+	return func(done, total int) {
+		observe(Event{Kind: EventScan, Time: time.Now(), Done: done, Total: total})
+	}
+}
+
+// chooseEncoder resolves the encoder: the preset asked for, that of the run to
+// start from, or the one that fits the input.
+func chooseEncoder(opt *Options, in dataset.Shape, init *snapshot) (encoder.Spec, error) {
+	shape := encoder.Shape{H: in.H, W: in.W, C: in.C}
+	name := opt.Encoder
+	if name == "" || name == "auto" {
+		name = encoder.Auto(shape)
+		if init != nil {
+			name = init.spec.Name
+		}
+	}
+	dim := opt.Dim
+	if dim == 0 {
+		dim = 64
+		if init != nil {
+			dim = init.spec.Dim()
+		}
+	}
+	spec, err := encoder.Preset(name, shape, dim)
+	if err != nil {
+		return spec, &kindError{ErrUsage, err}
+	}
+	opt.Encoder, opt.Dim = name, dim
+	if init != nil && !sameNetwork(spec, init.spec) {
+		return spec, failf(ErrArtefact, "init %s: its network is %s for %v with dimension %d, this run's is %s for %v with dimension %d: leave --encoder, --dim and --size as they were there",
+			opt.Init, init.spec.Name, init.spec.Input, init.spec.Dim(), spec.Name, spec.Input, spec.Dim())
+	}
+	return spec, nil
+}
+
+func sameNetwork(a, b encoder.Spec) bool { return a.String() == b.String() }
+
+// resolve fills in every option left to choose, given the number of points
+// that own a target, and returns doubts about the choice.
+func resolve(opt *Options, points int) (warnings []string) {
+	setDefault(&opt.Views, 2)
+	setDefault(&opt.Objective, "nat")
+	setDefault(&opt.Assign, "batch")
+	setDefault(&opt.Optimizer, "sgd")
+	setDefault(&opt.Seed, 1)
+	setDefault(&opt.Keep, 3)
+	setDefault(&opt.CheckpointEvery, "10m")
+	setDefault(&opt.MaxBad, "10%")
+	if opt.Batch > points {
+		warnings = append(warnings, fmt.Sprintf("batch %d is larger than the %d training rows: using %d", opt.Batch, points, points))
+		opt.Batch = points
+	}
+	setDefault(&opt.Batch, clamp(points/4, min(points, 32), 256))
+	if opt.Assign == "pool" {
+		setDefault(&opt.Pool, 8)
+	}
+	perEpoch := points / opt.Batch
+	setDefault(&opt.Epochs, clamp((wantSteps+perEpoch-1)/perEpoch, 20, 200))
+	scale := float64(opt.Batch) / 256
+	if opt.Optimizer == "sgd" {
+		setDefault(&opt.LR, .05*scale)
+		setDefault(&opt.Momentum, .9)
+		setDefault(&opt.WeightDecay, 1e-4)
+	} else {
+		setDefault(&opt.LR, .001)
+		setDefault(&opt.WeightDecay, .05)
+	}
+	setDefault(&opt.Warmup, opt.Epochs*perEpoch/20)
+	opt.Momentum, opt.WeightDecay, opt.Warmup = max(opt.Momentum, 0), max(opt.WeightDecay, 0), max(opt.Warmup, 0)
+	if points < 100 {
+		warnings = append(warnings, fmt.Sprintf("%d training rows are very few: expect features little better than random", points))
+	}
+	return warnings
+}
+
+// wantSteps is the least number of steps that defaults aim at on small sets.
+const wantSteps = 3000
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func clamp(v, lo, hi int) int { return max(lo, min(v, hi)) }
+
+// job is a run that is fully decided and not yet started.
+type job struct {
+	plan    Plan
+	src     *source
+	norm    dataset.Normalizer
+	augment dataset.Augment
+	init    *snapshot // weights to start from, nil for random ones
+	pool    *kernel.Pool
+}
+
+func (j *job) close() {
+	j.src.close()
+	j.pool.Close()
+}
+
+// newJob resolves opt against opened data. It takes src over, also on error.
+func newJob(ctx context.Context, opt Options, src *source) (_ *job, err error) {
+	j := &job{src: src, pool: kernel.NewPool(opt.Workers)}
+	defer func() {
+		if err != nil {
+			j.close()
+		}
+	}()
+	if opt.Init != "" {
+		if j.init, err = loadInit(opt.Init); err != nil {
+			return nil, err
+		}
+	}
+	spec, err := chooseEncoder(&opt, src.info.Input, j.init)
+	if err != nil {
+		return nil, err
+	}
+	if len(src.rows) == 0 {
+		return nil, failf(ErrInput, "%s: no rows to train on", src.info.Path)
+	}
+	warnings := resolve(&opt, len(src.rows))
+	if j.norm, err = dataset.FitNormalizer(ctx, src.set, src.rows); err != nil {
+		return nil, err
+	}
+	j.augment = dataset.DefaultAugment(src.set)
+	perEpoch := len(src.rows) / opt.Batch
+	j.plan = Plan{Options: opt, Run: opt.Out, Data: src.info, Encoder: spec, Params: spec.ParamCount(),
+		StepsPerEpoch: perEpoch, Steps: perEpoch * opt.Epochs, Warnings: warnings}
+	if n := src.info.Bad; n > 0 {
+		j.plan.Warnings = append(j.plan.Warnings, fmt.Sprintf("%d files could not be used and were skipped: see %s", n, badFilesFile))
+	}
+	j.plan.MemoryBytes, j.plan.DiskBytes = j.estimate()
+	return j, nil
+}
+
+// estimate returns upper estimates of memory and disk in bytes.
+func (j *job) estimate() (memory, disk int64) {
+	p := &j.plan
+	rows := int64(p.Options.Batch * p.Options.Views)
+	input := int64(p.Data.Input.Size())
+	points, params := int64(p.Data.Train), int64(p.Params)
+	targets := 4 * points * int64(p.Options.Dim)
+	const program = 40 << 20 // runtime, code, scratch
+	memory = program + p.Encoder.MemoryBytes(int(rows), true) + 4*params /* optimiser */ + targets + 24*points +
+		4*rows*input*6 /* prefetched batches */ + min(128<<20, 4*int64(p.Data.Rows)*int64(p.Data.Shape.Size())) /* cache */ +
+		gaugeRows*gaugeRows*4
+	checkpoint := 8*params + 8*points
+	if p.Options.Optimizer == "adamw" {
+		checkpoint += 4 * params
+	}
+	const lineBytes, report = 600, 4 << 20
+	disk = int64(p.Options.Keep+1)*checkpoint + targets + lineBytes*int64(p.Steps) + report
+	return memory, disk
+}
+
+// MakePlan resolves the options against the data and measures a few steps.
+// It writes nothing.
 func MakePlan(ctx context.Context, opt Options) (*Plan, error) {
-	return nil, failf(ErrUsage, "not yet")
+	if err := opt.Validate(); err != nil {
+		return nil, err
+	}
+	if opt.Resume {
+		return nil, failf(ErrUsage, "resume: a run that exists is planned already: see its run.json")
+	}
+	if err := chooseOut(&opt); err != nil {
+		return nil, err
+	}
+	src, err := openSource(ctx, opt, dataset.Shape{}, func(Event) {})
+	if err != nil {
+		return nil, err
+	}
+	j, err := newJob(ctx, opt, src)
+	if err != nil {
+		return nil, err
+	}
+	defer j.close()
+	j.plan.StepTime, err = j.measure(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j.plan.ETA = time.Duration(math.Round(float64(j.plan.StepTime) * float64(j.plan.Steps) * gaugeShare))
+	return &j.plan, nil
+}
+
+// chooseOut fills in Options.Out when none was named: the next free name, or
+// to resume, the newest run of the default name.
+func chooseOut(opt *Options) error {
+	if opt.Out != "" {
+		return nil
+	}
+	base := runName(opt.Data)
+	free, newest, err := freeName(base)
+	opt.Out = free
+	if opt.Resume {
+		opt.Out = newest
+	}
+	if err == nil && opt.Out == "" {
+		err = failf(ErrUsage, "resume: there is no run %s here: name it with --out", base)
+	}
+	return err
+}
+
+// freeName returns the first of base, base-2, base-3, ... that does not exist,
+// and the last one before it, if any.
+func freeName(base string) (free, last string, err error) {
+	name := base
+	for i := 2; ; i++ {
+		_, err := os.Lstat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return name, last, nil
+		} else if err != nil {
+			return "", "", err
+		}
+		last, name = name, fmt.Sprintf("%s-%d", base, i)
+	}
+}
+
+// runName is the default name of a run on data at path.
+func runName(path string) string {
+	name := filepath.Base(path)
+	if abs, err := filepath.Abs(path); err == nil && path != EmbeddedDigits {
+		name = filepath.Base(abs)
+	}
+	for _, ext := range []string{".gz", ".tar", ".npy", ".npz", ".tgz"} {
+		name = strings.TrimSuffix(name, ext)
+	}
+	name = strings.Trim(name, `:/\. `)
+	if name == "" {
+		name = "data"
+	}
+	return name + "-nat"
 }

@@ -2,9 +2,27 @@ package nat
 
 import (
 	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
 
+	"github.com/gofrs/flock"
+
+	"nat/assign"
 	"nat/dataset"
 	"nat/encoder"
+	"nat/internal/kernel"
+	"nat/internal/tensorfile"
 )
 
 // Run is a run directory that exists.
@@ -15,17 +33,17 @@ type Run struct {
 
 // Record is the content of run.json, written once.
 type Record struct {
-	Format   int                `json:"format"`
-	Options  Options            `json:"options"` // resolved
-	Data     DataInfo           `json:"data"`
-	Encoder  encoder.Spec       `json:"encoder"`
-	Params   int                `json:"params"`
-	Steps    int                `json:"steps"`
-	PerEpoch int                `json:"steps_per_epoch"`
-	Augment  dataset.Augment    `json:"augment"`
-	Norm     dataset.Normalizer `json:"normalizer"`
-	Version  string             `json:"version"`
-	Host     Host               `json:"host"`
+	Format        int                `json:"format"`
+	Options       Options            `json:"options"` // resolved
+	Data          DataInfo           `json:"data"`
+	Encoder       encoder.Spec       `json:"encoder"`
+	Params        int                `json:"params"`
+	Steps         int                `json:"steps"`
+	StepsPerEpoch int                `json:"steps_per_epoch"`
+	Augment       dataset.Augment    `json:"augment"`
+	Norm          dataset.Normalizer `json:"normalizer"`
+	Version       string             `json:"version"` // of this program
+	Host          Host               `json:"host"`
 }
 
 // Host is where a run began.
@@ -38,9 +56,169 @@ type Host struct {
 	Kernel string `json:"kernel"` // instruction set of the kernels
 }
 
+func thisHost() Host {
+	name, err := os.Hostname()
+	if err != nil {
+		name = "unknown"
+	}
+	return Host{Name: name, OS: runtime.GOOS, Arch: runtime.GOARCH, Cores: runtime.NumCPU(), Go: runtime.Version(), Kernel: kernel.Tier()}
+}
+
+// Version is the program's version as the Go toolchain recorded it.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "devel"
+	}
+	return info.Main.Version
+}
+
 // OpenRun reads RUN/run.json.
 func OpenRun(dir string) (*Run, error) {
-	return nil, failf(ErrUsage, "not yet")
+	path := filepath.Join(dir, runFile)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, failf(ErrUsage, "%s is not a run: it has no %s", dir, runFile)
+	} else if err != nil {
+		return nil, err
+	}
+	r := &Run{Dir: dir}
+	if err := json.Unmarshal(b, &r.Record); err != nil {
+		return nil, failf(ErrArtefact, "%s is damaged: %w", path, err)
+	}
+	if f := r.Record.Format; f != formatVersion {
+		return nil, failf(ErrArtefact, "%s has format version %d, this program knows %d: use the version of nat that wrote it (%s)",
+			path, f, formatVersion, r.Record.Version)
+	}
+	if err := r.Record.Encoder.Validate(); err != nil {
+		return nil, failf(ErrArtefact, "%s is damaged: %w", path, err)
+	}
+	return r, nil
+}
+
+// dirState tells what a directory named as --out holds.
+type dirState int
+
+const (
+	dirFree    dirState = iota // nothing there, or nothing but what a run killed at birth left
+	dirRun                     // a run
+	dirForeign                 // something else, never to be touched
+)
+
+func inspectDir(dir string) (dirState, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return dirFree, nil
+	} else if err != nil {
+		if info, statErr := os.Stat(dir); statErr == nil && !info.IsDir() {
+			return dirForeign, nil
+		}
+		return dirFree, err
+	}
+	state := dirFree
+	for _, e := range entries {
+		switch {
+		case e.Name() == runFile:
+			return dirRun, nil
+		case !slices.Contains(ownNames, e.Name()) && !strings.HasPrefix(e.Name(), tmpPrefix):
+			state = dirForeign
+		}
+	}
+	return state, nil
+}
+
+// ownNames is everything training puts into a run directory. run.json is last
+// to be removed: while it is there, the rest is known to be ours.
+var ownNames = []string{latestFile, checkpointsDir, metricsFile, targetsFile, badFilesFile, reportFile, lockFile, runFile}
+
+// checkOut decides whether training may use opt.Out as it is.
+func checkOut(opt Options) error {
+	state, err := inspectDir(opt.Out)
+	if err != nil {
+		return fmt.Errorf("out %s: %w", opt.Out, err)
+	}
+	_, statErr := os.Lstat(opt.Out)
+	switch {
+	case state == dirForeign:
+		return failf(ErrUsage, "out %s: exists and is not a run: choose another name", opt.Out)
+	case state == dirRun && !opt.Resume && !opt.Overwrite:
+		return failf(ErrUsage, "out %s: a run is there already: add --resume to continue it, --overwrite to replace it, or choose another name", opt.Out)
+	case errors.Is(statErr, fs.ErrNotExist) && opt.Resume:
+		return failf(ErrUsage, "out %s: there is no run to resume: leave --resume out to start one", opt.Out)
+	}
+	return nil
+}
+
+// removeRun empties a run directory of what training put there, keeping the
+// lock, which we hold.
+func removeRun(fsys files, dir string) error {
+	for _, name := range ownNames {
+		if name == lockFile {
+			continue
+		}
+		if err := fsys.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return failf(ErrResource, "overwrite: %w", err)
+		}
+	}
+	return nil
+}
+
+// lockRun makes the calling process the only one that trains in dir. The lock
+// goes with the process, however it ends.
+func lockRun(dir string) (*flock.Flock, error) {
+	l := flock.New(filepath.Join(dir, lockFile))
+	ok, err := l.TryLock()
+	if err != nil {
+		return nil, failf(ErrResource, "locking %s: %w", dir, err)
+	}
+	if !ok {
+		return nil, failf(ErrResource, "%s is in use: another process is training there", dir)
+	}
+	return l, nil
+}
+
+// record describes a job for run.json.
+func (j *job) record() Record {
+	p := &j.plan
+	return Record{Format: formatVersion, Options: p.Options, Data: p.Data, Encoder: p.Encoder, Params: p.Params,
+		Steps: p.Steps, StepsPerEpoch: p.StepsPerEpoch, Augment: j.augment, Norm: j.norm, Version: Version(), Host: thisHost()}
+}
+
+// createRun writes everything of a run that never changes, run.json last, and
+// returns the checksums of what every checkpoint relies on.
+func createRun(fsys files, dir string, rec Record, targets []tensorfile.Tensor, bad []dataset.BadFile) (map[string]string, error) {
+	if len(bad) > 0 {
+		if _, err := replaceFile(fsys, filepath.Join(dir, badFilesFile), func(w io.Writer) error { return writeBadFiles(w, bad) }); err != nil {
+			return nil, err
+		}
+	}
+	sums := map[string]string{}
+	var err error
+	sums[targetsFile], err = replaceFile(fsys, filepath.Join(dir, targetsFile), func(w io.Writer) error {
+		return tensorfile.WriteSafetensors(w, targets, nil)
+	})
+	if err != nil {
+		return nil, err
+	}
+	body, err := json.MarshalIndent(rec, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	sums[runFile], err = replaceFile(fsys, filepath.Join(dir, runFile), func(w io.Writer) error {
+		_, err := w.Write(append(body, '\n'))
+		return err
+	})
+	return sums, err
+}
+
+func writeBadFiles(w io.Writer, bad []dataset.BadFile) error {
+	out := csv.NewWriter(w)
+	out.Write([]string{"path", "reason"})
+	for _, b := range bad {
+		out.Write([]string{b.Path, b.Reason})
+	}
+	out.Flush()
+	return out.Error()
 }
 
 // RunInfo is what `nat info` shows.
@@ -49,7 +227,8 @@ type RunInfo struct {
 	Record
 	Layers      []string         `json:"layers"` // names that Embed accepts besides embedding and features
 	Checkpoints []CheckpointInfo `json:"checkpoints"`
-	Last        *Event           `json:"last_metrics,omitempty"` // last step or epoch
+	Last        *Event           `json:"last_metrics,omitempty"` // last step
+	LastEpoch   *Event           `json:"last_epoch,omitempty"`   // last epoch's line that has gauges
 	Complete    bool             `json:"complete"`
 }
 
@@ -59,13 +238,58 @@ type CheckpointInfo struct {
 	Step    int     `json:"step"`
 	Epoch   int     `json:"epoch"`
 	Bytes   int64   `json:"bytes"`
-	Elapsed float64 `json:"elapsed"`
+	Elapsed float64 `json:"elapsed"`          // seconds of training
 	Damage  string  `json:"damage,omitempty"` // what is wrong with it
 }
 
 // Info gathers what is known about the run, checksums included.
 func (r *Run) Info() (*RunInfo, error) {
-	return nil, failf(ErrUsage, "not yet")
+	info := &RunInfo{Run: r.Dir, Record: r.Record, Checkpoints: []CheckpointInfo{}}
+	for _, l := range r.Record.Encoder.Layers {
+		info.Layers = append(info.Layers, l.Name)
+	}
+	names, err := checkpointNames(r.Dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		info.Checkpoints = append(info.Checkpoints, describeCheckpoint(r.Dir, name))
+	}
+	events, err := ReadEvents(filepath.Join(r.Dir, metricsFile))
+	if err != nil {
+		return nil, err
+	}
+	for i := range events {
+		switch e := &events[i]; {
+		case e.Kind == EventStep:
+			info.Last = e
+		case e.Kind == EventEpoch && e.Train != nil:
+			info.LastEpoch = e
+		case e.Kind == EventDone:
+			info.Complete = true
+		}
+	}
+	return info, nil
+}
+
+func describeCheckpoint(run, name string) CheckpointInfo {
+	dir := filepath.Join(run, checkpointsDir, name)
+	c := CheckpointInfo{Name: name, Step: parseStep(name)}
+	s, err := readState(dir)
+	if err == nil {
+		c.Epoch, c.Elapsed = s.Epoch, s.Elapsed
+		err = checkSums(run, dir, s)
+	}
+	if err != nil {
+		c.Damage = err.Error()
+	}
+	entries, _ := os.ReadDir(dir) // what cannot be listed is damage, and named above
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			c.Bytes += info.Size()
+		}
+	}
+	return c
 }
 
 // VerifyReport lists what Verify looked at. Problems is empty for a sound run.
@@ -80,5 +304,95 @@ type VerifyReport struct {
 // dataPath, or at the recorded path when it is empty). The error is of kind
 // ErrArtefact when something is wrong; the report is valid then too.
 func (r *Run) Verify(ctx context.Context, dataPath string) (*VerifyReport, error) {
-	return nil, failf(ErrUsage, "not yet")
+	v := &VerifyReport{Run: r.Dir, Checked: []string{}, Problems: []string{}}
+	names, err := checkpointNames(r.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		v.note("checkpoints", errors.New("there is none"))
+	}
+	for _, name := range names {
+		snap, err := loadCheckpoint(r.Dir, name)
+		v.note("checkpoint "+name+": checksums", err)
+		if err == nil {
+			v.note("checkpoint "+name+": pi is a bijection", r.checkPermutation(snap.assignment))
+		}
+	}
+	v.note("targets: unit norm", r.checkTargets())
+	_, err = ReadEvents(filepath.Join(r.Dir, metricsFile))
+	v.note("metrics: readable", err)
+	err = r.checkData(ctx, dataPath)
+	if ctx.Err() != nil {
+		return nil, &StoppedError{Cause: context.Cause(ctx), Run: r.Dir}
+	}
+	v.note("data: fingerprint", err)
+	if len(v.Problems) > 0 {
+		return v, failf(ErrArtefact, "%s:\n%s", r.Dir, strings.Join(v.Problems, "\n"))
+	}
+	return v, nil
+}
+
+// checkPermutation checks the saved assignment of a checkpoint.
+func (r *Run) checkPermutation(ts []tensorfile.Tensor) error {
+	t, ok := tensorfile.Find(ts, "perm")
+	if !ok {
+		return errors.New("it holds no tensor named perm")
+	}
+	perm, err := t.Int32(r.Record.Data.Train)
+	if err != nil {
+		return err
+	}
+	return (&assign.Matching{Perm: perm}).Check()
+}
+
+// unitTolerance is how far from 1 float32 rounding may leave a norm.
+const unitTolerance = 1e-5
+
+func (r *Run) checkTargets() error {
+	n, d := r.Record.Data.Train, r.Record.Options.Dim
+	c, err := readTargets(r.Dir, n, d)
+	if err != nil {
+		return err
+	}
+	for i := range n {
+		var square float64
+		for _, x := range c[i*d : (i+1)*d] {
+			square += float64(x) * float64(x)
+		}
+		if norm := math.Sqrt(square); !(math.Abs(norm-1) < unitTolerance) {
+			return fmt.Errorf("%s: target %d has norm %v", filepath.Join(r.Dir, targetsFile), i, norm)
+		}
+	}
+	return nil
+}
+
+func (v *VerifyReport) note(what string, err error) {
+	v.Checked = append(v.Checked, what)
+	if err != nil {
+		v.Problems = append(v.Problems, what+": "+err.Error())
+	}
+}
+
+// checkData compares the fingerprint of the data with the recorded one.
+func (r *Run) checkData(ctx context.Context, path string) error {
+	opt := r.Record.Options
+	opt.Data, opt.Val, opt.Labels, opt.Workers = path, "", "", 0
+	if path == "" {
+		opt.Data = r.Record.Data.Path
+	}
+	src, err := openSource(ctx, opt, dataset.Shape{}, func(Event) {})
+	if err != nil {
+		return err
+	}
+	defer src.close()
+	return r.sameData(src.info)
+}
+
+func (r *Run) sameData(info DataInfo) error {
+	if info.Fingerprint == r.Record.Data.Fingerprint {
+		return nil
+	}
+	return failf(ErrArtefact, "the data at %s (%d rows, fingerprint %.12s) are not those of the run (%s, %d rows, fingerprint %.12s)",
+		info.Path, info.Rows, info.Fingerprint, r.Record.Data.Path, r.Record.Data.Rows, r.Record.Data.Fingerprint)
 }

@@ -1,6 +1,17 @@
 package nat
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"nat/dataset"
+	"nat/internal/kernel"
+)
 
 // Summary is the outcome of Train.
 type Summary struct {
@@ -15,9 +26,9 @@ type Summary struct {
 	Cosine          float64  `json:"cosine"`         // mean matched cosine of the last epoch
 	Level           float64  `json:"level"`          // (24), to read Cosine by
 	Checkpoint      string   `json:"checkpoint"`     // newest
-	Complete        bool     `json:"complete"`       // false when --max-time ended it
-	HeldOut         *Gauge   `json:"held_out,omitempty"`
+	Complete        bool     `json:"complete"`       // false when MaxTime ended it
 	Train           *Gauge   `json:"train,omitempty"`
+	HeldOut         *Gauge   `json:"held_out,omitempty"`
 	Warnings        []string `json:"warnings,omitempty"`
 }
 
@@ -27,5 +38,171 @@ type Summary struct {
 // checkpoint saved and a *StoppedError returned; MaxTime ends with a
 // checkpoint too, but with no error and Summary.Complete false.
 func Train(ctx context.Context, opt Options, observe func(Event)) (*Summary, error) {
-	return nil, failf(ErrUsage, "not yet")
+	return trainOn(ctx, disk{}, opt, observe)
+}
+
+// trainOn is Train on a given file system.
+func trainOn(ctx context.Context, fsys files, opt Options, observe func(Event)) (*Summary, error) {
+	began := time.Now()
+	if observe == nil {
+		observe = func(Event) {}
+	}
+	if err := opt.Validate(); err != nil {
+		return nil, err
+	}
+	if err := chooseOut(&opt); err != nil {
+		return nil, err
+	}
+	var c claim
+	defer c.release()
+	if err := c.existing(opt); err != nil {
+		return nil, err
+	}
+	j, snap, err := prepare(ctx, opt, observe)
+	if err != nil {
+		return nil, err
+	}
+	defer j.close()
+	if err := c.take(opt); err != nil {
+		return nil, err
+	}
+	t, err := newTrainer(fsys, j, observe)
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
+	if opt.MaxTime > 0 {
+		t.deadline = began.Add(opt.MaxTime)
+	}
+	if snap == nil {
+		err = t.begin()
+	} else {
+		err = t.resume(snap)
+	}
+	if err == nil {
+		err = t.run(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t.summary(), nil
+}
+
+// prepare opens the data and decides everything about the run; for a run to be
+// resumed, by its record. The snapshot is nil if there is none to go on from.
+func prepare(ctx context.Context, opt Options, observe func(Event)) (*job, *snapshot, error) {
+	state, err := inspectDir(opt.Out)
+	if err != nil {
+		return nil, nil, err
+	}
+	if state == dirRun && opt.Resume {
+		return prepareResume(ctx, opt, observe)
+	}
+	if opt.Data == "" {
+		return nil, nil, failf(ErrUsage, "out %s: no training has begun there: name the data to start one", opt.Out)
+	}
+	src, err := openSource(ctx, opt, dataset.Shape{}, observe)
+	if err != nil {
+		return nil, nil, err
+	}
+	j, err := newJob(ctx, opt, src)
+	return j, nil, err
+}
+
+func prepareResume(ctx context.Context, opt Options, observe func(Event)) (*job, *snapshot, error) {
+	run, err := OpenRun(opt.Out)
+	if err != nil {
+		return nil, nil, err
+	}
+	rec := &run.Record
+	if diff := optionDiff(rec.Options, opt); len(diff) > 0 {
+		return nil, nil, failf(ErrUsage, "resume %s: these options differ from those it began with:\n  %s\nLeave them out to continue, or start another run (--init %s starts from its weights)",
+			opt.Out, strings.Join(diff, "\n  "), opt.Out)
+	}
+	merged := merge(rec.Options, opt)
+	if merged.Data != EmbeddedDigits && opt.Data == "" {
+		merged.Data = rec.Data.Path
+	}
+	snap, name, warnings, err := loadNewest(opt.Out)
+	if err != nil {
+		return nil, nil, err
+	}
+	src, err := openSource(ctx, merged, dataset.Shape{}, observe)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := run.sameData(src.info); err != nil {
+		src.close()
+		return nil, nil, err
+	}
+	if name != "" && snap.state.Kernel != kernel.Tier() {
+		warnings = append(warnings, fmt.Sprintf("the run was trained with %s kernels and goes on with %s: the result will differ in the last bits from that of an uninterrupted run",
+			snap.state.Kernel, kernel.Tier()))
+	}
+	j := &job{src: src, norm: rec.Norm, augment: rec.Augment, pool: kernel.NewPool(merged.Workers)}
+	j.plan = Plan{Options: merged, Run: opt.Out, Data: rec.Data, Encoder: rec.Encoder, Params: rec.Params,
+		Steps: rec.Steps, StepsPerEpoch: rec.StepsPerEpoch, Warnings: warnings}
+	if name != "" {
+		return j, &snap, nil
+	}
+	if merged.Init != "" {
+		if j.init, err = loadInit(merged.Init); err != nil {
+			j.close()
+			return nil, nil, err
+		}
+	}
+	return j, nil, nil
+}
+
+// loadInit loads the weights of another run.
+func loadInit(dir string) (*snapshot, error) {
+	if _, err := OpenRun(dir); err != nil {
+		return nil, fmt.Errorf("init: %w", err)
+	}
+	snap, name, _, err := loadNewest(dir)
+	if err != nil {
+		return nil, fmt.Errorf("init: %w", err)
+	}
+	if name == "" {
+		return nil, failf(ErrArtefact, "init %s: it has no checkpoint yet", dir)
+	}
+	return &snap, nil
+}
+
+// claim is the right to write into a run directory.
+type claim struct{ lock *flock.Flock }
+
+// existing checks opt.Out and locks it if it is there already, so that a
+// second process is refused before it reads any data.
+func (c *claim) existing(opt Options) error {
+	if err := checkOut(opt); err != nil {
+		return err
+	}
+	if _, err := os.Stat(opt.Out); err != nil {
+		return nil
+	}
+	var err error
+	c.lock, err = lockRun(opt.Out)
+	return err
+}
+
+// take makes sure that opt.Out is there and ours.
+func (c *claim) take(opt Options) error {
+	if c.lock != nil {
+		return nil
+	}
+	if err := os.MkdirAll(opt.Out, 0o755); err != nil {
+		return failf(ErrResource, "making the run directory: %w", err)
+	}
+	var err error
+	if c.lock, err = lockRun(opt.Out); err != nil {
+		return err
+	}
+	return checkOut(opt) // another process may have been faster
+}
+
+func (c *claim) release() {
+	if c.lock != nil {
+		c.lock.Unlock()
+	}
 }

@@ -1,0 +1,344 @@
+package nat
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"nat/encoder"
+	"nat/internal/tensorfile"
+)
+
+// Names inside a run directory and a checkpoint.
+const (
+	runFile        = "run.json"
+	metricsFile    = "metrics.jsonl"
+	targetsFile    = "targets.safetensors"
+	checkpointsDir = "checkpoints"
+	latestFile     = "latest"
+	badFilesFile   = "bad_files.csv"
+	reportFile     = "report.html"
+	lockFile       = ".lock"
+
+	weightsFile    = "weights.safetensors"
+	assignmentFile = "assignment.safetensors"
+	optimizerFile  = "optimizer.safetensors"
+	stateFile      = "state.json"
+)
+
+// formatVersion is written into run.json and state.json. A reader refuses
+// versions it does not know.
+const formatVersion = 1
+
+// state is the position of a training run: together with the tensors beside
+// it, everything that the next step depends on.
+type state struct {
+	Format int    `json:"format"`
+	Seed   uint64 `json:"seed"`
+	Step   int    `json:"step"`  // steps done
+	Epoch  int    `json:"epoch"` // of the next step
+	Batch  int    `json:"batch"` // of the next step, within its epoch
+	// Streams are the named random streams with the index at which each is
+	// next read. They are pure functions of seed, name and index, so this is
+	// all there is to save.
+	Streams       map[string]int `json:"streams"`
+	LastLoss      float64        `json:"last_loss"` // of the step before, for (16)
+	Means         epochMeans     `json:"means"`     // of the epoch so far
+	Last          lastEpoch      `json:"last"`      // completed
+	MetricsOffset int64          `json:"metrics_offset"`
+	Elapsed       float64        `json:"elapsed"` // seconds of training
+	Kernel        string         `json:"kernel"`  // instruction set
+	// Checksums maps the files beside this one, and those of the run that
+	// never change, to their SHA-256.
+	Checksums map[string]string `json:"checksums"`
+}
+
+// encodeState frames a state with its own checksum.
+func encodeState(s state) ([]byte, error) {
+	body, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return frame(body), nil
+}
+
+func frame(body []byte) []byte {
+	sum := sha256.Sum256(body)
+	return fmt.Appendf(nil, "{\"sha256\": %q, \"state\": %s}\n", hex.EncodeToString(sum[:]), body)
+}
+
+// decodeState undoes encodeState; any changed byte is an error.
+func decodeState(b []byte) (state, error) {
+	var framed struct {
+		Sum   string          `json:"sha256"`
+		State json.RawMessage `json:"state"`
+	}
+	if err := json.Unmarshal(b, &framed); err != nil {
+		return state{}, err
+	}
+	if !bytes.Equal(frame(framed.State), b) {
+		return state{}, errors.New("its checksum does not match")
+	}
+	var s state
+	if err := json.Unmarshal(framed.State, &s); err != nil {
+		return state{}, err
+	}
+	if s.Format != formatVersion {
+		return state{}, fmt.Errorf("format version %d, this program knows %d", s.Format, formatVersion)
+	}
+	return s, nil
+}
+
+// snapshot is what a checkpoint holds.
+type snapshot struct {
+	state      state
+	weights    []tensorfile.Tensor
+	meta       map[string]string // of the weights: how to rebuild the network
+	spec       encoder.Spec      // parsed from it when loaded
+	assignment []tensorfile.Tensor
+	optimizer  []tensorfile.Tensor
+}
+
+func stepName(step int) string { return fmt.Sprintf("step-%08d", step) }
+
+// parseStep returns the step of a checkpoint's name, -1 for other names.
+func parseStep(name string) int {
+	digits, ok := strings.CutPrefix(name, "step-")
+	n, err := strconv.Atoi(digits)
+	if !ok || err != nil || n < 0 || stepName(n) != name {
+		return -1
+	}
+	return n
+}
+
+// checkpointNames lists the complete checkpoints of a run, newest first.
+func checkpointNames(run string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(run, checkpointsDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() && parseStep(e.Name()) >= 0 {
+			names = append(names, e.Name())
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(parseStep(b), parseStep(a)) })
+	return names, nil
+}
+
+// saveCheckpoint writes a checkpoint so that at any instant, whatever fails,
+// the newest complete one on disk is either the one before or this one. It
+// then removes all but the newest keep, and those of steps beyond this one,
+// which were passed over as damaged. It returns the new checkpoint's path.
+func saveCheckpoint(fsys files, run string, snap snapshot, keep int) (string, error) {
+	dir := filepath.Join(run, checkpointsDir)
+	name := stepName(snap.state.Step)
+	tmp, final := filepath.Join(dir, tmpPrefix+name), filepath.Join(dir, name)
+	err := writeCheckpoint(fsys, tmp, snap)
+	if err == nil {
+		err = discard(fsys, final) // a damaged one of the same step
+	}
+	if err == nil {
+		err = rename(fsys, tmp, final)
+	}
+	if err != nil {
+		fsys.RemoveAll(tmp)
+		return "", err
+	}
+	_, err = replaceFile(fsys, filepath.Join(run, latestFile), func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, name)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return final, pruneCheckpoints(fsys, run, snap.state.Step, keep)
+}
+
+// writeCheckpoint fills dir, state.json last, and makes it durable.
+func writeCheckpoint(fsys files, dir string, snap snapshot) error {
+	if err := fsys.RemoveAll(dir); err != nil {
+		return failf(ErrResource, "removing what an interrupted save left: %w", err)
+	}
+	if err := fsys.Mkdir(dir); err != nil {
+		return failf(ErrResource, "making the checkpoint %s: %w", dir, err)
+	}
+	sums := map[string]string{}
+	for name, sum := range snap.state.Checksums {
+		sums[name] = sum
+	}
+	for _, f := range []struct {
+		name    string
+		tensors []tensorfile.Tensor
+		meta    map[string]string
+	}{
+		{weightsFile, snap.weights, snap.meta},
+		{assignmentFile, snap.assignment, nil},
+		{optimizerFile, snap.optimizer, nil},
+	} {
+		sum, err := writeFile(fsys, filepath.Join(dir, f.name), func(w io.Writer) error {
+			return tensorfile.WriteSafetensors(w, f.tensors, f.meta)
+		})
+		if err != nil {
+			return err
+		}
+		sums[f.name] = sum
+	}
+	snap.state.Checksums = sums
+	body, err := encodeState(snap.state)
+	if err != nil {
+		return err
+	}
+	if _, err = writeFile(fsys, filepath.Join(dir, stateFile), func(w io.Writer) error {
+		_, err := w.Write(body)
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := fsys.SyncDir(dir); err != nil {
+		return failf(ErrResource, "making the checkpoint %s durable: %w", dir, err)
+	}
+	return nil
+}
+
+// discard removes a directory in two moves, so that no half-removed
+// checkpoint is ever found under a complete one's name.
+func discard(fsys files, dir string) error {
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	trash := filepath.Join(filepath.Dir(dir), tmpPrefix+"old-"+filepath.Base(dir))
+	err := fsys.RemoveAll(trash)
+	if err == nil {
+		err = fsys.Rename(dir, trash)
+	}
+	if err == nil {
+		err = fsys.RemoveAll(trash)
+	}
+	if err != nil {
+		return failf(ErrResource, "removing the old checkpoint %s: %w", dir, err)
+	}
+	return nil
+}
+
+func pruneCheckpoints(fsys files, run string, step, keep int) error {
+	names, err := checkpointNames(run)
+	if err != nil {
+		return err
+	}
+	kept := 0
+	for _, name := range names {
+		if parseStep(name) <= step && kept < keep {
+			kept++
+			continue
+		}
+		if err := discard(fsys, filepath.Join(run, checkpointsDir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readState reads and checks a checkpoint's state.json.
+func readState(dir string) (state, error) {
+	path := filepath.Join(dir, stateFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return state{}, err
+	}
+	s, err := decodeState(b)
+	if err != nil {
+		return state{}, fmt.Errorf("%s: %w", path, err)
+	}
+	if want := parseStep(filepath.Base(dir)); s.Step != want {
+		return state{}, fmt.Errorf("%s: is of step %d, its directory of step %d", path, s.Step, want)
+	}
+	return s, nil
+}
+
+// checkSums compares every file a state vouches for with its checksum.
+func checkSums(run, dir string, s state) error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(s.Checksums)) {
+		path := filepath.Join(dir, name)
+		if name == targetsFile || name == runFile {
+			path = filepath.Join(run, name)
+		}
+		sum, err := fileSum(path)
+		if err != nil {
+			errs = append(errs, err)
+		} else if sum != s.Checksums[name] {
+			errs = append(errs, fmt.Errorf("%s: its checksum does not match", path))
+		}
+	}
+	for _, name := range []string{weightsFile, assignmentFile, optimizerFile, targetsFile, runFile} {
+		if s.Checksums[name] == "" {
+			errs = append(errs, fmt.Errorf("%s: no checksum of %s", filepath.Join(dir, stateFile), name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// loadCheckpoint reads one checkpoint, every checksum compared.
+func loadCheckpoint(run, name string) (snap snapshot, err error) {
+	dir := filepath.Join(run, checkpointsDir, name)
+	if snap.state, err = readState(dir); err != nil {
+		return snap, err
+	}
+	if err = checkSums(run, dir, snap.state); err != nil {
+		return snap, err
+	}
+	read := func(file string) (ts []tensorfile.Tensor, meta map[string]string) {
+		if err == nil {
+			ts, meta, err = tensorfile.ReadSafetensorsFile(filepath.Join(dir, file))
+		}
+		return ts, meta
+	}
+	snap.weights, snap.meta = read(weightsFile)
+	snap.assignment, _ = read(assignmentFile)
+	snap.optimizer, _ = read(optimizerFile)
+	if err != nil {
+		return snap, err
+	}
+	if snap.spec, err = encoder.ParseSpec([]byte(snap.meta[metaEncoder])); err != nil {
+		return snap, fmt.Errorf("%s: %w", filepath.Join(dir, weightsFile), err)
+	}
+	return snap, nil
+}
+
+// loadNewest loads the newest checkpoint that is not damaged, with a warning
+// for each one passed over. Without any checkpoint name is empty; when all are
+// damaged the error is of kind ErrArtefact.
+func loadNewest(run string) (snap snapshot, name string, warnings []string, err error) {
+	names, err := checkpointNames(run)
+	if err != nil {
+		return snap, "", nil, err
+	}
+	for _, name := range names {
+		snap, err := loadCheckpoint(run, name)
+		if err == nil {
+			return snap, name, warnings, nil
+		}
+		if _, gone := os.Stat(filepath.Join(run, checkpointsDir, name)); gone != nil {
+			continue // pruned by a training process while we looked
+		}
+		warnings = append(warnings, fmt.Sprintf("checkpoint %s is damaged and was passed over: %v", name, err))
+	}
+	if len(warnings) > 0 {
+		return snap, "", nil, failf(ErrArtefact, "%s: no checkpoint can be used:\n%s", run, strings.Join(warnings, "\n"))
+	}
+	return snap, "", nil, nil
+}

@@ -1,0 +1,184 @@
+package nat
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// metricsLog appends events to metrics.jsonl.
+type metricsLog struct {
+	path   string
+	f      file
+	offset int64
+}
+
+// openMetrics opens a run's metrics for writing after the first offset bytes;
+// what follows them was written by steps that a resumed run does again. A file
+// shorter than that has lost lines, and goes on after its last whole one.
+func openMetrics(fsys files, run string, offset int64) (*metricsLog, error) {
+	path := filepath.Join(run, metricsFile)
+	whole, err := wholeLines(path, offset)
+	if err != nil {
+		return nil, err
+	}
+	f, err := fsys.Append(path, whole)
+	if err != nil {
+		return nil, failf(ErrResource, "opening %s: %w", path, err)
+	}
+	return &metricsLog{path: path, f: f, offset: whole}, nil
+}
+
+// wholeLines returns how many of the first limit bytes of a file are there and
+// make up whole lines.
+func wholeLines(path string, limit int64) (int64, error) {
+	f, err := os.Open(path)
+	if os.IsNotExist(err) {
+		return 0, nil
+	} else if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	end := min(limit, info.Size())
+	for buf := make([]byte, 4096); end > 0; {
+		start := max(0, end-int64(len(buf)))
+		chunk := buf[:end-start]
+		if _, err := f.ReadAt(chunk, start); err != nil && err != io.EOF {
+			return 0, err
+		}
+		if i := bytes.LastIndexByte(chunk, '\n'); i >= 0 {
+			return start + int64(i) + 1, nil
+		}
+		end = start
+	}
+	return 0, nil
+}
+
+func (l *metricsLog) write(e Event) error {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	n, err := l.f.Write(append(b, '\n'))
+	l.offset += int64(n)
+	if err != nil {
+		return failf(ErrResource, "writing %s at byte %d: %w", l.path, l.offset, err)
+	}
+	return nil
+}
+
+// sync makes what was written durable and returns its length.
+func (l *metricsLog) sync() (int64, error) {
+	if err := l.f.Sync(); err != nil {
+		return 0, failf(ErrResource, "writing %s at byte %d: %w", l.path, l.offset, err)
+	}
+	return l.offset, nil
+}
+
+func (l *metricsLog) close() { l.f.Close() } // everything that counts was synced
+
+// epochMeans accumulates the statistics of an epoch's steps. It is part of a
+// checkpoint, so that a resumed epoch has the means of an uninterrupted one.
+type epochMeans struct {
+	Steps int   `json:"steps"`
+	Sum   Stats `json:"sum"`
+}
+
+func (m *epochMeans) add(s *Stats) {
+	m.Steps++
+	a := &m.Sum
+	a.Loss += s.Loss
+	a.LossBefore += s.LossBefore
+	a.WonByReassignment += s.WonByReassignment
+	a.WonByNetwork += s.WonByNetwork
+	a.Reassigned += s.Reassigned
+	a.Cosine += s.Cosine
+	a.Gap += s.Gap
+	a.GradNorm += s.GradNorm
+	a.WonByPool += s.WonByPool
+	a.LR = s.LR
+	if s.Alignment != nil {
+		sum := *s.Alignment
+		if a.Alignment != nil {
+			sum += *a.Alignment
+		}
+		a.Alignment = &sum
+	}
+}
+
+// mean returns means over the steps; what was won, and the learning rate of
+// the last step, are as they are.
+func (m *epochMeans) mean(level float64) *Stats {
+	s, n := m.Sum, float64(m.Steps)
+	for _, v := range []*float64{&s.Loss, &s.LossBefore, &s.Reassigned, &s.Cosine, &s.Gap, &s.GradNorm} {
+		*v /= n
+	}
+	if s.Alignment != nil {
+		mean := *s.Alignment / n
+		s.Alignment = &mean
+	}
+	s.Level = level
+	return &s
+}
+
+// lastEpoch is what a summary tells of the last epoch that was completed.
+type lastEpoch struct {
+	Stats   *Stats `json:"stats,omitempty"`
+	Train   *Gauge `json:"train,omitempty"` // newest reading
+	HeldOut *Gauge `json:"held_out,omitempty"`
+}
+
+// clock measures training time over all sittings, and the current rate.
+type clock struct {
+	began time.Time
+	base  float64 // seconds of earlier sittings
+
+	markTime   time.Time // of the last reading of the rate
+	markStep   int
+	markWaited time.Duration
+	stepTime   float64 // seconds, recent
+	wait       float64 // share, recent
+}
+
+func (c *clock) start(base float64) {
+	c.began, c.base = time.Now(), base
+	c.markTime, c.markStep = c.began, -1
+}
+
+func (c *clock) elapsed() float64 {
+	if c.began.IsZero() {
+		return c.base
+	}
+	return c.base + time.Since(c.began).Seconds()
+}
+
+// rateWindow is how long steps are averaged over for the displayed rate.
+const rateWindow = 2 * time.Second
+
+// fill sets the time fields of an event.
+func (c *clock) fill(e *Event, t *trainer) {
+	now := time.Now()
+	if c.markStep < 0 { // the first step also warms caches up: do not count it
+		c.markTime, c.markStep, c.markWaited = now, e.Step, t.loader.Waited()
+	}
+	if span := now.Sub(c.markTime); e.Step > c.markStep && (span >= rateWindow || c.stepTime == 0) {
+		waited := t.loader.Waited()
+		c.stepTime = span.Seconds() / float64(e.Step-c.markStep)
+		c.wait = min(1, (waited-c.markWaited).Seconds()/span.Seconds())
+		if span >= rateWindow {
+			c.markTime, c.markStep, c.markWaited = now, e.Step, waited
+		}
+	}
+	if c.stepTime > 0 {
+		e.Rate = float64(t.plan.Options.Batch*t.plan.Options.Views) / c.stepTime
+		e.ETA = c.stepTime * float64(t.plan.Steps-e.Step)
+	}
+	e.Wait = c.wait
+}

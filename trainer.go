@@ -1,0 +1,412 @@
+package nat
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"path/filepath"
+	"time"
+
+	"nat/dataset"
+	"nat/encoder"
+	"nat/internal/kernel"
+	"nat/internal/tensorfile"
+	"nat/objective"
+	"nat/sphere"
+)
+
+// trainer carries out a job.
+type trainer struct {
+	*job
+	fsys    files
+	dir     string
+	observe func(Event)
+
+	net    *encoder.Network
+	obj    *objective.NAT
+	optim  encoder.Optimizer
+	loader *dataset.Loader
+	dz     []float32 // gradient of the embeddings, views*batch x d
+	level  float64   // (24) for a batch
+	gauges *gauges
+
+	st       state             // position; its Checksums are those of the files that never change
+	log      *metricsLog       // nil until begin or resume
+	meta     map[string]string // of weights files
+	cadence  cadence
+	deadline time.Time // zero: none
+	clock    clock
+
+	saved     string // path of the newest checkpoint
+	savedStep int
+	savedAt   time.Time
+}
+
+// newTrainer builds the network, objective, optimiser and loader of a job.
+func newTrainer(fsys files, j *job, observe func(Event)) (*trainer, error) {
+	p := &j.plan
+	o := &p.Options
+	t := &trainer{job: j, fsys: fsys, dir: o.Out, observe: observe, savedStep: -1}
+	t.cadence, _ = parseCadence(o.CheckpointEvery) // Validate has seen it
+	var err error
+	if t.net, err = encoder.New(p.Encoder, o.Seed, j.pool); err != nil {
+		return nil, err
+	}
+	if t.meta, err = modelMetadata(p.Encoder, j.norm, p.Data); err != nil {
+		return nil, err
+	}
+	t.obj, err = objective.NewNAT(len(j.src.rows), o.Dim,
+		objective.NATOptions{Seed: o.Seed, Views: o.Views, Assign: o.Assign, Pool: o.Pool}, j.pool)
+	if err != nil {
+		return nil, err
+	}
+	if o.Optimizer == "sgd" {
+		t.optim = encoder.NewSGD(t.net.Params(), o.Momentum, o.WeightDecay, o.Momentum > 0, j.pool)
+	} else {
+		t.optim = encoder.NewAdamW(t.net.Params(), .9, .999, 1e-8, o.WeightDecay, j.pool)
+	}
+	t.loader, err = dataset.NewLoader(j.src.set, dataset.LoaderOptions{Batch: o.Batch, Views: o.Views, Seed: o.Seed,
+		Workers: o.Workers, Rows: j.src.rows, Augment: j.augment, Norm: j.norm, Out: p.Data.Input})
+	if err != nil {
+		return nil, err
+	}
+	t.dz = make([]float32, o.Views*o.Batch*o.Dim)
+	t.level = sphere.BestCosine(o.Batch, o.Dim)
+	t.gauges = newGauges(j)
+	return t, nil
+}
+
+func (t *trainer) close() {
+	t.loader.Close()
+	if t.log != nil {
+		t.log.close()
+	}
+}
+
+// Keys of the metadata of a weights file: all that is needed to embed with it.
+const (
+	metaEncoder = "encoder"
+	metaNorm    = "normalizer"
+	metaInput   = "input"
+	metaRange   = "range"
+)
+
+func modelMetadata(spec encoder.Spec, norm dataset.Normalizer, data DataInfo) (map[string]string, error) {
+	meta := map[string]string{}
+	for key, v := range map[string]any{metaEncoder: spec, metaNorm: norm, metaInput: data.Input, metaRange: data.Range} {
+		b, err := json.Marshal(v)
+		if err != nil {
+			return nil, fmt.Errorf("metadata %s: %w", key, err)
+		}
+		meta[key] = string(b)
+	}
+	return meta, nil
+}
+
+// begin starts a run: it writes what never changes, the first line of metrics
+// and a checkpoint of step 0, so that there is always one to go back to.
+func (t *trainer) begin() error {
+	if t.init != nil {
+		if err := t.net.SetState(t.init.weights); err != nil {
+			return &kindError{ErrArtefact, fmt.Errorf("init %s: %w", t.plan.Options.Init, err)}
+		}
+	}
+	if err := removeRun(t.fsys, t.dir); err != nil { // with Overwrite, or what a run killed at birth left
+		return err
+	}
+	targets := t.targets()
+	sums, err := createRun(t.fsys, t.dir, t.record(), []tensorfile.Tensor{targets}, t.src.set.Bad())
+	if err != nil {
+		return err
+	}
+	t.st = state{Format: formatVersion, Seed: t.plan.Options.Seed, Kernel: kernel.Tier(), LastLoss: randomLoss, Checksums: sums}
+	if t.log, err = openMetrics(t.fsys, t.dir, 0); err != nil {
+		return err
+	}
+	t.clock.start(0)
+	e := t.event(EventStart)
+	e.Path = t.dir
+	if err := t.emit(e); err != nil {
+		return err
+	}
+	t.warn()
+	return t.save()
+}
+
+// randomLoss is the expected squared distance of a random pairing of unit
+// vectors, from which (16) counts.
+const randomLoss = 2
+
+func (t *trainer) targets() tensorfile.Tensor {
+	return tensorfile.Tensor{Name: "targets", Shape: []int{len(t.src.rows), t.plan.Options.Dim}, Data: t.obj.Targets()}
+}
+
+// resume takes a run up where a checkpoint left it.
+func (t *trainer) resume(snap *snapshot) error {
+	fail := func(err error) error { return &kindError{ErrArtefact, fmt.Errorf("resume %s: %w", t.dir, err)} }
+	if err := removeTemporary(t.fsys, t.dir); err != nil {
+		return err
+	}
+	if err := removeTemporary(t.fsys, filepath.Join(t.dir, checkpointsDir)); err != nil {
+		return err
+	}
+	targets, err := readTargets(t.dir, len(t.src.rows), t.plan.Options.Dim)
+	if err != nil {
+		return fail(err)
+	}
+	copy(t.obj.Targets(), targets)
+	if err := t.net.SetState(snap.weights); err != nil {
+		return fail(err)
+	}
+	if err := t.obj.SetState(snap.assignment); err != nil {
+		return fail(err)
+	}
+	if err := t.optim.SetState(snap.optimizer); err != nil {
+		return fail(err)
+	}
+	t.st = snap.state
+	t.st.Kernel = kernel.Tier()
+	t.st.Checksums = map[string]string{targetsFile: snap.state.Checksums[targetsFile], runFile: snap.state.Checksums[runFile]}
+	t.savedStep, t.savedAt = t.st.Step, time.Now()
+	t.saved = filepath.Join(t.dir, checkpointsDir, stepName(t.st.Step))
+	if t.log, err = openMetrics(t.fsys, t.dir, t.st.MetricsOffset); err != nil {
+		return err
+	}
+	t.clock.start(t.st.Elapsed)
+	e := t.event(EventStart)
+	e.Path = t.saved
+	t.observe(e)
+	t.warn()
+	return nil
+}
+
+func (t *trainer) warn() {
+	for _, w := range t.plan.Warnings {
+		e := t.event(EventWarning)
+		e.Message = w
+		t.observe(e)
+	}
+}
+
+// run trains until the last step, a deadline, or the end of ctx.
+func (t *trainer) run(ctx context.Context) error {
+	if t.done() {
+		t.observe(t.event(EventDone))
+		return nil
+	}
+	// A step that was begun is finished: the loader does not end with ctx.
+	t.loader.Start(context.WithoutCancel(ctx), t.st.Epoch, t.st.Batch)
+	for !t.done() {
+		if err := t.advance(); err != nil {
+			return err
+		}
+		stop := ctx.Err() != nil || !t.deadline.IsZero() && time.Now().After(t.deadline)
+		if t.savedStep != t.st.Step && (stop || t.due()) {
+			if err := t.save(); err != nil {
+				return err
+			}
+		}
+		if stop && !t.done() {
+			if ctx.Err() != nil {
+				return &StoppedError{Cause: context.Cause(ctx), Run: t.dir, Checkpoint: t.saved, Step: t.st.Step}
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+func (t *trainer) done() bool { return t.st.Step >= t.plan.Steps }
+
+// due tells whether the cadence asks for a checkpoint.
+func (t *trainer) due() bool {
+	if t.cadence.steps > 0 {
+		return t.st.Step-t.savedStep >= t.cadence.steps
+	}
+	return time.Since(t.savedAt) >= t.cadence.every
+}
+
+// advance does one step and, after the last of an epoch, what belongs there.
+func (t *trainer) advance() error {
+	b, err := t.loader.Next()
+	if err != nil {
+		return fmt.Errorf("step %d: %w", t.st.Step, err)
+	}
+	stats, err := t.step(b)
+	t.loader.Recycle(b)
+	if err != nil {
+		return err
+	}
+	e := t.event(EventStep)
+	t.st.LastLoss = stats.Loss
+	t.st.Means.add(stats)
+	t.st.Step++
+	t.st.Batch++
+	e.Step, e.Stats = t.st.Step, stats
+	t.clock.fill(&e, t)
+	if err := t.emit(e); err != nil {
+		return err
+	}
+	if t.st.Batch < t.plan.StepsPerEpoch {
+		return nil
+	}
+	return t.endEpoch()
+}
+
+// step is the method: forward, assign, backward, update.
+func (t *trainer) step(b *dataset.Batch) (*Stats, error) {
+	o := &t.plan.Options
+	t.net.SetStep(uint64(t.st.Step))
+	z := t.net.Forward(b.X, o.Views*o.Batch, true)
+	lr := encoder.Schedule(t.st.Step, t.plan.Steps, o.Warmup, o.LR)
+	diverged := func(what string) error {
+		return &DivergedError{Step: t.st.Step, What: what, LR: lr, Checkpoint: t.saved}
+	}
+	if !allFinite(z) {
+		return nil, diverged("an embedding")
+	}
+	s, err := t.obj.Step(b.Rows, z, t.dz)
+	if err != nil {
+		return nil, fmt.Errorf("step %d: %w", t.st.Step, err)
+	}
+	if !isFinite(s.Loss) {
+		return nil, diverged("the loss")
+	}
+	t.net.Backward(t.dz)
+	norm, culprit := t.gradNorm()
+	if culprit != "" {
+		return nil, diverged("the gradient of " + culprit)
+	}
+	t.optim.Step(t.net.Params(), lr)
+	stats := &Stats{Loss: s.Loss, LossBefore: s.LossBefore, WonByReassignment: s.Reassignment,
+		WonByNetwork: t.st.LastLoss - s.LossBefore, Reassigned: s.Reassigned, Cosine: s.Cosine, Level: t.level,
+		Gap: s.Gap, LR: lr, GradNorm: norm,
+		WonByPool: s.PoolReassignment * float64(s.Pooled) / float64(len(t.src.rows))}
+	if o.Views > 1 {
+		stats.Alignment = &s.Alignment
+	}
+	return stats, nil
+}
+
+// gradNorm returns the Euclidean norm of the gradient, or the name of a
+// parameter whose gradient is not finite.
+func (t *trainer) gradNorm() (norm float64, culprit string) {
+	params := t.net.Params()
+	squares := make([]float64, len(params))
+	t.pool.Do(len(params), func(i int) {
+		for _, g := range params[i].Grad {
+			squares[i] += float64(g) * float64(g)
+		}
+	})
+	for i, s := range squares {
+		if !isFinite(s) {
+			return 0, params[i].Name
+		}
+		norm += s
+	}
+	return math.Sqrt(norm), ""
+}
+
+func isFinite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+func allFinite(x []float32) bool {
+	for _, v := range x {
+		if !isFinite(float64(v)) {
+			return false
+		}
+	}
+	return true
+}
+
+// endEpoch closes an epoch: what is left in the pool is matched, the gauges
+// are read, and a checkpoint is written.
+func (t *trainer) endEpoch() error {
+	e := t.event(EventEpoch)
+	if err := t.obj.EndEpoch(); err != nil {
+		return fmt.Errorf("end of epoch %d: %w", t.st.Epoch, err)
+	}
+	e.Stats = t.st.Means.mean(t.level)
+	if t.gauges.due(t.st.Epoch, t.plan.Options.Epochs) {
+		var err error
+		if e.Train, e.HeldOut, err = t.gauges.read(t.net, t.obj); err != nil {
+			return fmt.Errorf("gauges after epoch %d: %w", t.st.Epoch, err)
+		}
+	}
+	t.st.Last = lastEpoch{Stats: e.Stats, Train: e.Train, HeldOut: e.HeldOut}
+	t.st.Means = epochMeans{}
+	t.st.Epoch, t.st.Batch = t.st.Epoch+1, 0
+	t.clock.fill(&e, t)
+	if err := t.emit(e); err != nil {
+		return err
+	}
+	if t.done() {
+		done := t.event(EventDone)
+		t.clock.fill(&done, t)
+		if err := t.emit(done); err != nil {
+			return err
+		}
+	}
+	return t.save()
+}
+
+// save writes a checkpoint of this moment.
+func (t *trainer) save() error {
+	for _, w := range t.net.State() {
+		if v, ok := w.Data.([]float32); ok && !allFinite(v) {
+			return &DivergedError{Step: t.st.Step - 1, What: "the value of " + w.Name, Checkpoint: t.saved}
+		}
+	}
+	var err error
+	if t.st.MetricsOffset, err = t.log.sync(); err != nil {
+		return err
+	}
+	t.st.Elapsed = t.clock.elapsed()
+	t.st.Streams = map[string]int{"shuffle": t.st.Epoch, "augment": t.st.Epoch, "noise": t.st.Step}
+	snap := snapshot{state: t.st, weights: t.net.State(), meta: t.meta, assignment: t.obj.State(), optimizer: t.optim.State()}
+	snap.state.Checksums = maps.Clone(t.st.Checksums)
+	path, err := saveCheckpoint(t.fsys, t.dir, snap, t.plan.Options.Keep)
+	if err != nil {
+		return err
+	}
+	t.saved, t.savedStep, t.savedAt = path, t.st.Step, time.Now()
+	e := t.event(EventCheckpoint)
+	e.Path = path
+	t.observe(e)
+	return nil
+}
+
+// event returns an event of this moment.
+func (t *trainer) event(kind string) Event {
+	return Event{Kind: kind, Step: t.st.Step, Steps: t.plan.Steps, Epoch: t.st.Epoch, Epochs: t.plan.Options.Epochs,
+		Time: time.Now(), Elapsed: t.clock.elapsed()}
+}
+
+// emit writes an event to metrics.jsonl and tells the observer.
+func (t *trainer) emit(e Event) error {
+	if err := t.log.write(e); err != nil {
+		return err
+	}
+	t.observe(e)
+	return nil
+}
+
+func (t *trainer) summary() *Summary {
+	s := &Summary{Run: t.dir, Steps: t.st.Step, Epochs: t.st.Epoch, Seconds: t.clock.elapsed(), Checkpoint: t.saved,
+		Complete: t.done(), Warnings: t.plan.Warnings, Train: t.st.Last.Train, HeldOut: t.st.Last.HeldOut}
+	if s.Seconds > 0 {
+		s.ImagesPerSecond = float64(t.st.Step*t.plan.Options.Batch*t.plan.Options.Views) / s.Seconds
+	}
+	stats := t.st.Last.Stats
+	if stats == nil && t.st.Means.Steps > 0 {
+		stats = t.st.Means.mean(t.level)
+	}
+	if stats != nil {
+		s.Loss, s.Reassigned, s.Cosine, s.Level = stats.Loss, stats.Reassigned, stats.Cosine, stats.Level
+	}
+	if s.Train != nil {
+		s.AssignmentGap = s.Train.AssignmentGap
+	}
+	return s
+}
