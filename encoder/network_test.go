@@ -3,6 +3,9 @@ package encoder
 import (
 	"math"
 	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
 	"testing"
 
 	"nat/internal/kernel"
@@ -23,42 +26,474 @@ func randomRows(n int, seed uint64) []float32 {
 	return x
 }
 
-func TestSmoke(t *testing.T) {
+// mixedSpec has every layer type, for tests of behaviour that all must share.
+func mixedSpec() Spec {
+	return Spec{Name: "mixed", Input: Shape{12, 11, 2}, Layers: []Layer{
+		{Type: Conv, Out: 5, Kernel: 3, Stride: 1, Pad: 1, Bias: true}, {Type: LeakyReLU, Slope: 0.1},
+		{Type: MaxPool, Kernel: 3, Stride: 2, Pad: 1}, {Type: Conv, Out: 7, Kernel: 4, Stride: 1, Pad: 1}, {Type: BatchNorm}, {Type: ReLU},
+		{Type: AvgPool, Kernel: 2, Stride: 1}, {Type: Conv, Out: 9, Kernel: 1, Stride: 1}, {Type: BatchNorm}, {Type: GlobalPool},
+		{Type: Dense, Out: 8, Bias: true}, {Type: Dropout, Rate: 0.3}, {Type: ReLU}, {Type: Dense, Out: 6, Bias: true}, {Type: L2Normalize},
+	}}
+}
+
+func mustNew(t testing.TB, spec Spec, pool *kernel.Pool) *Network {
+	t.Helper()
+	n, err := New(spec, 1, pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// train runs steps towards random targets and returns a digest: all weights
+// and gradients, and the embeddings of the last step.
+func train(net *Network, opt Optimizer, rows, steps int) []float32 {
+	target := randomRows(rows*net.Dim(), 2)
+	dz := make([]float32, len(target))
+	var digest []float32
+	for step := range steps {
+		x := randomRows(rows*net.Spec().Input.Size(), uint64(10+step))
+		net.SetStep(uint64(step))
+		z := net.Forward(x, rows, true)
+		squaredDistance(dz, z, target, rows)
+		net.Backward(dz)
+		opt.Step(net.Params(), 0.05)
+		digest = append(digest, z...)
+	}
+	for _, t := range net.State() {
+		digest = append(digest, t.Data.([]float32)...)
+	}
+	for _, p := range net.Params() {
+		digest = append(digest, p.Grad...)
+	}
+	return digest
+}
+
+// TestWorkersDoNotMatter trains with 1, 2, 3 and 5 workers: the same bits.
+func TestWorkersDoNotMatter(t *testing.T) {
+	for _, spec := range []Spec{mixedSpec(), mustPreset(t, "convnet", Shape{28, 28, 1}, 8)} {
+		var want []float32
+		for _, workers := range []int{1, 2, 3, 5} {
+			pool := testPool(t, workers)
+			net := mustNew(t, spec, pool)
+			digest := train(net, NewSGD(net.Params(), 0.9, 1e-4, true, pool), 13, 3)
+			digest = append(digest, net.Forward(randomRows(40*spec.Input.Size(), 3), 40, false)...)
+			if want == nil {
+				want = digest
+			}
+			if !slices.Equal(digest, want) {
+				t.Errorf("%s: %d workers give other bits than one", spec.Name, workers)
+			}
+		}
+		if slices.ContainsFunc(want, func(v float32) bool { return v != v }) {
+			t.Errorf("%s: NaN", spec.Name)
+		}
+	}
+}
+
+// TestInferenceBetween runs inference of other sizes between Forward and
+// Backward and wants the gradients and weights of a run without.
+func TestInferenceBetween(t *testing.T) {
 	pool := testPool(t, 2)
-	for _, name := range Presets() {
-		in := Shape{16, 16, 3}
-		spec, err := Preset(name, in, 8)
+	results := [2][]float32{}
+	for k := range results {
+		net := mustNew(t, mixedSpec(), pool)
+		x := randomRows(6*net.Spec().Input.Size(), 1)
+		z := net.Forward(x, 6, true)
+		kept := slices.Clone(z)
+		if k == 1 {
+			for _, rows := range []int{1, 6, 17} {
+				other := randomRows(rows*net.Spec().Input.Size(), 9)
+				net.Forward(other, rows, false)
+				for _, layer := range append(net.LayerNames(), Features, Embedding) {
+					if _, _, err := net.Output(other, rows, layer); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		if !slices.Equal(z, kept) {
+			t.Error("inference changed the embeddings of the pending pass")
+		}
+		net.Backward(randomRows(len(z), 5))
+		for _, p := range net.Params() {
+			results[k] = append(results[k], p.Grad...)
+		}
+		for _, s := range net.State() {
+			results[k] = append(results[k], s.Data.([]float32)...)
+		}
+	}
+	if !slices.Equal(results[0], results[1]) {
+		t.Error("inference between Forward and Backward changed gradients or statistics")
+	}
+}
+
+// TestBatchSizes goes down and up in batch size: each must give what a new
+// network gives, so nothing of another batch is left in the memory.
+func TestBatchSizes(t *testing.T) {
+	pool := testPool(t, 2)
+	used := mustNew(t, mixedSpec(), pool)
+	start := saved(used)
+	for _, rows := range []int{9, 4, 9, 1, 20, 3} {
+		fresh := mustNew(t, mixedSpec(), pool)
+		if err := used.SetState(start); err != nil {
+			t.Fatal(err)
+		}
+		a := train(used, NewSGD(used.Params(), 0, 0, false, pool), rows, 2)
+		b := train(fresh, NewSGD(fresh.Params(), 0, 0, false, pool), rows, 2)
+		if !slices.Equal(a, b) {
+			t.Errorf("%d rows: a network used before differs from a fresh one", rows)
+		}
+	}
+}
+
+// TestStepAllocatesNothing measures the bytes and objects of a training step
+// and of repeated inference after the first. What the kernels themselves need
+// to start a loop is allowed for: a few small objects per kernel call.
+func TestStepAllocatesNothing(t *testing.T) {
+	pool := testPool(t, 2)
+	net := mustNew(t, mixedSpec(), pool)
+	opt := NewSGD(net.Params(), 0.9, 0, true, pool)
+	rows := 64
+	x, dz := randomRows(rows*net.Spec().Input.Size(), 1), randomRows(rows*net.Dim(), 2)
+	step := func() {
+		net.Forward(x, rows, true)
+		net.Backward(dz)
+		opt.Step(net.Params(), 0.01)
+		net.Forward(x, 16, false)
+	}
+	step()
+	var before, after runtime.MemStats
+	const repeats = 10
+	runtime.ReadMemStats(&before)
+	for range repeats {
+		step()
+	}
+	runtime.ReadMemStats(&after)
+	objects, bytes := (after.Mallocs-before.Mallocs)/repeats, (after.TotalAlloc-before.TotalAlloc)/repeats
+	t.Logf("%d objects, %d bytes per step", objects, bytes)
+	if activations := uint64(4 * rows * 12 * 11 * 5); bytes > activations/4 || objects > 400 {
+		t.Errorf("a step allocates %d objects, %d bytes; one activation is %d bytes", objects, bytes, activations)
+	}
+}
+
+// TestMemoryBytes compares the estimate with what building and planning takes.
+func TestMemoryBytes(t *testing.T) {
+	pool := testPool(t, 1)
+	for _, c := range []struct {
+		spec Spec
+		rows int
+	}{{mustPreset(t, "convnet", Shape{28, 28, 1}, 64), 64}, {mustPreset(t, "mlp", Shape{1, 1, 100}, 16), 32}, {mixedSpec(), 300}} {
+		spec := c.spec.named()
+		measure := func(f func()) float64 {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			f()
+			runtime.ReadMemStats(&after)
+			return float64(after.TotalAlloc - before.TotalAlloc)
+		}
+		close := func(what string, got float64, estimate int64) {
+			if ratio := got / float64(estimate); ratio < 0.98 || ratio > 1.05 {
+				t.Errorf("%s %s: %.0f bytes allocated, %d estimated", spec.Name, what, got, estimate)
+			}
+		}
+		training := measure(func() { build(spec, 0, pool).plan(c.rows) })
+		close("training", training, spec.MemoryBytes(c.rows, true))
+		var net *Network
+		weights := measure(func() { net = build(spec, 0, pool) }) - 4*float64(spec.ParamCount()) // gradients
+		x := make([]float32, c.rows*spec.Input.Size())
+		widest := float64(4 * min(c.rows, net.prog.blockRows()) * net.prog.widest)
+		net.Forward(x, c.rows, false)
+		buffers := 2*widest + float64(4*len(net.embedded))
+		close("inference", weights+buffers, spec.MemoryBytes(c.rows, false))
+		if len(net.block[0]) != int(widest/4) {
+			t.Errorf("%s: blocks of %d values, expected %g", spec.Name, len(net.block[0]), widest/4)
+		}
+	}
+	spec := mustPreset(t, "convnet", Shape{224, 224, 3}, 64)
+	if b := spec.MemoryBytes(1_000_000, false); b > 400<<20 {
+		t.Errorf("inference over a million photographs would take %d MB", b>>20)
+	}
+}
+
+// TestBlocksDoNotMatter gives more rows than one block holds.
+func TestBlocksDoNotMatter(t *testing.T) {
+	net := mustNew(t, mustPreset(t, "linear", Shape{3, 3, 1}, 4), testPool(t, 2))
+	rows := 2*blockRows + 77
+	x := randomRows(rows*9, 1)
+	all := slices.Clone(net.Forward(x, rows, false))
+	for _, r := range []int{0, blockRows - 1, blockRows, 2 * blockRows, rows - 1} {
+		if one := net.Forward(x[r*9:(r+1)*9], 1, false); !slices.Equal(one, all[r*4:(r+1)*4]) {
+			t.Errorf("row %d alone differs from row %d among %d", r, r, rows)
+		}
+	}
+}
+
+// TestOutputLayers checks widths and contents layer by layer against the
+// reference, the first of two fused layers included, and the two named ones.
+func TestOutputLayers(t *testing.T) {
+	net := mustNew(t, mixedSpec(), testPool(t, 2))
+	spec, rows := net.Spec(), 3
+	x := randomRows(rows*spec.Input.Size(), 1)
+	net.Forward(x, rows, true) // moves the running statistics away from 0 and 1
+	for i, name := range net.LayerNames() {
+		got, width, err := net.Output(x, rows, name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Log("\n" + spec.String())
-		net, err := New(spec, 1, pool)
-		if err != nil {
-			t.Fatal(err)
+		if w, err := net.Width(name); err != nil || w != width || len(got) != rows*width {
+			t.Errorf("%s: width %d, Width says %d, %v; %d values", name, width, w, err, len(got))
 		}
-		x := randomRows(4*in.Size(), 1)
-		target := randomRows(32, 2)
-		opt := NewSGD(net.Params(), .9, 0, true, pool)
-		var first, last float64
-		for step := range 30 {
-			z := net.Forward(x, 4, true)
-			dz := make([]float32, len(z))
-			loss := 0.0
-			for i := range z {
-				d := z[i] - target[i]
-				loss += float64(d * d)
-				dz[i] = d
+		part := spec
+		part.Layers = spec.Layers[:i+1]
+		compare(t, name, got, reference(part, weightsOf(net), doubles(x), rows, false), 2e-5)
+	}
+	if _, _, err := net.Output(x, rows, "conv9"); err == nil || !strings.Contains(err.Error(), "conv1") {
+		t.Errorf("unknown layer: %v", err)
+	}
+	if _, err := net.Width("conv9"); err == nil {
+		t.Error("width of an unknown layer")
+	}
+}
+
+func TestFeatures(t *testing.T) {
+	pool := testPool(t, 1)
+	for _, c := range []struct {
+		spec  Spec
+		layer string // that features equals; "" is the input
+		width int
+	}{
+		{mustPreset(t, "linear", Shape{4, 4, 2}, 3), "", 32},
+		{mustPreset(t, "linear", Shape{1, 1, 7}, 3), "", 7},
+		{mustPreset(t, "mlp", Shape{1, 1, 7}, 3), "relu2", 1024},
+		{mustPreset(t, "mlp", Shape{4, 4, 2}, 3), "relu2", 1024},
+		{mustPreset(t, "convnet", Shape{8, 8, 1}, 3), "relu3", 512},
+		{mustPreset(t, "dcgan32", Shape{16, 16, 1}, 3), "flatten1", 1024},
+		{mixedSpec(), "globalpool1", 9},
+		{Spec{Input: Shape{4, 4, 1}, Layers: []Layer{{Type: Conv, Out: 3, Kernel: 3, Stride: 1}, {Type: GlobalPool}, {Type: L2Normalize}}}, "globalpool1", 3},
+		{Spec{Input: Shape{4, 4, 1}, Layers: []Layer{{Type: Conv, Out: 3, Kernel: 4, Stride: 1}, {Type: ReLU}}}, "relu1", 3},
+	} {
+		net := mustNew(t, c.spec, pool)
+		x := randomRows(2*c.spec.Input.Size(), 1)
+		got, width, err := net.Output(x, 2, Features)
+		if err != nil || width != c.width {
+			t.Errorf("%s: width %d, want %d; %v", c.spec.Name, width, c.width, err)
+		}
+		want := x
+		if c.layer != "" {
+			want, _, _ = net.Output(x, 2, c.layer)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: features are not the output of %q", c.spec.Name, c.layer)
+		}
+	}
+}
+
+// TestRunningStatistics follows PyTorch's rule by hand: averages move by a
+// tenth, the variance by the unbiased one of the batch.
+func TestRunningStatistics(t *testing.T) {
+	spec := Spec{Input: Shape{1, 1, 1}, Layers: []Layer{{Type: BatchNorm, Name: "bn"}}}
+	net := mustNew(t, spec, testPool(t, 1))
+	stat := func(role string) float32 {
+		for _, s := range net.State() {
+			if s.Name == "bn."+role {
+				return s.Data.([]float32)[0]
 			}
-			if step == 0 {
-				first = loss
+		}
+		t.Fatal("no " + role)
+		return 0
+	}
+	y := net.Forward([]float32{1, 2, 3, 6}, 4, true) // mean 3, biased variance 3.5, unbiased 14/3
+	if want := -2 / math.Sqrt(3.5+1e-5); math.Abs(float64(y[0])-want) > 1e-6 {
+		t.Errorf("normalised to %g, want %g", y[0], want)
+	}
+	if m, v := stat("running_mean"), stat("running_var"); math.Abs(float64(m)-0.3) > 1e-6 || math.Abs(float64(v)-(0.9+0.1*14/3)) > 1e-6 {
+		t.Errorf("running mean %g, variance %g", m, v)
+	}
+	net.Forward([]float32{5}, 1, true) // a single row has variance 0, not NaN
+	if m, v := stat("running_mean"), stat("running_var"); math.Abs(float64(m)-0.77) > 1e-6 || math.Abs(float64(v)-0.9*(0.9+0.1*14/3)) > 1e-6 {
+		t.Errorf("after a single row: running mean %g, variance %g", m, v)
+	}
+}
+
+// TestDropout checks the share and the scale, that backward uses the mask of
+// forward, that another step draws another mask and the same one the same.
+func TestDropout(t *testing.T) {
+	spec := Spec{Input: Shape{1, 1, 500}, Layers: []Layer{{Type: BatchNorm}, {Type: Dropout, Rate: 0.25}}}
+	net := mustNew(t, spec, testPool(t, 2))
+	rows := 40
+	x := randomRows(rows*500, 1)
+	mask := func(step uint64) []bool {
+		net.SetStep(step)
+		dropped := make([]bool, len(x))
+		for i, v := range net.Forward(x, rows, true) {
+			dropped[i] = v == 0
+		}
+		return dropped
+	}
+	first, second := mask(0), mask(1)
+	if slices.Equal(first, second) || !slices.Equal(first, mask(0)) {
+		t.Error("masks must change with the step, and with nothing else")
+	}
+	share := 0.0
+	for _, d := range first {
+		if d {
+			share += 1 / float64(len(first))
+		}
+	}
+	if math.Abs(share-0.25) > 5*math.Sqrt(0.25*0.75/float64(len(x))) {
+		t.Errorf("%.4f of the values dropped, want 0.25", share)
+	}
+	// In the mean over the masks of many steps nothing changes.
+	o := newDropout(1, 0.25, 7)
+	e, y, sum := &env{pool: testPool(t, 1)}, []float32{0}, 0.0
+	for step := range 4000 {
+		e.step = uint64(step)
+		o.forward(e, y, []float32{3}, 1)
+		dx := []float32{0}
+		o.backward(e, dx, []float32{3}, nil, nil, 1)
+		if dx[0] != y[0] {
+			t.Fatal("forward and backward masks differ")
+		}
+		sum += float64(y[0]) / 4000
+	}
+	if math.Abs(sum-3) > 0.15 {
+		t.Errorf("mean %.3f over the masks, want 3", sum)
+	}
+	if got := net.Forward(x, rows, false); slices.Contains(got, 0) {
+		t.Error("dropout in inference")
+	}
+}
+
+// TestMaxPoolTies wants the gradient at the first of equal maxima.
+func TestMaxPoolTies(t *testing.T) {
+	o := newMaxPool(Layer{Kernel: 2, Stride: 2}, Shape{2, 2, 1}, Shape{1, 1, 1})
+	e := &env{pool: testPool(t, 1)}
+	o.plan(1)
+	y, dx := []float32{0}, make([]float32, 4)
+	o.forward(e, y, []float32{1, 4, 4, 4}, 1)
+	o.backward(e, dx, []float32{5}, nil, nil, 1)
+	if y[0] != 4 || !slices.Equal(dx, []float32{0, 5, 0, 0}) {
+		t.Errorf("maximum %g, gradient %v", y[0], dx)
+	}
+	nan := float32(math.NaN())
+	if o.forward(e, y, []float32{1, nan, 3, 4}, 1); y[0] == y[0] {
+		t.Errorf("a NaN was hidden behind %g", y[0])
+	}
+}
+
+// TestClosedForms has networks small enough to compute on paper.
+func TestClosedForms(t *testing.T) {
+	pool := testPool(t, 1)
+	dense := mustNew(t, Spec{Input: Shape{1, 1, 2}, Layers: []Layer{{Type: Dense, Out: 2, Bias: true}, {Type: L2Normalize}}}, pool)
+	copy(dense.Params()[0].Value, []float32{1, 0, 0, 2}) // y = (x0, 2 x1) + (0, 1)
+	copy(dense.Params()[1].Value, []float32{0, 1})
+	z := dense.Forward([]float32{3, 1.5}, 1, true) // (3, 4)
+	if z[0] != 0.6 || z[1] != 0.8 {
+		t.Errorf("dense and normalise give %v, want 0.6, 0.8", z)
+	}
+	dense.Backward([]float32{1, 0}) // tangent part of (1, 0) is (0.64, -0.48), over length 5
+	compare(t, "bias gradient", dense.Params()[1].Grad, []float64{0.128, -0.096}, 1e-6)
+	compare(t, "weight gradient", dense.Params()[0].Grad, []float64{0.384, -0.288, 0.192, -0.144}, 1e-6)
+
+	conv := mustNew(t, Spec{Input: Shape{2, 2, 1}, Layers: []Layer{{Type: Conv, Out: 1, Kernel: 2, Stride: 2, Pad: 1}, {Type: Flatten}}}, pool)
+	copy(conv.Params()[0].Value, []float32{1, 2, 3, 4}) // each corner of the image meets one weight
+	if y := conv.Forward([]float32{10, 20, 30, 40}, 1, true); !slices.Equal(y, []float32{40, 60, 60, 40}) {
+		t.Errorf("convolution gives %v", y)
+	}
+	conv.Backward([]float32{1, 1, 1, 1})
+	if g := conv.Params()[0].Grad; !slices.Equal(g, []float32{40, 30, 20, 10}) {
+		t.Errorf("convolution's weight gradient is %v", g)
+	}
+}
+
+func TestInitialization(t *testing.T) {
+	pool := testPool(t, 1)
+	net := mustNew(t, mustPreset(t, "convnet", Shape{28, 28, 1}, 64), pool)
+	for _, p := range net.Params() {
+		lo, hi, sum := slices.Min(p.Value), slices.Max(p.Value), 0.0
+		for _, v := range p.Value {
+			sum += float64(v)
+		}
+		switch p.Name {
+		case "conv2.weight": // fan-in 3 * 3 * 32
+			bound := 1 / math.Sqrt(288)
+			if float64(hi) > bound || float64(hi) < 0.99*bound || float64(lo) > -0.99*bound || math.Abs(sum/float64(len(p.Value))) > 0.02*bound {
+				t.Errorf("%s in [%g, %g], want +-%g", p.Name, lo, hi, bound)
 			}
-			last = loss
-			net.Backward(dz)
-			opt.Step(net.Params(), .02)
+			if !p.Decay {
+				t.Errorf("%s has no weight decay", p.Name)
+			}
+		case "dense2.bias":
+			if float64(hi) > 1/math.Sqrt(256) || hi < 0.04 {
+				t.Errorf("%s up to %g", p.Name, hi)
+			}
+		case "bn1.weight", "bn1.bias":
+			if lo != hi || p.Decay {
+				t.Errorf("%s in [%g, %g], decay %v", p.Name, lo, hi, p.Decay)
+			}
 		}
-		if !(last < first) || math.IsNaN(last) {
-			t.Errorf("%s: loss %g -> %g", name, first, last)
-		}
-		t.Log(name, first, last)
+	}
+	again, other := mustNew(t, net.Spec(), pool), mustNew(t, net.Spec(), pool)
+	if again, err := New(net.Spec(), 2, pool); err != nil || slices.Equal(again.Params()[0].Value, net.Params()[0].Value) {
+		t.Error("another seed must give other weights", err)
+	}
+	if !slices.Equal(again.Params()[0].Value, other.Params()[0].Value) {
+		t.Error("the same seed must give the same weights")
+	}
+}
+
+// TestMisuse wants panics for the caller's bugs, in the words of the package.
+func TestMisuse(t *testing.T) {
+	pool := testPool(t, 1)
+	net := mustNew(t, mustPreset(t, "linear", Shape{1, 1, 3}, 2), pool)
+	x := make([]float32, 6)
+	for name, f := range map[string]func(){
+		"backward first":  func() { net.Backward(make([]float32, 4)) },
+		"backward twice":  func() { net.Forward(x, 2, true); net.Backward(make([]float32, 4)); net.Backward(make([]float32, 4)) },
+		"short gradient":  func() { net.Forward(x, 2, true); net.Backward(make([]float32, 3)) },
+		"short input":     func() { net.Forward(x, 3, true) },
+		"no rows":         func() { net.Forward(x, 0, false) },
+		"short output":    func() { net.Output(x, 3, Embedding) },
+		"momentum":        func() { NewSGD(nil, 1, 0, false, pool) },
+		"betas":           func() { NewAdamW(nil, 0.9, 1, 1e-8, 0, pool) },
+		"foreign params":  func() { NewSGD(nil, 0, 0, false, pool).Step(net.Params(), 1) },
+		"foreign params2": func() { NewSGD([]Param{{Name: "q"}, {Name: "r"}}, 0, 0, false, pool).Step(net.Params(), 1) },
+	} {
+		func() {
+			defer func() {
+				if msg, ok := recover().(string); !ok || !strings.HasPrefix(msg, "encoder: ") {
+					t.Errorf("%s: panic %q", name, msg)
+				}
+			}()
+			f()
+		}()
+	}
+	if _, err := New(Spec{}, 0, pool); err == nil {
+		t.Error("New accepted an empty description")
+	}
+}
+
+// BenchmarkStep is a training step without the assignment: 256 images in two
+// views. It reports rows per second.
+func BenchmarkStep(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		in   Shape
+		rows int
+	}{{"convnet", Shape{28, 28, 1}, 512}, {"mlp", Shape{1, 1, 784}, 256}, {"dcgan32", Shape{32, 32, 3}, 64}} {
+		b.Run(c.name, func(b *testing.B) {
+			pool := testPool(b, 0)
+			net := mustNew(b, mustPreset(b, c.name, c.in, 64), pool)
+			opt := NewSGD(net.Params(), 0.9, 0, true, pool)
+			x, dz := randomRows(c.rows*c.in.Size(), 1), randomRows(c.rows*64, 2)
+			for b.Loop() {
+				net.Forward(x, c.rows, true)
+				net.Backward(dz)
+				opt.Step(net.Params(), 0.001)
+			}
+			b.ReportMetric(float64(c.rows*b.N)/b.Elapsed().Seconds(), "rows/s")
+			b.ReportMetric(3e-9*float64(net.Spec().FLOPs()*int64(c.rows*b.N))/b.Elapsed().Seconds(), "GFLOP/s")
+		})
 	}
 }

@@ -25,15 +25,10 @@ func reference(spec Spec, weights map[string][]float64, x []float64, rows int, t
 			referenceConv(y, x, w("weight"), w("bias"), l, in, out, rows)
 		case Dense:
 			for r := range rows {
-				for o := range out.C {
-					s := 0.0
-					if l.Bias {
-						s = w("bias")[o]
-					}
-					for i := range in.C {
-						s += x[r*in.C+i] * w("weight")[i*out.C+o]
-					}
-					y[r*out.C+o] = s
+				o := y[r*out.C : (r+1)*out.C]
+				copy(o, w("bias"))
+				for i, v := range x[r*in.C : (r+1)*in.C] {
+					referenceAxpy(o, v, w("weight")[i*out.C:])
 				}
 			}
 		case BatchNorm:
@@ -66,26 +61,28 @@ func referenceConv(y, x, w, bias []float64, l Layer, in, out Shape, rows int) {
 	for r := range rows {
 		for oy := range out.H {
 			for ox := range out.W {
-				for o := range out.C {
-					s := 0.0
-					if l.Bias {
-						s = bias[o]
-					}
-					for ky := range l.Kernel {
-						for kx := range l.Kernel {
-							iy, ix := oy*l.Stride-l.Pad+ky, ox*l.Stride-l.Pad+kx
-							if iy < 0 || ix < 0 || iy >= in.H || ix >= in.W {
-								continue
-							}
-							for c := range in.C {
-								s += x[((r*in.H+iy)*in.W+ix)*in.C+c] * w[((ky*l.Kernel+kx)*in.C+c)*out.C+o]
-							}
+				o := y[((r*out.H+oy)*out.W+ox)*out.C:][:out.C]
+				copy(o, bias)
+				for ky := range l.Kernel {
+					for kx := range l.Kernel {
+						iy, ix := oy*l.Stride-l.Pad+ky, ox*l.Stride-l.Pad+kx
+						if iy < 0 || ix < 0 || iy >= in.H || ix >= in.W {
+							continue
+						}
+						for c := range in.C {
+							v := x[((r*in.H+iy)*in.W+ix)*in.C+c]
+							referenceAxpy(o, v, w[((ky*l.Kernel+kx)*in.C+c)*out.C:])
 						}
 					}
-					y[((r*out.H+oy)*out.W+ox)*out.C+o] = s
 				}
 			}
 		}
+	}
+}
+
+func referenceAxpy(y []float64, s float64, x []float64) {
+	for i := range y {
+		y[i] += s * x[i]
 	}
 }
 

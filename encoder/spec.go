@@ -360,7 +360,7 @@ func (s Spec) String() string {
 	}
 	s = s.named()
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %v -> %d, %s parameters, %.1f MFLOP per row forward\n",
+	fmt.Fprintf(&b, "%s: %v -> %d, %s parameters, %.3g MFLOP per row forward\n",
 		s.Name, s.Input, s.Dim(), thousands(int64(s.ParamCount())), float64(s.FLOPs())/1e6)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "layer\tdescription\toutput\tparameters")

@@ -1,0 +1,182 @@
+package encoder
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func mustPreset(t testing.TB, name string, in Shape, dim int) Spec {
+	t.Helper()
+	spec, err := Preset(name, in, dim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spec
+}
+
+func TestSpecJSONRoundTrip(t *testing.T) {
+	for _, name := range Presets() {
+		spec := mustPreset(t, name, Shape{32, 32, 3}, 64)
+		data, err := json.Marshal(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := ParseSpec(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(back, spec) {
+			t.Errorf("%s became\n%+v\nthrough JSON, was\n%+v", name, back, spec)
+		}
+	}
+}
+
+func TestParseSpecRefuses(t *testing.T) {
+	const good = `{"name":"n","input":{"h":1,"w":1,"c":4},"layers":[{"type":"dense","out":3}]}`
+	if _, err := ParseSpec([]byte(good)); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ text, want string }{
+		"unknown field of the network": {`{"name":"n","depth":3,"input":{"h":1,"w":1,"c":4},"layers":[{"type":"dense","out":3}]}`, "depth"},
+		"unknown field of a layer":     {`{"input":{"h":1,"w":1,"c":4},"layers":[{"type":"dense","out":3,"dilation":2}]}`, "dilation"},
+		"unknown field of the input":   {`{"input":{"h":1,"w":1,"c":4,"n":4},"layers":[{"type":"dense","out":3}]}`, `"n"`},
+		"trailing data":                {good + `{}`, "after"},
+		"wrong type":                   {`{"input":{"h":1,"w":1,"c":4},"layers":[{"type":"dense","out":"3"}]}`, "out"},
+		"nothing":                      {``, "network description"},
+		"null":                         {`null`, "no layers"},
+		"unknown layer":                {`{"input":{"h":1,"w":1,"c":4},"layers":[{"type":"attention"}]}`, "attention"},
+	} {
+		if _, err := ParseSpec([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one that mentions %q", name, err, c.want)
+		}
+	}
+}
+
+// TestSpecEmbedded makes sure that a description inside another document is
+// read as strictly as one alone.
+func TestSpecEmbedded(t *testing.T) {
+	var run struct{ Encoder Spec }
+	text := `{"Encoder":{"name":"n","input":{"h":1,"w":1,"c":4},"layers":[{"type":"dense","out":3,"groups":2}]}}`
+	if err := json.Unmarshal([]byte(text), &run); err == nil || !strings.Contains(err.Error(), "groups") {
+		t.Errorf("error %v, want one that names the unknown field", err)
+	}
+}
+
+// TestValidateReportsEverything gives one description many faults and wants
+// all of them, each with its layer.
+func TestValidateReportsEverything(t *testing.T) {
+	spec := Spec{Name: "bad", Input: Shape{8, 8, 1}, Layers: []Layer{
+		{Type: Conv, Name: "a", Out: 0, Kernel: 3, Stride: 0},
+		{Type: ReLU, Name: "a", Out: 5},
+		{Type: "lstm", Name: "l"},
+		{Type: Dropout, Name: "d", Rate: 1},
+		{Type: LeakyReLU, Name: "features", Slope: math.NaN()},
+		{Type: MaxPool, Name: "p.q", Kernel: 2, Stride: 2, Pad: 2, Bias: true},
+		{Type: Conv, Name: "c", Out: 1, Kernel: 2, Stride: 1, Pad: 2},
+	}}
+	err := spec.Validate()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{
+		"layer 1 (a): out of a conv", "layer 1 (a): stride", "layer 2 (a): name \"a\" is used twice", "layer 2 (a): out does not apply",
+		"layer 3 (l): unknown layer type \"lstm\"", "layer 4 (d): rate", "layer 5 (features): name \"features\" is reserved",
+		"layer 5 (features): slope", "layer 6 (p.q): name", "layer 6 (p.q): pad", "layer 6 (p.q): bias does not apply", "layer 7 (c): pad",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error lacks %q:\n%v", want, err)
+		}
+	}
+	if spec.String() != err.Error() {
+		t.Errorf("an invalid description prints as %q", spec)
+	}
+}
+
+func TestValidateShapes(t *testing.T) {
+	image := Shape{6, 6, 2}
+	for name, c := range map[string]struct {
+		spec Spec
+		want string
+	}{
+		"empty":         {Spec{Input: image}, "no layers"},
+		"input":         {Spec{Input: Shape{0, 6, 2}, Layers: []Layer{{Type: Flatten}}}, "input: shape 0x6x2"},
+		"huge input":    {Spec{Input: Shape{1 << 15, 1 << 15, 1 << 20}, Layers: []Layer{{Type: Flatten}}}, "larger than"},
+		"dense":         {Spec{Input: image, Layers: []Layer{{Type: Dense, Out: 3}}}, "want a vector: add flatten"},
+		"normalize":     {Spec{Input: image, Layers: []Layer{{Type: L2Normalize}}}, "want a vector"},
+		"no vector":     {Spec{Input: image, Layers: []Layer{{Type: ReLU}}}, "the last layer leaves 6x6x2"},
+		"window":        {Spec{Input: image, Layers: []Layer{{Type: Conv, Out: 1, Kernel: 7, Stride: 1}}}, "7x7 window does not fit"},
+		"pool window":   {Spec{Input: image, Layers: []Layer{{Type: AvgPool, Kernel: 9, Stride: 1}}}, "9x9 window"},
+		"huge layer":    {Spec{Input: Shape{1 << 10, 1 << 10, 1}, Layers: []Layer{{Type: Conv, Out: 1 << 10, Kernel: 1, Stride: 1}}}, "larger than"},
+		"huge weights":  {Spec{Input: Shape{1, 1, 1 << 20}, Layers: []Layer{{Type: Dense, Out: 1 << 20}}}, "parameters, at most"},
+		"too many":      {Spec{Input: image, Layers: make([]Layer, maxLayers+1)}, "at most"},
+		"huge windowed": {Spec{Input: image, Layers: []Layer{{Type: Conv, Out: maxUnits, Kernel: maxSide, Stride: 1, Pad: maxSide - 1}}}, ""},
+	} {
+		if err := c.spec.Validate(); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one that mentions %q", name, err, c.want)
+		}
+	}
+}
+
+func TestSpecString(t *testing.T) {
+	want, err := os.ReadFile("testdata/convnet.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := mustPreset(t, "convnet", Shape{28, 28, 1}, 64).String(); got != string(want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	all := Spec{Name: "all", Input: Shape{8, 8, 1}, Layers: []Layer{
+		{Type: Conv, Out: 2, Kernel: 3, Stride: 1, Pad: 1, Bias: true}, {Type: LeakyReLU, Slope: 0.1}, {Type: MaxPool, Kernel: 2, Stride: 2},
+		{Type: AvgPool, Kernel: 2, Stride: 2}, {Type: GlobalPool}, {Type: Dropout, Rate: 0.5}, {Type: L2Normalize},
+	}}
+	for _, want := range []string{"conv1  ", "conv 2 3x3/1 pad 1 bias", "relu1  ", "slope 0.1", "pool2  ", "globalpool1", "rate 0.5", "norm1"} {
+		if !strings.Contains(all.String(), want) {
+			t.Errorf("the table lacks %q:\n%v", want, all)
+		}
+	}
+}
+
+// TestFLOPs counts by hand: 28x28x1 -> 14x14x32 -> 7x7x64 -> 4x4x128 -> 256 -> 64.
+func TestFLOPs(t *testing.T) {
+	spec := mustPreset(t, "convnet", Shape{28, 28, 1}, 64)
+	want := int64(2 * (14*14*32*9 + 7*7*64*9*32 + 4*4*128*9*64 + 2048*256 + 256*64))
+	if got := spec.FLOPs(); got != want {
+		t.Errorf("%d operations, want %d", got, want)
+	}
+	if spec.Dim() != 64 {
+		t.Errorf("dimension %d", spec.Dim())
+	}
+}
+
+func FuzzParseSpec(f *testing.F) {
+	for _, name := range Presets() {
+		data, err := json.Marshal(mustPreset(f, name, Shape{16, 16, 1}, 4))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte(`{"input":{"h":9,"w":9,"c":2},"layers":[{"type":"maxpool","kernel":3,"stride":2,"pad":1},{"type":"globalpool"}]}`))
+	f.Add([]byte(`{"input":{"h":-1,"w":1e9,"c":2},"layers":[{"type":"conv","kernel":9223372036854775807}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		spec, err := ParseSpec(data)
+		if err != nil {
+			return
+		}
+		// What is accepted has sane sizes, and survives the round trip.
+		if spec.ParamCount() < 0 || spec.ParamCount() > maxParams || spec.Dim() < 1 || spec.FLOPs() < 0 || spec.String() == "" {
+			t.Errorf("accepted with %d parameters, dimension %d", spec.ParamCount(), spec.Dim())
+		}
+		again, err := json.Marshal(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := ParseSpec(again); err != nil || !reflect.DeepEqual(back, spec) {
+			t.Errorf("%s reads back as %+v, %v", again, back, err)
+		}
+	})
+}
