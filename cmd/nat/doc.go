@@ -1,0 +1,100 @@
+// Nat learns representations of images and vectors without labels, by predicting noise: every row of the data owns a
+// random point on a sphere, an encoder learns to send the row there, and the pairing of rows with points is re-assigned
+// while it learns. What comes out is one unit vector for each row.
+//
+//	nat quickstart
+//	nat train photos --out run
+//	nat embed run photos -o photos.parquet
+//
+// Results go to stdout; progress, warnings and hints go to stderr. On a terminal the progress is one line that redraws
+// itself; elsewhere, or with NO_COLOR or TERM=dumb, it is a plain line every ten seconds and at the end of each epoch.
+//
+// # Flags of every command
+//
+//	--json        print exactly one JSON object on stdout: the result, or {"error": {"kind", "message", "exit_code"}}
+//	-q, --quiet   no progress and no hints: only results and errors
+//	-h, --help    the command's flags and their defaults
+//
+// # Exit codes
+//
+//	0    done
+//	1    failed at run time, or a bug in nat (NAT_DEBUG=1 then shows where)
+//	2    the command line is wrong, or would destroy something
+//	3    the input data were rejected
+//	4    a run or one of its files is damaged, or does not fit the request
+//	5    disk, memory or a lock is missing
+//	130  stopped by SIGINT (Ctrl-C); training has saved a checkpoint
+//	143  stopped by SIGTERM; training has saved a checkpoint
+//
+// The first signal lets the step in progress finish and saves; a second one ends the program at once.
+//
+// # Data
+//
+// DATA is a path, and its format is recognised: a folder of images (any tree; PNG, JPEG, GIF, BMP, TIFF, WebP; the first
+// directory level is the class, if there is one), a folder with the MNIST family's IDX files (plain or .gz), a folder or
+// archive with the CIFAR-10 or CIFAR-100 binary files, an .npy or .npz array of N vectors or N images. "digits:" is the
+// data of the quickstart. Every row keeps its identity, its path or its index, in every output.
+//
+// # nat quickstart
+//
+//	nat quickstart [--out RUN] [--seed 1] [--workers N]
+//
+// Train on handwritten digits that are part of the program, probe the result beside raw pixels, their principal
+// components and the same network untrained, with 10 labels a class and with all, and write a run directory with a
+// report.html. A second call takes the next free name.
+//
+// # nat train
+//
+//	nat train DATA [--out RUN] [--dry-run] [flags]
+//	nat train --resume --out RUN
+//
+// Train an encoder. Everything that is not given is chosen from the data, and --dry-run prints the choice with an
+// estimate of memory, disk and time. A run that exists is neither continued nor replaced unless --resume or --overwrite
+// says so. --resume takes its options from the run and continues bit for bit; --max-time 2h saves and stops after two
+// hours; --init RUN starts from another run's weights with fresh targets.
+//
+// JSON: run, steps, epochs, seconds, images_per_second, loss, reassigned, assignment_gap, cosine, level, checkpoint,
+// complete, train, held_out, warnings.
+//
+// # nat embed
+//
+//	nat embed RUN DATA -o OUT [--layer embedding] [--split all] [--overwrite]
+//
+// Write one vector for each row of DATA, with its identity and its class. The extension of OUT chooses the format: .npy
+// (identities in OUT.ids.txt beside it), .csv (columns id, label, e0, e1, ...), .parquet (columns id, label, embedding) or
+// .safetensors (tensors embedding, ids, labels). OUT appears only when it is whole.
+//
+// JSON: run, data, out, ids, layer, split, rows, dim, bad_files, seconds.
+//
+// # nat eval
+//
+//	nat eval RUN [DATA] [--probes knn,linear,mlp] [--layers embedding,features] [--labels FILE] [--per-class 10]
+//
+// Measure with labels what the representation keeps: the accuracy of probes on the run's layers (run), on the same
+// network untrained (random), on as many principal components (pca) and on the input (raw).
+//
+// JSON: run, data, train_rows, test_rows, classes, rows[]{name, layer, dim, knn, linear, mlp}, and with --per-class also
+// labels_per_class and few_label_rows[].
+//
+// # nat info
+//
+//	nat info RUN
+//
+// Show the data, the network, the options, the checkpoints and the last figures of a run.
+//
+// # nat verify
+//
+//	nat verify RUN [DATA]
+//
+// Check every checksum of a run, that its pairing is a bijection, and that the data are those it was trained on.
+//
+// JSON: run, checked[], problems[].
+//
+// # nat version
+//
+//	nat version
+//
+// Print the version, the Go release, the instruction set of the kernels and the features of the processor.
+//
+// JSON: version, revision, modified, go, os, arch, cpus, kernel, cpu_features[].
+package main

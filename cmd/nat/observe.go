@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"nat"
+)
+
+// observe shows the events of a training, an evaluation or both on the meter.
+func (a *app) observe(e nat.Event) {
+	switch e.Kind {
+	case nat.EventScan:
+		a.progress.show(status{label: "scan", done: e.Done, total: e.Total, unit: "files"}, false)
+	case nat.EventStart:
+		a.progress.note("%s", startLine(e))
+	case nat.EventStep:
+		a.progress.show(stepStatus(e), false)
+	case nat.EventEpoch:
+		a.progress.show(epochStatus(e), true)
+	case nat.EventWarning:
+		a.warn([]string{e.Message})
+	case nat.EventProbe:
+		a.progress.show(status{label: e.Message, done: e.Done, total: e.Total}, false)
+	}
+}
+
+func startLine(e nat.Event) string {
+	from := ""
+	if e.Step > 0 {
+		from = fmt.Sprintf(", going on from step %s", count(e.Step))
+	}
+	line := fmt.Sprintf("training for %s, %s steps%s", plural(e.Epochs, "epoch"), count(e.Steps), from)
+	if e.Message != "" {
+		line += ": " + e.Message
+	}
+	return line
+}
+
+// stepStatus is the redrawn line: loss and what re-assignment won of it, the cosine beside the level of chance.
+func stepStatus(e nat.Event) status {
+	s := status{label: fmt.Sprintf("epoch %d/%d", e.Epoch+1, e.Epochs), done: e.Step, total: e.Steps, unit: "steps", left: seconds(e.ETA)}
+	if e.Stats != nil {
+		s.fields = []string{
+			fmt.Sprintf("loss %.3f (-%.3f by re-assignment)", e.Loss, e.WonByReassignment),
+			fmt.Sprintf("cos %.2f/%.2f", e.Cosine, e.Level),
+			fmt.Sprintf("%.0f %% re-assigned", 100*e.Reassigned),
+		}
+	}
+	if e.Rate > 0 {
+		s.fields = append(s.fields, count(int(e.Rate))+" images/s")
+	}
+	return s
+}
+
+// epochStatus is the line that stays: the means over the epoch, and the gauges when there are any.
+func epochStatus(e nat.Event) status {
+	s := stepStatus(e)
+	s.label = fmt.Sprintf("epoch %*d/%d done", len(fmt.Sprint(e.Epochs)), e.Epoch+1, e.Epochs)
+	if e.Stats != nil {
+		s.fields[0] = fmt.Sprintf("loss %.3f", e.Loss)
+	}
+	if e.Train != nil && e.Train.AssignmentGap != nil {
+		s.fields = append(s.fields, "gap "+percent(*e.Train.AssignmentGap))
+	}
+	if e.HeldOut != nil {
+		s.fields = append(s.fields, fmt.Sprintf("held-out alignment %.3f", e.HeldOut.Alignment))
+	}
+	return s
+}
+
+// warn shows each warning once, also to those who want quiet: it is about the result, not about the progress.
+func (a *app) warn(warnings []string) {
+	for _, w := range warnings {
+		if !slices.Contains(a.warned, w) {
+			a.warned = append(a.warned, w)
+			a.progress.clear()
+			fmt.Fprintln(a.stderr, "warning:", w)
+		}
+	}
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// percent writes a fraction: "3.2 %".
+func percent(f float64) string { return fmt.Sprintf("%.1f %%", 100*f) }
+
+// plural writes a count and its noun: "1 epoch", "20 epochs", "3 batches".
+func plural(n int, noun string) string {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(noun, "ch") && noun != "epoch", strings.HasSuffix(noun, "ss"):
+		noun += "es"
+	default:
+		noun += "s"
+	}
+	return count(n) + " " + noun
+}

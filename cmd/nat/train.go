@@ -1,0 +1,291 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"nat"
+	"nat/dataset"
+	"nat/encoder"
+)
+
+// trainFlags are the flags of `nat train`; they are nat.Options but for the few that need a translation.
+type trainFlags struct {
+	nat.Options
+	dryRun bool
+}
+
+func (a *app) trainCommand() *cobra.Command {
+	f := &trainFlags{}
+	cmd := &cobra.Command{
+		Use:   "train DATA [--out RUN]",
+		Short: "train an encoder on images or vectors, without labels",
+		Long: `Train an encoder on DATA, a path whose format is recognised: a folder of images (any tree), a folder with
+the MNIST family's IDX files, a folder or archive with the CIFAR binary files, an .npy or .npz array.
+Everything that is not given is chosen from the data; --dry-run shows the choice.`,
+		Example: `  nat train photos
+  nat train photos --out run --size 64 --epochs 100 --max-time 2h
+  nat train --resume --out run
+  nat train new-photos --init run --out run2`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && f.Resume {
+				return nil
+			}
+			return a.arguments("DATA")(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				f.Data = args[0]
+			}
+			if err := f.translate(cmd); err != nil {
+				return err
+			}
+			if f.dryRun {
+				return a.plan(cmd.Context(), f.Options)
+			}
+			return a.train(cmd.Context(), f.Options)
+		},
+	}
+	f.declare(cmd)
+	return cmd
+}
+
+func (f *trainFlags) declare(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringVarP(&f.Out, "out", "o", "", "run directory (default: named after DATA)")
+	fs.StringVar(&f.Encoder, "encoder", "auto", "auto, "+strings.Join(encoder.Presets(), ", "))
+	fs.IntVar(&f.Size, "size", 0, "side in pixels at which photographs are trained (0: chosen)")
+	fs.IntVar(&f.Dim, "dim", 0, "dimension of the embedding (0: 64)")
+	fs.IntVar(&f.Epochs, "epochs", 0, "passes over the data (0: chosen by the amount of data)")
+	fs.IntVar(&f.Batch, "batch", 0, "rows in a step (0: chosen by the amount of data)")
+	fs.IntVar(&f.Views, "views", 0, "augmentations of each row in a step (0: 2)")
+	fs.StringVar(&f.Objective, "objective", "nat", "nat")
+	fs.StringVar(&f.Assign, "assign", "", "what is re-paired at once: batch (default) or pool")
+	fs.IntVar(&f.Pool, "pool", 0, "batches in a pool (0: 8; needs --assign pool)")
+	fs.StringVar(&f.Optimizer, "optimizer", "", "sgd (default) or adamw")
+	fs.Float64Var(&f.LR, "lr", 0, "peak learning rate (0: by optimiser and batch)")
+	fs.Float64Var(&f.Momentum, "momentum", 0.9, "momentum of sgd")
+	fs.Float64Var(&f.WeightDecay, "weight-decay", 0, "weight decay (default 1e-4 for sgd, 0.05 for adamw)")
+	fs.IntVar(&f.Warmup, "warmup", 0, "steps over which the learning rate rises (default: 5 % of all)")
+	fs.Uint64Var(&f.Seed, "seed", 1, "seed of all randomness: same seed, same bits, whatever the workers")
+	addWorkers(cmd, &f.Workers)
+	fs.IntVar(&f.Limit, "limit", 0, "use only the first N rows (0: all)")
+	fs.StringVar(&f.Labels, "labels", "", "file of labels; training never reads them, eval does")
+	fs.StringVar(&f.Val, "val", "", "data held out for the gauges (default: at most 5 % of the rows, 2,048)")
+	fs.StringVar(&f.MaxBad, "max-bad", "", "unreadable images to tolerate, a count or a share (default 10%)")
+	fs.DurationVar(&f.MaxTime, "max-time", 0, "save and stop after this long, e.g. 2h (0: never)")
+	fs.StringVar(&f.Init, "init", "", "run whose weights to start from, with fresh targets")
+	fs.StringVar(&f.CheckpointEvery, "checkpoint-every", "", "a time or a count, 10m (default) or 200steps, besides each epoch's end")
+	fs.IntVar(&f.Keep, "keep", 0, "checkpoints to keep (0: 3)")
+	fs.BoolVar(&f.Resume, "resume", false, "continue the run in --out; its options come from there")
+	fs.BoolVar(&f.Overwrite, "overwrite", false, "remove the run in --out first")
+	fs.BoolVar(&f.dryRun, "dry-run", false, "print what would be done, in how much memory, disk and time, and stop")
+	completeWords(cmd, "encoder", append([]string{"auto"}, encoder.Presets()...)...)
+	completeWords(cmd, "objective", "nat")
+	completeWords(cmd, "assign", "batch", "pool")
+	completeWords(cmd, "optimizer", "sgd", "adamw")
+}
+
+func completeWords(cmd *cobra.Command, flag string, words ...string) {
+	complete := cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)
+	if err := cmd.RegisterFlagCompletionFunc(flag, complete); err != nil {
+		panic("nat: " + err.Error())
+	}
+}
+
+// train runs and reports one training.
+func (a *app) train(ctx context.Context, opt nat.Options) error {
+	unhook := a.announceStop(ctx, "finishing this step and saving")
+	defer unhook()
+	sum, err := nat.Train(ctx, opt, a.observe)
+	a.progress.clear()
+	if err != nil {
+		return trainError(err)
+	}
+	if a.json {
+		return a.printJSON(sum)
+	}
+	a.printSummary(sum)
+	a.trainHints(sum)
+	return nil
+}
+
+// announceStop tells the user, when ctx is cancelled, that the interrupt was heard and what it leads to.
+func (a *app) announceStop(ctx context.Context, what string) (unhook func() bool) {
+	return context.AfterFunc(ctx, func() {
+		a.progress.note("%s; interrupt once more to quit at once", what)
+	})
+}
+
+// stoppedTraining is a training that a signal stopped: it says where the checkpoint is and how to go on.
+type stoppedTraining struct {
+	err                *nat.StoppedError
+	checkpoint, resume string
+}
+
+func (s *stoppedTraining) Error() string {
+	return fmt.Sprintf("%v; %s steps are saved in %s\nContinue with: %s", s.err.Cause, count(s.err.Step), s.checkpoint, s.resume)
+}
+
+func (s *stoppedTraining) Unwrap() error { return s.err }
+
+func trainError(err error) error {
+	var stop *nat.StoppedError
+	if errors.As(err, &stop) {
+		return &stoppedTraining{stop, stop.Checkpoint, resumeCommand(stop.Run)}
+	}
+	return classify(err, nat.ErrInput)
+}
+
+func resumeCommand(run string) string { return "nat train --resume --out " + quote(run) }
+
+func (a *app) printSummary(s *nat.Summary) {
+	gap := ""
+	if s.AssignmentGap != nil {
+		gap = percent(*s.AssignmentGap) + " above the optimal pairing"
+	}
+	pairs(a.stdout,
+		"run", s.Run,
+		"steps", fmt.Sprintf("%s (%s)", count(s.Steps), plural(s.Epochs, "epoch")),
+		"time", fmt.Sprintf("%s, %s images/s", duration(seconds(s.Seconds)), count(int(s.ImagesPerSecond))),
+		"loss", fmt.Sprintf("%.4f (2 is chance)", s.Loss),
+		"cosine", fmt.Sprintf("%.3f with the own target (%.3f is the level of untrained matching)", s.Cosine, s.Level),
+		"re-assigned", percent(s.Reassigned)+" of the rows in a step",
+		"assignment gap", gap,
+		"checkpoint", s.Checkpoint)
+}
+
+// trainHints says on stderr what can be done next.
+func (a *app) trainHints(s *nat.Summary) {
+	if a.quiet {
+		return
+	}
+	if !s.Complete {
+		fmt.Fprintf(a.stderr, "\nThe time is up before the training is complete. Continue with: %s\n", resumeCommand(s.Run))
+		return
+	}
+	run, err := nat.OpenRun(s.Run)
+	if err != nil {
+		return
+	}
+	data := run.Record.Options.Data
+	fmt.Fprintf(a.stderr, "\nNext:\n  nat embed %s %s -o %s\n", quote(s.Run), quote(data), quote(filepath.Base(s.Run)+".parquet"))
+	if len(run.Record.Data.Classes) > 0 {
+		fmt.Fprintf(a.stderr, "  nat eval %s %s\n", quote(s.Run), quote(data))
+	}
+}
+
+// plan prints what a training would do.
+func (a *app) plan(ctx context.Context, opt nat.Options) error {
+	p, err := nat.MakePlan(ctx, opt)
+	if err != nil {
+		return classify(err, nat.ErrInput)
+	}
+	if a.json {
+		return a.printJSON(p)
+	}
+	o, d := p.Options, p.Data
+	pairs(a.stdout,
+		"data", describeData(d),
+		"rows", rowCounts(d),
+		"run", p.Run,
+		"encoder", fmt.Sprintf("%s, %s parameters, input %s, d = %d", p.Encoder.Name, count(p.Params), shapeName(d.Input), o.Dim),
+		"targets", fmt.Sprintf("%s points on the sphere, re-paired by %s", count(d.Train), assignName(o)),
+		"steps", fmt.Sprintf("%s (%s of %s, batch %d x %s)", count(p.Steps), plural(o.Epochs, "epoch"), count(p.StepsPerEpoch), o.Batch, plural(o.Views, "view")),
+		"optimizer", fmt.Sprintf("%s, peak learning rate %g, %s of warm-up", o.Optimizer, o.LR, plural(max(o.Warmup, 0), "step")),
+		"memory", "about "+size(p.MemoryBytes),
+		"disk", "at most "+size(p.DiskBytes),
+		"time", "about "+duration(p.ETA)+" on this machine as busy as it is now")
+	a.warn(p.Warnings)
+	if !a.quiet {
+		fmt.Fprintln(a.stderr, "\nNothing was trained and nothing written; leave out --dry-run to do it.")
+	}
+	return nil
+}
+
+func assignName(o nat.Options) string {
+	if o.Assign == "pool" {
+		return "pools of " + plural(o.Pool, "batch")
+	}
+	return "batch"
+}
+
+func describeData(d nat.DataInfo) string {
+	what := "images"
+	if d.Vector {
+		what = "vectors"
+	}
+	s := fmt.Sprintf("%s (%s, %s of %s", d.Path, d.Kind, what, shapeName(d.Shape))
+	if len(d.Classes) > 0 {
+		s += fmt.Sprintf(", %d classes", len(d.Classes))
+	}
+	return s + ")"
+}
+
+func rowCounts(d nat.DataInfo) string {
+	s := fmt.Sprintf("%s: %s to train on, %s held out", count(d.Rows), count(d.Train), count(d.HeldOut))
+	if d.Bad > 0 {
+		s += fmt.Sprintf("; besides, %s cannot be read", plural(d.Bad, "file"))
+	}
+	return s
+}
+
+func shapeName(s dataset.Shape) string {
+	if s.H == 1 && s.W == 1 {
+		return fmt.Sprintf("%d numbers", s.C)
+	}
+	return fmt.Sprintf("%dx%dx%d", s.H, s.W, s.C)
+}
+
+// translate turns what the user typed into the zero-means-default form of nat.Options.
+func (f *trainFlags) translate(cmd *cobra.Command) error {
+	given := cmd.Flags().Changed
+	if f.Out == "" && (f.Resume || f.Overwrite) {
+		return usagef("which run? name it with --out RUN")
+	}
+	if f.Resume && f.dryRun {
+		return usagef("--dry-run shows what a new run would be; it cannot be combined with --resume: nat info %s shows a run", quote(f.Out))
+	}
+	if !given("seed") {
+		f.Seed = 0 // a resumed run has its own
+	} else if f.Seed == 0 {
+		return usagef("--seed 0: choose 1 or more")
+	}
+	if given("max-time") && f.MaxTime <= 0 {
+		return usagef("--max-time %v: must be longer than nothing", f.MaxTime)
+	}
+	for flag, value := range map[string]*float64{"momentum": &f.Momentum, "weight-decay": &f.WeightDecay} {
+		switch {
+		case !given(flag):
+			*value = 0
+		case *value < 0:
+			return usagef("--%s %g: must not be negative", flag, *value)
+		case *value == 0:
+			*value = -1
+		}
+	}
+	if given("warmup") && f.Warmup < 0 {
+		return usagef("--warmup %d: must not be negative", f.Warmup)
+	}
+	if given("warmup") && f.Warmup == 0 {
+		f.Warmup = -1
+	}
+	return nil
+}
+
+// quote writes an argument so that a POSIX shell reads it back.
+func quote(s string) string {
+	safe := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./,:@%+=", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !safe(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
