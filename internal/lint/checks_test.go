@@ -297,12 +297,8 @@ var firstCommands = []string{"go run ./cmd/nat quickstart", "go test ./..."}
 func readmeProblems(readme, ci string) (problems []string) {
 	intro, _, _ := strings.Cut(readme, "\n## ")
 	var commands []string
-	for i, block := range strings.Split(intro, "```") {
-		lang, body, _ := strings.Cut(block, "\n")
-		if i%2 == 0 || lang != "sh" {
-			continue
-		}
-		for line := range strings.Lines(body) {
+	for _, block := range blocks(intro, "sh") {
+		for line := range strings.Lines(block) {
 			command, _, _ := strings.Cut(line, "#")
 			if command = strings.TrimSpace(command); command != "" {
 				commands = append(commands, command)
@@ -317,6 +313,34 @@ func readmeProblems(readme, ci string) (problems []string) {
 	}
 	if !slices.Contains(strings.Split(ci, "\n"), firstCommands[1]) {
 		problems = append(problems, fmt.Sprintf(".ci/run does not run the line %q of the README", firstCommands[1]))
+	}
+	return problems
+}
+
+// blocks returns the fenced code blocks of a language.
+func blocks(markdown, language string) (bodies []string) {
+	for i, block := range strings.Split(markdown, "```") {
+		if lang, body, _ := strings.Cut(block, "\n"); i%2 == 1 && lang == language {
+			bodies = append(bodies, body)
+		}
+	}
+	return bodies
+}
+
+// exampleProblems demands that each Go block of a document stands, but for
+// indentation, in a file that is compiled.
+func exampleProblems(markdown, compiled string) (problems []string) {
+	flat := func(s string) string {
+		var lines []string
+		for line := range strings.Lines(s) {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+		return strings.Join(lines, "\n")
+	}
+	for _, block := range blocks(markdown, "go") {
+		if !strings.Contains(flat(compiled), flat(block)) {
+			problems = append(problems, fmt.Sprintf("the Go block that starts with %.40q is not in the compiled example", block))
+		}
 	}
 	return problems
 }

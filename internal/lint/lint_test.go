@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -26,12 +27,29 @@ const root = "../.."
 // textual are the extensions of files whose text is checked.
 var textual = []string{".go", ".md", ".s", ".mod", ".py", ".sh", ".txt", ".txtar", ".html", ".js", ".css", ""}
 
-// repository reads all sources below root: parsed Go files of the module, and
-// the text of everything. Nested modules (the assembly generator) are text only.
-func repository(t *testing.T) (files []*source, texts map[string]string) {
+// tree is what the rules look at: parsed Go files of the module, and the text
+// of everything. Nested modules (the assembly generator) are text only.
+type tree struct {
+	files []*source
+	texts map[string]string
+}
+
+// repository reads the tree below root, once for all tests.
+func repository(t *testing.T) ([]*source, map[string]string) {
 	t.Helper()
-	texts = map[string]string{}
-	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+	all, err := read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all.files) < 20 {
+		t.Fatalf("found only %d Go files", len(all.files))
+	}
+	return all.files, all.texts
+}
+
+var read = sync.OnceValues(func() (all tree, err error) {
+	all.texts = map[string]string{}
+	err = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -49,24 +67,18 @@ func repository(t *testing.T) (files []*source, texts map[string]string) {
 		if err != nil {
 			return err
 		}
-		texts[rel] = string(b)
+		all.texts[rel] = string(b)
 		if path.Ext(rel) == ".go" && !strings.Contains(rel, "/_") {
 			f, err := parse(rel, string(b))
 			if err != nil {
 				return err
 			}
-			files = append(files, f)
+			all.files = append(all.files, f)
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) < 20 {
-		t.Fatalf("found only %d Go files", len(files))
-	}
-	return files, texts
-}
+	return all, err
+})
 
 // isRun reports whether a directory holds the results of somebody's training.
 func isRun(dir string) bool {
@@ -111,6 +123,12 @@ func TestDependenciesAreDecisions(t *testing.T) {
 func TestREADMEStartsWithTwoCommands(t *testing.T) {
 	_, texts := repository(t)
 	report(t, readmeProblems(texts["README.md"], texts[".ci/run"]))
+}
+
+// The Go code of the README is compiled, as part of the root package's example.
+func TestREADMECodeCompiles(t *testing.T) {
+	_, texts := repository(t)
+	report(t, exampleProblems(texts["README.md"], texts["example_test.go"]))
 }
 
 func TestLinksInDocumentsResolve(t *testing.T) {

@@ -105,6 +105,12 @@ func TestREADMERule(t *testing.T) {
 	expect(t, readmeProblems(strings.Replace(fine, "a table", strings.Repeat("\n", 50), 1), ci), "first screen has")
 }
 
+func TestExampleRule(t *testing.T) {
+	const readme = "text\n```go\nif a {\n\tb()\n}\n```\n"
+	expect(t, exampleProblems(readme, "func f() {\n\tif a {\n\t\tb()\n\t}\n}\n"), "")
+	expect(t, exampleProblems(readme, "func f() {\n\tif a {\n\t\tc()\n\t}\n}\n"), "not in the compiled example")
+}
+
 func TestLinks(t *testing.T) {
 	got := links("[a](docs/a.md) [b](https://b.example) [c](c.md#part) [d](#here) ![e](e.png)")
 	if want := []string{"docs/a.md", "c.md", "e.png"}; !slices.Equal(got, want) {
