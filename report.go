@@ -1,0 +1,484 @@
+package nat
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"image"
+	"io"
+	"math"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/image/draw"
+
+	"nat/dataset"
+	"nat/index"
+	"nat/probe"
+)
+
+// ReportData is the content of a report, free of layout. Parts that are empty
+// are left out of the page. All text is plain: WriteReport escapes it.
+type ReportData struct {
+	Title      string
+	Subtitle   string
+	Highlights []ReportField // the few figures that come first
+	Eval       *EvalResult   // the probe table
+	Curves     []ReportCurve
+	Neighbours []ReportNeighbours
+	Map        *ReportMap
+	Settings   []ReportField
+	Notes      []string // doubts and warnings
+	Credits    []string // who made the data
+}
+
+// ReportField is a named value, with a remark.
+type ReportField struct{ Name, Value, Note string }
+
+// ReportCurve is one small chart.
+type ReportCurve struct {
+	Title, Note string
+	XLabel      string
+	Series      []ReportSeries
+}
+
+// ReportSeries is one line of a chart. A reference is drawn dashed: a level to
+// compare with, not a measurement.
+type ReportSeries struct {
+	Name      string
+	X, Y      []float64
+	Reference bool
+}
+
+// ReportNeighbours is a row with the rows nearest to it, best first.
+type ReportNeighbours struct {
+	Query ReportItem
+	Found []ReportItem
+}
+
+// ReportItem is a row of the data: Image is nil for vectors, Class -1 without
+// a label. Cosine is that with the query.
+type ReportItem struct {
+	ID     string
+	Class  int
+	Image  image.Image
+	Cosine float64
+}
+
+// ReportMap is one set of points in several layouts.
+type ReportMap struct {
+	Items   []ReportItem
+	Classes []string // names by class; may be empty
+	Layouts []ReportLayout
+}
+
+// ReportLayout gives the points their places: XY is 2 x len(Items).
+type ReportLayout struct {
+	Title, Note string
+	XY          []float32
+}
+
+// Sizes of what a report shows.
+const (
+	reportRows       = 1500 // points of the maps, among which neighbours are sought
+	reportNeighbours = 10   // found for each query
+	reportQueries    = 8
+	reportThumb      = 96  // longest side of a neighbour's thumbnail, pixels
+	reportSprite     = 32  // longest side of a map's thumbnail
+	reportBins       = 240 // points of a curve
+)
+
+// Report writes RUN/report.html: the run's curves, the neighbours and the maps
+// of at most 1,500 rows of set, and the probe table when eval is not nil. It
+// returns the report's path.
+func (m *Model) Report(ctx context.Context, run *Run, set *dataset.Set, eval *EvalResult) (path string, err error) {
+	events, err := ReadEvents(filepath.Join(run.Dir, metricsFile))
+	if err != nil {
+		return "", err
+	}
+	d := NewReportData(run.Record, events, eval)
+	if err := m.addSample(ctx, &d, set, run.Record.Options.Seed); err != nil {
+		return "", err
+	}
+	var page bytes.Buffer
+	if err := WriteReport(&page, d); err != nil {
+		return "", err
+	}
+	path = filepath.Join(run.Dir, reportFile)
+	_, err = replaceFile(disk{}, path, func(w io.Writer) error {
+		_, err := w.Write(page.Bytes())
+		return err
+	})
+	return path, err
+}
+
+// NewReportData gathers what a report says without looking at the data again.
+func NewReportData(rec Record, events []Event, eval *EvalResult) ReportData {
+	d := ReportData{
+		Title:    "nat: " + dataName(rec),
+		Subtitle: describeData(rec.Data) + ", encoded without labels by predicting noise",
+		Eval:     eval,
+		Curves:   reportCurves(rec, events),
+		Settings: reportSettings(rec),
+	}
+	d.Highlights = reportHighlights(rec, events, eval)
+	if eval != nil {
+		d.Notes = append(d.Notes, eval.Warnings...)
+	}
+	if rec.Data.Kind == dataset.Embedded {
+		d.Credits = append(d.Credits, "Digits: “Optical Recognition of Handwritten Digits” by E. Alpaydin and C. Kaynak, "+
+			"UCI Machine Learning Repository, licensed CC BY 4.0 (creativecommons.org/licenses/by/4.0).")
+	}
+	return d
+}
+
+func dataName(rec Record) string {
+	if rec.Options.Data == EmbeddedDigits {
+		return "handwritten digits"
+	}
+	return filepath.Base(rec.Data.Path)
+}
+
+func describeData(info DataInfo) string {
+	if info.Vector {
+		return fmt.Sprintf("%s vectors of %d numbers", group(info.Rows), info.Shape.Size())
+	}
+	colours := "colour"
+	if info.Shape.C == 1 {
+		colours = "grey"
+	}
+	return fmt.Sprintf("%s %s images, %d × %d", group(info.Rows), colours, info.Input.H, info.Input.W)
+}
+
+// group writes n with a comma between thousands.
+func group(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func reportHighlights(rec Record, events []Event, eval *EvalResult) []ReportField {
+	fields := []ReportField{{"network", rec.Options.Encoder, group(rec.Params) + " parameters"}}
+	if e := lastEvent(events, EventEpoch); e != nil {
+		fields = append(fields, ReportField{"training", fmt.Sprintf("%s steps", group(e.Step)),
+			fmt.Sprintf("%d epochs, %s", e.Epoch+1, (time.Duration(e.Elapsed * float64(time.Second))).Round(time.Second))})
+		if e.Stats != nil {
+			fields = append(fields, ReportField{"loss", fmt.Sprintf("%.3f", e.Loss), "2 is a random pairing"},
+				ReportField{"matched cosine", fmt.Sprintf("%.3f", e.Cosine), fmt.Sprintf("%.3f without learning", e.Level)})
+		}
+	}
+	if eval != nil {
+		for _, r := range eval.Rows {
+			if r.Name == "run" && r.KNN != nil {
+				fields = append(fields, ReportField{"kNN, " + r.Layer, fmt.Sprintf("%.1f %%", 100**r.KNN),
+					fmt.Sprintf("of %s test rows", group(eval.TestRows))})
+				break
+			}
+		}
+	}
+	return fields
+}
+
+func lastEvent(events []Event, kind string) *Event {
+	for i := len(events) - 1; i >= 0; i-- {
+		if events[i].Kind == kind {
+			return &events[i]
+		}
+	}
+	return nil
+}
+
+func reportSettings(rec Record) []ReportField {
+	o := rec.Options
+	assigned := o.Assign
+	if o.Assign == "pool" {
+		assigned = fmt.Sprintf("pool of %d batches", o.Pool)
+	}
+	fields := []ReportField{
+		{Name: "data", Value: rec.Data.Path},
+		{Name: "kind", Value: string(rec.Data.Kind)},
+		{Name: "rows with a target", Value: group(rec.Data.Train)},
+		{Name: "rows held out", Value: group(rec.Data.HeldOut)},
+		{Name: "files rejected", Value: group(rec.Data.Bad)},
+		{Name: "network input", Value: rec.Data.Input.String()},
+		{Name: "encoder", Value: o.Encoder},
+		{Name: "dimension d", Value: strconv.Itoa(o.Dim)},
+		{Name: "objective", Value: o.Objective},
+		{Name: "assignment", Value: assigned},
+		{Name: "epochs", Value: strconv.Itoa(o.Epochs)},
+		{Name: "batch", Value: strconv.Itoa(o.Batch)},
+		{Name: "views", Value: strconv.Itoa(o.Views)},
+		{Name: "optimiser", Value: o.Optimizer},
+		{Name: "learning rate", Value: strconv.FormatFloat(o.LR, 'g', 4, 64)},
+		{Name: "momentum", Value: strconv.FormatFloat(max(0, o.Momentum), 'g', 4, 64)},
+		{Name: "weight decay", Value: strconv.FormatFloat(max(0, o.WeightDecay), 'g', 4, 64)},
+		{Name: "warm-up steps", Value: strconv.Itoa(max(0, o.Warmup))},
+		{Name: "seed", Value: strconv.FormatUint(o.Seed, 10)},
+	}
+	if o.Init != "" {
+		fields = append(fields, ReportField{Name: "weights from", Value: o.Init})
+	}
+	return append(fields,
+		ReportField{Name: "version", Value: rec.Version},
+		ReportField{Name: "machine", Value: fmt.Sprintf("%s/%s, %d cores, %s kernels", rec.Host.OS, rec.Host.Arch, rec.Host.Cores, rec.Host.Kernel)})
+}
+
+// curve reads one quantity off the events; NaN where an event has none.
+type curve struct {
+	name      string
+	reference bool
+	read      func(Event) float64
+}
+
+func reportCurves(rec Record, events []Event) []ReportCurve {
+	steps := func(f func(s *Stats) float64) func(Event) float64 {
+		return func(e Event) float64 {
+			if e.Kind != EventStep || e.Stats == nil {
+				return math.NaN()
+			}
+			return f(e.Stats)
+		}
+	}
+	gauge := func(held bool, f func(g *Gauge) float64) func(Event) float64 {
+		return func(e Event) float64 {
+			g := e.Train
+			if held {
+				g = e.HeldOut
+			}
+			if e.Kind != EventEpoch || g == nil {
+				return math.NaN()
+			}
+			return f(g)
+		}
+	}
+	optional := func(v *float64) float64 {
+		if v == nil {
+			return math.NaN()
+		}
+		return *v
+	}
+	matched := func(g *Gauge) float64 { return g.MatchedCosine }
+	alignment := func(g *Gauge) float64 { return g.Alignment }
+	rank := func(g *Gauge) float64 { return g.EffectiveRank }
+	charts := []struct {
+		title, note string
+		curves      []curve
+	}{
+		{"Loss", "Mean squared distance between embedding and target; a random pairing has 2. The space between the lines is what each re-assignment wins, the rest of the fall is won by the network.", []curve{
+			{"before re-assignment", false, steps(func(s *Stats) float64 { return s.LossBefore })},
+			{"after", false, steps(func(s *Stats) float64 { return s.Loss })},
+		}},
+		{"Matched cosine", "Mean cosine between embedding and target in a batch. The dashed level is geometry alone: the best of a batch of random targets.", []curve{
+			{"after re-assignment", false, steps(func(s *Stats) float64 { return s.Cosine })},
+			{"best of a random batch", true, steps(func(s *Stats) float64 { return s.Level })},
+		}},
+		{"Re-assigned", "Share of a batch's rows whose target changed in its step. It falls as the pairing settles.", []curve{
+			{"fraction", false, steps(func(s *Stats) float64 { return s.Reassigned })},
+		}},
+		{"Assignment gap", "How much better the best pairing of a fixed sample with its own targets would be, as a share of the best cost; 0 is optimal, not stuck.", []curve{
+			{"gap", false, gauge(false, func(g *Gauge) float64 { return optional(g.AssignmentGap) })},
+		}},
+		{"Alignment of views", "Mean squared distance between two views of one row: 0 if they coincide, 2 if they are unrelated. A wide space between the lines is memorisation.", []curve{
+			{"training rows", false, gauge(false, alignment)},
+			{"held-out rows", false, gauge(true, alignment)},
+		}},
+		{"Match with fresh targets", "Mean cosine when a sample is paired in the best way with new random targets: how evenly the embeddings fill the sphere. The samples differ in size, and so do their levels.", []curve{
+			{"training rows", false, gauge(false, matched)},
+			{"held-out rows", false, gauge(true, matched)},
+			{"level, training", true, gauge(false, func(g *Gauge) float64 { return g.Level })},
+			{"level, held-out", true, gauge(true, func(g *Gauge) float64 { return g.Level })},
+		}},
+		{"Effective rank", fmt.Sprintf("Directions that the embeddings really use: %d if they fill the sphere evenly, 1 if they collapse to a line.", rec.Options.Dim), []curve{
+			{"training rows", false, gauge(false, rank)},
+			{"held-out rows", false, gauge(true, rank)},
+		}},
+	}
+	var out []ReportCurve
+	for _, c := range charts {
+		chart := ReportCurve{Title: c.title, Note: c.note, XLabel: "epoch"}
+		for _, l := range c.curves {
+			if s := series(l, events, rec.StepsPerEpoch); len(s.X) > 0 {
+				chart.Series = append(chart.Series, s)
+			}
+		}
+		if len(chart.Series) > 0 {
+			out = append(out, chart)
+		}
+	}
+	return out
+}
+
+// series collects a curve over epochs, as means of at most reportBins runs
+// of consecutive events.
+func series(c curve, events []Event, perEpoch int) ReportSeries {
+	s := ReportSeries{Name: c.name, Reference: c.reference}
+	var x, y []float64
+	for _, e := range events {
+		if v := c.read(e); v-v == 0 {
+			x = append(x, float64(e.Step)/float64(max(1, perEpoch)))
+			y = append(y, v)
+		}
+	}
+	bins := min(reportBins, len(x))
+	for b := range bins {
+		lo, hi := b*len(x)/bins, (b+1)*len(x)/bins
+		s.X = append(s.X, mean(x[lo:hi]))
+		s.Y = append(s.Y, mean(y[lo:hi]))
+	}
+	return s
+}
+
+func mean(x []float64) (m float64) {
+	for _, v := range x {
+		m += v
+	}
+	return m / float64(len(x))
+}
+
+// addSample embeds some rows of set and adds their neighbours and maps. A set
+// of fewer than four rows has none.
+func (m *Model) addSample(ctx context.Context, d *ReportData, set *dataset.Set, seed uint64) error {
+	rows := spread(upTo(set.Len()), reportRows)
+	if len(rows) < 4 {
+		return nil
+	}
+	z := make([]float32, 0, len(rows)*m.Network.Dim())
+	err := m.Embed(ctx, set, rows, "embedding", func(_ []int, block []float32, _ int) error {
+		z = append(z, block...)
+		return nil
+	}, nil)
+	if err != nil {
+		return err
+	}
+	items, err := reportItems(set, rows)
+	if err != nil {
+		return err
+	}
+	n, dim := len(rows), m.Network.Dim()
+	idx, sim := index.Search(m.pool, z, z, n, n, dim, min(reportNeighbours, n-1), true)
+	d.Neighbours = neighboursOf(items, queries(items), idx, sim)
+	d.Map = &ReportMap{Items: items, Classes: set.Classes()}
+	tsne, err := index.Map2D(ctx, m.pool, z, n, dim, index.MapOptions{Seed: seed})
+	if err != nil {
+		return err
+	}
+	pca, err := probe.PCA(m.pool, z, n, dim, 2)
+	if err != nil {
+		return err
+	}
+	flat := make([]float32, n*pca.K)
+	pca.Apply(flat, z, n)
+	d.Map.Layouts = []ReportLayout{
+		{"t-SNE", fmt.Sprintf("of %s embeddings (perplexity 30, cosine). Only neighbourhoods mean something here: distances between groups, their sizes and the axes do not.", group(n)), tsne},
+		{"PCA", fmt.Sprintf("the two directions of largest variance, with %.0f %% of it: on an evenly filled sphere they would hold only %.0f %%. A flat shadow: points that meet here may be far apart.",
+			100*(pca.Variance[0]+pca.Variance[1])/pca.Total, 200/float64(dim)), flat},
+	}
+	return nil
+}
+
+// queries chooses the rows whose neighbours are shown: the first of each class,
+// or rows spread evenly where there are no labels.
+func queries(items []ReportItem) []int {
+	var rows []int
+	seen := map[int]bool{-1: true}
+	for i, it := range items {
+		if !seen[it.Class] && len(rows) < reportQueries {
+			seen[it.Class] = true
+			rows = append(rows, i)
+		}
+	}
+	if len(rows) < 2 {
+		return spread(upTo(len(items)), reportQueries)
+	}
+	slices.SortFunc(rows, func(a, b int) int { return items[a].Class - items[b].Class })
+	return rows
+}
+
+func neighboursOf(items []ReportItem, queries []int, idx []int32, sim []float32) []ReportNeighbours {
+	k := len(idx) / len(items)
+	var out []ReportNeighbours
+	for _, q := range queries {
+		g := ReportNeighbours{Query: items[q]}
+		for j := q * k; j < (q+1)*k && idx[j] >= 0; j++ {
+			it := items[idx[j]]
+			it.Cosine = float64(sim[j])
+			g.Found = append(g.Found, it)
+		}
+		out = append(out, g)
+	}
+	return out
+}
+
+// reportItems reads rows of set: names, labels and, unless they are vectors,
+// thumbnails.
+func reportItems(set *dataset.Set, rows []int) ([]ReportItem, error) {
+	items := make([]ReportItem, len(rows))
+	shape := set.Shape()
+	x := make([]float32, shape.Size())
+	for i, row := range rows {
+		items[i] = ReportItem{ID: set.ID(row), Class: set.Label(row)}
+		if set.Vector() {
+			continue
+		}
+		if err := set.Read(row, x); err != nil {
+			return nil, err
+		}
+		items[i].Image = thumbnail(x, shape)
+	}
+	return items, nil
+}
+
+// thumbnail turns pixels in [0,1] into an image whose longer side is at most
+// reportThumb. Of two channels only the first is shown, of more than three the first three.
+func thumbnail(x []float32, s dataset.Shape) image.Image {
+	rect := image.Rect(0, 0, s.W, s.H)
+	level := func(i int) uint8 { return uint8(math.Round(255 * min(1, max(0, float64(x[i]))))) }
+	if s.C < 3 {
+		img := image.NewGray(rect)
+		for i := range img.Pix {
+			img.Pix[i] = level(i * s.C)
+		}
+		return shrink(img, reportThumb)
+	}
+	img := image.NewRGBA(rect)
+	for i := range s.H * s.W {
+		for c := range 3 {
+			img.Pix[4*i+c] = level(i*s.C + c)
+		}
+		img.Pix[4*i+3] = 255
+	}
+	return shrink(img, reportThumb)
+}
+
+// shrink returns img scaled down to at most side pixels along its longer side.
+func shrink(img image.Image, side int) image.Image {
+	w, h := img.Bounds().Dx(), img.Bounds().Dy()
+	long := max(w, h)
+	if long <= side {
+		return img
+	}
+	rect := image.Rect(0, 0, max(1, w*side/long), max(1, h*side/long))
+	var dst draw.Image = image.NewRGBA(rect)
+	if _, grey := img.(*image.Gray); grey {
+		dst = image.NewGray(rect)
+	}
+	draw.CatmullRom.Scale(dst, rect, img, img.Bounds(), draw.Src, nil)
+	return dst
+}
+
+// className names a class for people; "" without a label.
+func className(classes []string, class int) string {
+	switch {
+	case class < 0:
+		return ""
+	case class < len(classes):
+		return strings.TrimSpace(classes[class])
+	default:
+		return "class " + strconv.Itoa(class)
+	}
+}
