@@ -103,6 +103,9 @@ type Options struct {
 	// trained on one set reads another with it. Vectors must have exactly C
 	// features. Size is then ignored.
 	Input Shape
+	// Stored, unless zero, is the shape images are kept at, of which Input is cut
+	// out: the [Set.Shape] of the set the model was trained on.
+	Stored Shape
 	// Range, unless zero, is the minimum and maximum that array images are
 	// scaled by, in place of those found in the array ([Set.Range]).
 	Range      [2]float64
@@ -203,6 +206,9 @@ func (o *Options) complete() error {
 	}
 	if o.Input != (Shape{}) && (min(o.Input.H, o.Input.W, o.Input.C) < 1 || max(o.Input.H, o.Input.W) > maxSide) {
 		errs = append(errs, fmt.Errorf("network input %v has a side below 1 or above %d", o.Input, maxSide))
+	}
+	if o.Stored != (Shape{}) && (o.Stored.C != o.Input.C || o.Stored.H < o.Input.H || o.Stored.W < o.Input.W || max(o.Stored.H, o.Stored.W) > maxSide) {
+		errs = append(errs, fmt.Errorf("stored shape %v does not contain the network input %v", o.Stored, o.Input))
 	}
 	if o.Limit < 0 {
 		errs = append(errs, fmt.Errorf("limit %d is negative (0 reads all rows)", o.Limit))

@@ -34,7 +34,10 @@ func shapes(native Shape, side int, opt *Options) (stored, out Shape) {
 		out = Shape{side, side, c}
 	}
 	stored = Shape{storedSide(out.H), storedSide(out.W), out.C}
-	if native.H == out.H && native.W == out.W {
+	switch {
+	case opt.Stored != (Shape{}):
+		stored = opt.Stored
+	case native.H == out.H && native.W == out.W:
 		stored = out
 	}
 	return stored, out

@@ -2,8 +2,8 @@ package dataset
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
+	"github.com/klauspost/compress/gzip"
 	"io"
 	"io/fs"
 	"strings"
@@ -38,8 +38,22 @@ func recognise(ctx context.Context, path string, info fs.FileInfo, opt *Options)
 	case isIDX(head), isIDX(inside):
 		return openIDXSingle(ctx, path, opt)
 	}
+	switch {
+	case isTar(head), isTar(inside):
+		return openCIFARArchive(ctx, path, isTar(inside), opt)
+	case cifarName.MatchString(info.Name()):
+		return openCIFARSingle(ctx, path, opt)
+	case len(head) > 2 && head[0] == 0x1f && head[1] == 0x8b:
+		return nil, reject("%s: a gzip file of %d bytes that holds neither an IDX file nor a CIFAR archive, or is damaged: download it again", path, info.Size())
+	}
+	if f := sniff(head); f != nil {
+		return nil, reject("%s is a single %s image: give the folder it is in", path, f.name)
+	}
 	return nil, reject("%s: not a format that can be read: give a folder of images, an IDX file, a CIFAR binary file or archive, .npy or .npz", path)
 }
+
+// isTar reports whether the bytes begin a tar archive.
+func isTar(head []byte) bool { return len(head) >= 262 && string(head[257:262]) == "ustar" }
 
 // gunzipped returns the first bytes inside of a gzip file, if it is one.
 func gunzipped(b *blob) []byte {
@@ -52,7 +66,7 @@ func gunzipped(b *blob) []byte {
 	return head[:n]
 }
 
-// recogniseFolder opens a folder: IDX files, or a tree of images.
+// recogniseFolder opens a folder: IDX files, CIFAR files, or a tree of images.
 func recogniseFolder(ctx context.Context, dir string, opt *Options) (*opened, error) {
 	found, err := findIDX(dir)
 	if err != nil {
@@ -61,5 +75,8 @@ func recogniseFolder(ctx context.Context, dir string, opt *Options) (*opened, er
 	if len(found) > 0 {
 		return openIDXFolder(ctx, dir, found, opt)
 	}
-	return nil, reject("%s: holds no IDX files", dir)
+	if sub := findCIFAR(dir); sub != "" {
+		return openCIFARFolder(ctx, sub, opt)
+	}
+	return openFolder(ctx, dir, opt)
 }

@@ -1,0 +1,143 @@
+package dataset
+
+import (
+	"image"
+	"image/color"
+)
+
+// rowReader gives the rows of a decoded image, c values from 0 to 255 a pixel.
+// Transparent pixels are laid over white.
+type rowReader struct {
+	c    int
+	read func(dst []float32, y int)
+}
+
+// pixelRows chooses the reader for the type of the image. Each of the types that
+// the decoders return has its own, because image.Image.At costs an allocation a
+// pixel.
+func pixelRows(img image.Image) rowReader {
+	b := img.Bounds()
+	switch m := img.(type) {
+	case *image.Gray:
+		return rowReader{1, func(dst []float32, y int) {
+			for i, v := range m.Pix[y*m.Stride:][:b.Dx()] {
+				dst[i] = float32(v)
+			}
+		}}
+	case *image.Gray16:
+		return rowReader{1, func(dst []float32, y int) {
+			row := m.Pix[y*m.Stride:][:2*b.Dx()]
+			for i := range b.Dx() {
+				dst[i] = wide(row[2*i], row[2*i+1])
+			}
+		}}
+	case *image.YCbCr:
+		return rowReader{3, func(dst []float32, y int) { readYCbCr(dst, m, y) }}
+	case *image.NYCbCrA:
+		return rowReader{3, func(dst []float32, y int) {
+			readYCbCr(dst, &m.YCbCr, y)
+			row := m.A[y*m.AStride:][:b.Dx()]
+			for i, a := range row {
+				overWhite(dst[3*i:3*i+3], float32(a))
+			}
+		}}
+	case *image.NRGBA:
+		return rowReader{3, func(dst []float32, y int) {
+			row := m.Pix[y*m.Stride:][:4*b.Dx()]
+			for i := range b.Dx() {
+				p, q := row[4*i:4*i+4], dst[3*i:3*i+3]
+				q[0], q[1], q[2] = float32(p[0]), float32(p[1]), float32(p[2])
+				if p[3] != 255 {
+					overWhite(q, float32(p[3]))
+				}
+			}
+		}}
+	case *image.RGBA: // already multiplied by the opacity
+		return rowReader{3, func(dst []float32, y int) {
+			row := m.Pix[y*m.Stride:][:4*b.Dx()]
+			for i := range b.Dx() {
+				p, q := row[4*i:4*i+4], dst[3*i:3*i+3]
+				white := float32(255 - p[3])
+				q[0], q[1], q[2] = float32(p[0])+white, float32(p[1])+white, float32(p[2])+white
+			}
+		}}
+	case *image.NRGBA64:
+		return rowReader{3, func(dst []float32, y int) {
+			row := m.Pix[y*m.Stride:][:8*b.Dx()]
+			for i := range b.Dx() {
+				p, q := row[8*i:8*i+8], dst[3*i:3*i+3]
+				q[0], q[1], q[2] = wide(p[0], p[1]), wide(p[2], p[3]), wide(p[4], p[5])
+				overWhite(q, wide(p[6], p[7]))
+			}
+		}}
+	case *image.RGBA64:
+		return rowReader{3, func(dst []float32, y int) {
+			row := m.Pix[y*m.Stride:][:8*b.Dx()]
+			for i := range b.Dx() {
+				p, q := row[8*i:8*i+8], dst[3*i:3*i+3]
+				white := 255 - wide(p[6], p[7])
+				q[0], q[1], q[2] = wide(p[0], p[1])+white, wide(p[2], p[3])+white, wide(p[4], p[5])+white
+			}
+		}}
+	case *image.CMYK:
+		return rowReader{3, func(dst []float32, y int) {
+			row := m.Pix[y*m.Stride:][:4*b.Dx()]
+			for i := range b.Dx() {
+				p, q := row[4*i:4*i+4], dst[3*i:3*i+3]
+				r, g, b := color.CMYKToRGB(p[0], p[1], p[2], p[3])
+				q[0], q[1], q[2] = float32(r), float32(g), float32(b)
+			}
+		}}
+	case *image.Paletted:
+		return palettedRows(m)
+	default:
+		return rowReader{3, func(dst []float32, y int) {
+			for i := range b.Dx() {
+				setColour(dst[3*i:3*i+3], img.At(b.Min.X+i, b.Min.Y+y))
+			}
+		}}
+	}
+}
+
+// wide turns a big-endian 16-bit value into one from 0 to 255.
+func wide(hi, lo byte) float32 { return float32(uint(hi)<<8|uint(lo)) / 257 }
+
+// overWhite lays a pixel of opacity a (0 to 255) over white.
+func overWhite(q []float32, a float32) {
+	a /= 255
+	for k, v := range q {
+		q[k] = v*a + 255*(1-a)
+	}
+}
+
+// setColour converts any colour, over white.
+func setColour(q []float32, c color.Color) {
+	r, g, b, a := c.RGBA()
+	white := float32(0xffff - a)
+	q[0], q[1], q[2] = (float32(r)+white)/257, (float32(g)+white)/257, (float32(b)+white)/257
+}
+
+func readYCbCr(dst []float32, m *image.YCbCr, y int) {
+	b := m.Rect
+	for i := range b.Dx() {
+		luma, chroma := m.YOffset(b.Min.X+i, b.Min.Y+y), m.COffset(b.Min.X+i, b.Min.Y+y)
+		r, g, b := color.YCbCrToRGB(m.Y[luma], m.Cb[chroma], m.Cr[chroma])
+		dst[3*i], dst[3*i+1], dst[3*i+2] = float32(r), float32(g), float32(b)
+	}
+}
+
+// palettedRows looks colours up once. An index beyond the palette is white.
+func palettedRows(m *image.Paletted) rowReader {
+	var table [256][3]float32
+	for i := range table {
+		table[i] = [3]float32{255, 255, 255}
+		if i < len(m.Palette) {
+			setColour(table[i][:], m.Palette[i])
+		}
+	}
+	return rowReader{3, func(dst []float32, y int) {
+		for i, v := range m.Pix[y*m.Stride:][:m.Rect.Dx()] {
+			copy(dst[3*i:], table[v][:])
+		}
+	}}
+}
