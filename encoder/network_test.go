@@ -148,8 +148,8 @@ func TestBatchSizes(t *testing.T) {
 }
 
 // TestStepAllocatesNothing measures the bytes and objects of a training step
-// and of repeated inference after the first. What the kernels themselves need
-// to start a loop is allowed for: a few small objects per kernel call.
+// and of repeated inference after the first. A few small objects are allowed
+// for: what a kernel may need to start a loop, and the runtime's own.
 func TestStepAllocatesNothing(t *testing.T) {
 	pool := testPool(t, 2)
 	net := mustNew(t, mixedSpec(), pool)
@@ -172,8 +172,8 @@ func TestStepAllocatesNothing(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	objects, bytes := (after.Mallocs-before.Mallocs)/repeats, (after.TotalAlloc-before.TotalAlloc)/repeats
 	t.Logf("%d objects, %d bytes per step", objects, bytes)
-	if activations := uint64(4 * rows * 12 * 11 * 5); bytes > activations/4 || objects > 400 {
-		t.Errorf("a step allocates %d objects, %d bytes; one activation is %d bytes", objects, bytes, activations)
+	if bytes > 16<<10 || objects > 64 {
+		t.Errorf("a step allocates %d objects, %d bytes", objects, bytes)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -240,8 +241,8 @@ func (l Layer) checkFields() (errs []error) {
 		{"slope", l.Slope != 0, l.Type == LeakyReLU, finite(l.Slope) && l.Slope > 0 && l.Slope < 1, "between 0 and 1"},
 		{"rate", l.Rate != 0, l.Type == Dropout, finite(l.Rate) && l.Rate > 0 && l.Rate < 1, "between 0 and 1"},
 	}
-	if !known(l.Type) {
-		return []error{fmt.Errorf("unknown layer type %q", l.Type)}
+	if !slices.Contains(layerTypes, l.Type) {
+		return []error{fmt.Errorf("unknown layer type %q: the types are %s", l.Type, strings.Join(layerTypes, ", "))}
 	}
 	for _, f := range fields {
 		if f.used && !f.ok {
@@ -254,13 +255,8 @@ func (l Layer) checkFields() (errs []error) {
 	return errs
 }
 
-func known(layerType string) bool {
-	switch layerType {
-	case Conv, Dense, BatchNorm, ReLU, LeakyReLU, MaxPool, AvgPool, GlobalPool, Flatten, Dropout, L2Normalize:
-		return true
-	}
-	return false
-}
+// layerTypes are the types there are.
+var layerTypes = []string{Conv, Dense, BatchNorm, ReLU, LeakyReLU, MaxPool, AvgPool, GlobalPool, Flatten, Dropout, L2Normalize}
 
 // output infers the shape of a layer's output. The layer's fields are valid.
 func (l Layer) output(in Shape) (Shape, error) {
@@ -360,8 +356,8 @@ func (s Spec) String() string {
 	}
 	s = s.named()
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %v -> %d, %s parameters, %.3g MFLOP per row forward\n",
-		s.Name, s.Input, s.Dim(), thousands(int64(s.ParamCount())), float64(s.FLOPs())/1e6)
+	fmt.Fprintf(&b, "%s: %v -> %d, %s parameters, %s multiply-adds per row forward\n",
+		s.Name, s.Input, s.Dim(), thousands(int64(s.ParamCount())), thousands(s.FLOPs()/2))
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "layer\tdescription\toutput\tparameters")
 	shapes := s.shapes()
