@@ -1,9 +1,53 @@
 package kernel
 
+// The matrix product packs B, once per call, into panels as wide as a tile of
+// the micro-kernel, and lets the micro-kernel read the rows of A where they
+// are. A product of long rows goes in blocks of kBlock along k, so that the
+// part of a panel in use stays in the first-level cache; the block is a
+// constant because it decides the order of summation.
+const (
+	kBlock     = 256     // steps of k per visit to a tile of C
+	mBlock     = 96      // rows of C per item of work: a multiple of every tile
+	packFloats = 4 << 20 // packed B at a time
+	minTasks   = 8       // items of work to aim at
+	tinyWork   = 1 << 15 // multiplications not worth a second goroutine
+)
+
+// A workspace is the scratch memory of one worker.
+type workspace struct {
+	a, b    []float32 // panels and padded images
+	off, to []int     // positions of rows of A and of C
+	tile    []float32 // one tile at an edge of C
+	edge    []int     // positions of its rows of A
+}
+
+// grow returns s with length n, reusing its memory when it suffices. The
+// contents are whatever was there.
+func grow[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}
+
+// gemmTask is the matrix product in progress.
+type gemmTask struct {
+	p              *Pool
+	t              *tier
+	c, a, b        []float32
+	ldc, lda, ldb  int
+	transA, transB bool
+	m, n, k        int
+	acc            bool
+	packing        bool // items are panels of B to pack, else blocks of C
+	groups         int  // parts that the panels are split into
+	aOff, cOff     []int
+}
+
 // Gemm computes C = op(A) op(B), or adds it to C if accumulate is set, where
 // op(A) is m x k, op(B) is k x n and C is m x n. lda, ldb and ldc are the row
 // strides of the matrices as stored: with transA, A is stored k x m, and with
-// transB, B is stored n x k.
+// transB, B is stored n x k. C must not overlap A or B.
 func (p *Pool) Gemm(c []float32, ldc int, a []float32, lda int, transA bool, b []float32, ldb int, transB bool, m, n, k int, accumulate bool) {
 	if m < 0 || n < 0 || k < 0 {
 		panic("kernel: negative matrix size")
@@ -12,16 +56,194 @@ func (p *Pool) Gemm(c []float32, ldc int, a []float32, lda int, transA bool, b [
 		return
 	}
 	needMatrix(c, ldc, m, n)
-	if k > 0 {
-		needStored(a, lda, m, k, transA)
-		needStored(b, ldb, k, n, transB)
-	}
-	p.DoChunks(m, 16, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			gemmRow(c[i*ldc:i*ldc+n], a, lda, transA, b, ldb, transB, i, k, accumulate)
+	if k == 0 {
+		if !accumulate {
+			clearRows(c, ldc, m, n)
 		}
-	})
+		return
+	}
+	needStored(a, lda, m, k, transA)
+	needStored(b, ldb, k, n, transB)
+	g := &p.gemm
+	*g = gemmTask{p: p, t: active, a: a, lda: lda, transA: transA, ldb: ldb, transB: transB, m: m, ldc: ldc, aOff: g.aOff, cOff: g.cOff}
+	g.aOff, g.cOff = g.aOff[:0], g.cOff[:0]
+	for i := range min(m, mBlock) {
+		g.aOff, g.cOff = append(g.aOff, i*lda), append(g.cOff, i*ldc)
+	}
+	const side = 2048 // side x side = packFloats
+	for j := 0; j < n; j += side {
+		for l := 0; l < k; l += side {
+			g.c, g.b, g.n, g.k = c[j:], b[at(l, j, ldb, transB):], min(side, n-j), min(side, k-l)
+			g.a = a[at(0, l, lda, transA):]
+			g.acc = accumulate || l > 0
+			g.multiply()
+		}
+	}
+	g.a, g.b, g.c = nil, nil, nil
 }
+
+// at returns the position of element (i, j) of op(A).
+func at(i, j, ld int, trans bool) int {
+	if trans {
+		i, j = j, i
+	}
+	return i*ld + j
+}
+
+// multiply does one block that fits the packing buffer.
+func (g *gemmTask) multiply() {
+	panels := ceilDiv(g.n, g.t.nr)
+	g.p.packed = grow(g.p.packed, panels*g.t.nr*g.k)
+	blocks := ceilDiv(g.m, mBlock)
+	g.groups = min(panels, ceilDiv(minTasks, blocks))
+	tiny := g.m*g.n*g.k <= tinyWork
+	g.packing = true
+	g.p.loopUnless(tiny, panels, g)
+	g.packing = false
+	g.p.loopUnless(tiny, blocks*g.groups, g)
+}
+
+func (g *gemmTask) run(worker, i int) {
+	if g.packing {
+		nr := g.t.nr
+		packPanel(g.t, g.p.packed[i*nr*g.k:][:nr*g.k], g.b[at(0, i*nr, g.ldb, g.transB):], g.ldb, g.transB, min(nr, g.n-i*nr), g.k)
+		return
+	}
+	w := &g.p.space[worker]
+	panels := ceilDiv(g.n, g.t.nr)
+	i0, group := i/g.groups*mBlock, i%g.groups
+	j0 := panels * group / g.groups * g.t.nr
+	j1 := min(panels*(group+1)/g.groups*g.t.nr, g.n)
+	rows := min(mBlock, g.m-i0)
+	for l := 0; l < g.k; l += kBlock {
+		k := min(kBlock, g.k-l)
+		b := g.p.packed[j0*g.k+l*g.t.nr:]
+		c, acc := g.c[i0*g.ldc+j0:], g.acc || l > 0
+		a := g.a[at(i0, l, g.lda, g.transA):]
+		if g.transA {
+			w.packA(g.t, a, g.lda, rows, k)
+			w.cols(g.t, c, g.ldc, rows, w.a, k*g.t.mr, g.t.kSeq, b, g.t.nr*g.k, j1-j0, k, acc)
+		} else {
+			w.rows(g.t, c, g.cOff[:rows], a, g.aOff[:rows], b, g.t.nr*g.k, j1-j0, 1, k, 0, acc)
+		}
+	}
+}
+
+// packPanel copies n columns of a k x n matrix, transposed if trans is set,
+// to a panel of k rows of nr, with zeros to the right of column n.
+func packPanel(t *tier, dst, src []float32, ld int, trans bool, n, k int) {
+	if n < t.nr {
+		clear(dst[:k*t.nr])
+	}
+	if !trans {
+		for l := range k {
+			copy(dst[l*t.nr:l*t.nr+n], src[l*ld:l*ld+n])
+		}
+		return
+	}
+	j, blocks := 0, k/8
+	for ; j+8 <= n && blocks > 0; j += 8 {
+		t.transpose8(dst[j:], t.nr, src[j*ld:], ld, blocks)
+		for l := 8 * blocks; l < k; l++ {
+			for i := j; i < j+8; i++ {
+				dst[l*t.nr+i] = src[i*ld+l]
+			}
+		}
+	}
+	for ; j < n; j++ {
+		for l, v := range src[j*ld : j*ld+k] {
+			dst[l*t.nr+j] = v
+		}
+	}
+}
+
+// packA copies a block of rows of a transposed A, stored with k as the slow
+// axis, to tiles of [k][mr], with zeros past the last row.
+func (w *workspace) packA(t *tier, a []float32, lda, rows, k int) {
+	w.a = grow(w.a, ceilDiv(rows, t.mr)*t.mr*k)
+	for i := 0; i < rows; i += t.mr {
+		dst, n := w.a[i*k:], min(t.mr, rows-i)
+		if n < t.mr {
+			clear(dst[:k*t.mr])
+		}
+		if n == 8 { // the AVX-512 tile: a copy of known size is two moves
+			for l := range k {
+				*(*[8]float32)(dst[8*l:]) = *(*[8]float32)(a[l*lda+i:])
+			}
+			continue
+		}
+		for l := range k {
+			copy(dst[l*t.mr:l*t.mr+n], a[l*lda+i:l*lda+i+n])
+		}
+	}
+}
+
+// rows multiplies len(aOff) rows by n columns of packed B, whose panels are
+// panel elements apart: tiles inside C directly, tiles at an edge through
+// scratch memory. See rowGeneric for the rest.
+func (w *workspace) rows(t *tier, c []float32, cOff []int, a []float32, aOff []int, b []float32, panel, n, runs, runLen, runStride int, acc bool) {
+	full := len(aOff) / t.mr
+	for j := 0; j < n; j += t.nr {
+		direct := 0
+		if n-j >= t.nr && full > 0 {
+			t.row(c[j:], cOff, a, aOff, b, full, runs, runLen, runStride, acc)
+			direct = full * t.mr
+		}
+		for i := direct; i < len(aOff); i += t.mr {
+			m := min(t.mr, len(aOff)-i)
+			w.edge = append(w.edge[:0], aOff[i:i+m]...)
+			for len(w.edge) < t.mr {
+				w.edge = append(w.edge, aOff[i])
+			}
+			w.tile = grow(w.tile, t.mr*t.nr)
+			t.row(w.tile, t.rowSeq, a, w.edge, b, 1, runs, runLen, runStride, false)
+			for r, off := range cOff[i : i+m] {
+				putRow(c[off+j:off+min(j+t.nr, n)], w.tile[r*t.nr:], acc)
+			}
+		}
+		b = b[min(panel, len(b)):]
+	}
+}
+
+// cols is rows for the column micro-kernel, colGeneric. Tiles at the lower
+// edge read all their mr columns of A, whatever they hold.
+func (w *workspace) cols(t *tier, c []float32, ldc, m int, a []float32, aTile int, kOff []int, b []float32, panel, n, k int, acc bool) {
+	full := m / t.mr
+	for j := 0; j < n; j += t.nr {
+		direct := 0
+		if n-j >= t.nr && full > 0 {
+			t.col(c[j:], ldc, a, aTile, kOff, b, full, k, acc)
+			direct = full * t.mr
+		}
+		for i := direct; i < m; i += t.mr {
+			w.tile = grow(w.tile, t.mr*t.nr)
+			t.col(w.tile, t.nr, a[i/t.mr*aTile:], 0, kOff, b, 1, k, false)
+			for r := range min(t.mr, m-i) {
+				off := (i + r) * ldc
+				putRow(c[off+j:off+min(j+t.nr, n)], w.tile[r*t.nr:], acc)
+			}
+		}
+		b = b[min(panel, len(b)):]
+	}
+}
+
+func putRow(c, s []float32, acc bool) {
+	if !acc {
+		copy(c, s)
+		return
+	}
+	for j, v := range s[:len(c)] {
+		c[j] += v
+	}
+}
+
+func clearRows(c []float32, ldc, m, n int) {
+	for i := range m {
+		clear(c[i*ldc : i*ldc+n])
+	}
+}
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
 // needMatrix panics unless s holds rows x cols with row stride ld.
 func needMatrix(s []float32, ld, rows, cols int) {

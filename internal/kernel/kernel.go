@@ -22,6 +22,3 @@ func need(s []float32, n int) {
 		panic("kernel: slice too short for its shape")
 	}
 }
-
-// Tier names the instructions in use: "avx512", "avx2" or "generic".
-func Tier() string { return "generic" }

@@ -3,71 +3,145 @@ package kernel
 import "math"
 
 const (
-	rowChunk  = 256   // rows per partial sum of a statistic
-	elemChunk = 16384 // elements per piece of an elementwise pass
+	statFloats = 32 << 10 // elements per partial sum of a statistic, about
+	elemChunk  = 16 << 10 // elements per piece of an elementwise pass
 )
 
-// columnSums adds up, in float64, two functions of every column over all rows:
-// f adds the contributions of rows [lo, hi) to a and b.
-func (p *Pool) columnSums(rows, c int, f func(a, b []float64, lo, hi int)) (a, b []float64) {
-	n := (rows + rowChunk - 1) / rowChunk
-	part := make([]float64, n*2*c)
-	p.DoChunks(rows, rowChunk, func(lo, hi int) {
-		s := part[lo/rowChunk*2*c:][:2*c]
-		f(s[:c], s[c:], lo, hi)
-	})
-	sum := make([]float64, 2*c)
-	for i, v := range part {
-		sum[i%(2*c)] += v
+// passTask is the pass over rows or elements in progress: do handles the piece
+// [lo, hi). Which fields are in use depends on the pass.
+type passTask struct {
+	do            func(q *passTask, t *tier, lo, hi int)
+	n, chunk      int
+	c             int // columns
+	y, x, dy, dx  []float32
+	w, g, m, v    []float32
+	s             [7]float32
+	relu          bool
+	mean          []float32
+	scale, slope  []float32
+	shift         []float32
+	coefficients  []float32 // memory of scale, slope and shift
+	partial, sums []float64
+}
+
+func (q *passTask) run(_, i int) {
+	lo := i * q.chunk
+	q.do(q, active, lo, min(lo+q.chunk, q.n))
+}
+
+// startPass returns the pool's pass, empty but for its scratch memory.
+func (p *Pool) startPass(n, chunk int) *passTask {
+	q := &p.pass
+	*q = passTask{n: n, chunk: chunk, coefficients: q.coefficients, partial: q.partial, sums: q.sums}
+	return q
+}
+
+// loop runs do over the pieces.
+func (p *Pool) loopPass(q *passTask, do func(q *passTask, t *tier, lo, hi int)) {
+	q.do = do
+	p.loopUnless(q.n <= q.chunk, ceilDiv(q.n, q.chunk), q)
+}
+
+// startRows is startPass over the rows of a matrix, in pieces whose size
+// depends on the shape only.
+func (p *Pool) startRows(rows, c int) *passTask {
+	if rows < 1 || c < 1 {
+		panic("kernel: matrix without rows or columns")
 	}
-	return sum[:c], sum[c:]
+	q := p.startPass(rows, max(statFloats/c, 8))
+	q.c = c
+	return q
+}
+
+// addPartial runs do, which leaves two sums per column for each piece in
+// q.part, and adds the pieces up in order.
+func (p *Pool) addPartial(q *passTask, do func(q *passTask, t *tier, lo, hi int)) (a, b []float64) {
+	n := 2 * q.c
+	q.partial = grow(q.partial, ceilDiv(q.n, q.chunk)*n)
+	p.loopPass(q, do)
+	q.sums = grow(q.sums, n)
+	clear(q.sums)
+	for lo := 0; lo < len(q.partial); lo += n {
+		for j, v := range q.partial[lo : lo+n] {
+			q.sums[j] += v
+		}
+	}
+	return q.sums[:q.c], q.sums[q.c:]
+}
+
+// part returns the two sums of the piece that starts at row lo.
+func (q *passTask) part(lo int) (a, b []float64) {
+	s := q.partial[lo/q.chunk*2*q.c:][:2*q.c]
+	return s[:q.c], s[q.c:]
+}
+
+// columns allots the per-column coefficients.
+func (q *passTask) columns() {
+	q.coefficients = grow(q.coefficients, 3*q.c)
+	q.scale, q.slope, q.shift = q.coefficients[:q.c], q.coefficients[q.c:2*q.c], q.coefficients[2*q.c:]
 }
 
 // BatchNormForward normalises each column of x, rows x c, by its mean and
 // biased variance over the rows, both written out:
 // y = gamma (x - mean) / sqrt(variance + eps) + beta, then max(y, 0) if relu.
+// y may be x if no gradient is needed.
 func (p *Pool) BatchNormForward(y, x, gamma, beta, mean, variance []float32, rows, c int, eps float32, relu bool) {
 	need(x, rows*c)
-	s, q := p.columnSums(rows, c, func(a, b []float64, lo, hi int) {
-		for r := lo; r < hi; r++ {
-			for j, v := range x[r*c : (r+1)*c] {
-				a[j] += float64(v)
-				b[j] += float64(v) * float64(v)
-			}
+	needColumns(c, mean, variance)
+	q := p.startRows(rows, c)
+	q.x = x
+	sum, sq := p.addPartial(q, func(q *passTask, t *tier, lo, hi int) {
+		a, b := q.part(lo)
+		n := t.whole(q.c)
+		x := q.x[lo*q.c:]
+		if n > 0 {
+			t.columnMoments(a[:n], b[:n], x, hi-lo, q.c)
 		}
+		columnMomentsGeneric(a[n:], b[n:], x[n:], hi-lo, q.c)
 	})
 	for j := range c {
-		m := s[j] / float64(rows)
+		m := sum[j] / float64(rows)
 		mean[j] = float32(m)
-		variance[j] = float32(max(q[j]/float64(rows)-m*m, 0))
+		variance[j] = float32(max(sq[j]/float64(rows)-m*m, 0))
 	}
 	p.BatchNormInfer(y, x, gamma, beta, mean, variance, rows, c, eps, relu)
 }
 
-// BatchNormInfer is BatchNormForward with a mean and a variance that are given.
+// BatchNormInfer is BatchNormForward with a mean and a variance that are
+// given. y may be x.
 func (p *Pool) BatchNormInfer(y, x, gamma, beta, mean, variance []float32, rows, c int, eps float32, relu bool) {
 	need(x, rows*c)
 	need(y, rows*c)
-	p.DoChunks(rows, rowChunk, func(lo, hi int) {
-		for r := lo; r < hi; r++ {
-			for j, v := range x[r*c : (r+1)*c] {
-				v = (v-mean[j])*gamma[j]*invStd(variance[j], eps) + beta[j]
-				if relu {
-					v = max(v, 0)
-				}
-				y[r*c+j] = v
-			}
+	needColumns(c, gamma, beta, mean, variance)
+	q := p.startRows(rows, c)
+	q.columns()
+	q.y, q.x, q.mean, q.shift = y, x, mean[:c], beta[:c]
+	for j := range q.scale {
+		q.scale[j] = float32(float64(gamma[j]) * invStd(variance[j], eps))
+	}
+	q.s[0] = float32(math.Inf(-1))
+	if relu {
+		q.s[0] = 0
+	}
+	p.loopPass(q, func(q *passTask, t *tier, lo, hi int) {
+		y, x, n := q.y[lo*q.c:], q.x[lo*q.c:], t.whole(q.c)
+		if n > 0 {
+			t.normColumns(y, x, q.mean[:n], q.scale[:n], q.shift[:n], hi-lo, q.c, q.s[0])
 		}
+		normColumnsGeneric(y[n:], x[n:], q.mean[n:], q.scale[n:], q.shift[n:], hi-lo, q.c, q.s[0])
 	})
 }
 
-func invStd(variance, eps float32) float32 {
-	return float32(1 / math.Sqrt(float64(variance)+float64(eps)))
+func invStd(variance, eps float32) float64 {
+	return 1 / math.Sqrt(float64(variance)+float64(eps))
 }
 
 // BatchNormBackward computes the gradients of BatchNormForward, through mean
 // and variance, from the gradient dy of its output y. With relu, dy counts only
-// where y > 0. dx may be dy.
+// where y > 0; without, y is not read. With u = (x - mean) / sqrt(variance +
+// eps), dbeta = sum dy, dgamma = sum dy u, and
+// dx = gamma / sqrt(variance + eps) (dy - dbeta/rows - u dgamma/rows).
+// dx may be dy.
 func (p *Pool) BatchNormBackward(dx, dgamma, dbeta, dy, x, y, gamma, mean, variance []float32, rows, c int, eps float32, relu bool) {
 	need(dx, rows*c)
 	need(dy, rows*c)
@@ -75,41 +149,66 @@ func (p *Pool) BatchNormBackward(dx, dgamma, dbeta, dy, x, y, gamma, mean, varia
 	if relu {
 		need(y, rows*c)
 	}
-	s, q := p.columnSums(rows, c, func(a, b []float64, lo, hi int) {
-		for r := lo; r < hi; r++ {
-			for j := range c {
-				if g := dy[r*c+j]; !relu || y[r*c+j] > 0 {
-					a[j] += float64(g)
-					b[j] += float64(g) * float64((x[r*c+j]-mean[j])*invStd(variance[j], eps))
-				}
-			}
-		}
-	})
+	needColumns(c, dgamma, dbeta, gamma, mean, variance)
+	q := p.startRows(rows, c)
+	q.columns()
+	q.dx, q.dy, q.x, q.y, q.mean, q.relu = dx, dy, x, y, mean[:c], relu
+	sum, dot := p.addPartial(q, batchNormSums)
 	for j := range c {
-		dbeta[j], dgamma[j] = float32(s[j]), float32(q[j])
+		inv := invStd(variance[j], eps)
+		dbeta[j], dgamma[j] = float32(sum[j]), float32(dot[j]*inv)
+		scale := float64(gamma[j]) * inv
+		q.scale[j] = float32(scale)
+		q.slope[j] = float32(-scale * dot[j] * inv * inv / float64(rows))
+		q.shift[j] = float32(-scale * sum[j] / float64(rows))
 	}
-	inv := 1 / float32(rows)
-	p.DoChunks(rows, rowChunk, func(lo, hi int) {
-		for r := lo; r < hi; r++ {
-			for j := range c {
-				g := dy[r*c+j]
-				if relu && !(y[r*c+j] > 0) {
-					g = 0
-				}
-				k := invStd(variance[j], eps)
-				xhat := (x[r*c+j] - mean[j]) * k
-				dx[r*c+j] = gamma[j] * k * (g - dbeta[j]*inv - xhat*dgamma[j]*inv)
-			}
+	p.loopPass(q, batchNormGrad)
+}
+
+func batchNormSums(q *passTask, t *tier, lo, hi int) {
+	a, b := q.part(lo)
+	rows, at, n := hi-lo, lo*q.c, t.whole(q.c)
+	dy, x := q.dy[at:], q.x[at:]
+	if !q.relu {
+		if n > 0 {
+			t.columnGrads(a[:n], b[:n], dy, x, q.mean[:n], rows, q.c)
 		}
-	})
+		columnGradsGeneric(a[n:], b[n:], dy[n:], x[n:], q.mean[n:], rows, q.c)
+		return
+	}
+	y := q.y[at:]
+	if n > 0 {
+		t.columnGradsPositive(a[:n], b[:n], dy, x, y, q.mean[:n], rows, q.c)
+	}
+	columnGradsPositiveGeneric(a[n:], b[n:], dy[n:], x[n:], y[n:], q.mean[n:], rows, q.c)
+}
+
+func batchNormGrad(q *passTask, t *tier, lo, hi int) {
+	rows, at, n := hi-lo, lo*q.c, t.whole(q.c)
+	dx, dy, x := q.dx[at:], q.dy[at:], q.x[at:]
+	if !q.relu {
+		if n > 0 {
+			t.normColumnsGrad(dx, dy, x, q.mean[:n], q.scale[:n], q.slope[:n], q.shift[:n], rows, q.c)
+		}
+		normColumnsGradGeneric(dx[n:], dy[n:], x[n:], q.mean[n:], q.scale[n:], q.slope[n:], q.shift[n:], rows, q.c)
+		return
+	}
+	y := q.y[at:]
+	if n > 0 {
+		t.normColumnsGradPositive(dx, dy, x, y, q.mean[:n], q.scale[:n], q.slope[:n], q.shift[:n], rows, q.c)
+	}
+	normColumnsGradPositiveGeneric(dx[n:], dy[n:], x[n:], y[n:], q.mean[n:], q.scale[n:], q.slope[n:], q.shift[n:], rows, q.c)
 }
 
 // AddBias adds bias to each of the rows of y, rows x c.
 func (p *Pool) AddBias(y, bias []float32, rows, c int) {
 	need(y, rows*c)
-	p.DoChunks(rows, rowChunk, func(lo, hi int) {
+	needColumns(c, bias)
+	q := p.startRows(rows, c)
+	q.y, q.x = y, bias[:c]
+	p.loopPass(q, func(q *passTask, _ *tier, lo, hi int) {
 		for r := lo; r < hi; r++ {
-			Axpy(y[r*c:(r+1)*c], 1, bias)
+			Axpy(q.y[r*q.c:(r+1)*q.c], 1, q.x)
 		}
 	})
 }
@@ -117,68 +216,89 @@ func (p *Pool) AddBias(y, bias []float32, rows, c int) {
 // BiasGrad overwrites db with the column sums of dy, rows x c.
 func (p *Pool) BiasGrad(db, dy []float32, rows, c int) {
 	need(dy, rows*c)
-	s, _ := p.columnSums(rows, c, func(a, _ []float64, lo, hi int) {
-		for r := lo; r < hi; r++ {
-			for j, v := range dy[r*c : (r+1)*c] {
-				a[j] += float64(v)
-			}
+	needColumns(c, db)
+	q := p.startRows(rows, c)
+	q.x = dy
+	sum, _ := p.addPartial(q, func(q *passTask, t *tier, lo, hi int) {
+		a, b := q.part(lo)
+		clear(b)
+		x, n := q.x[lo*q.c:], t.whole(q.c)
+		if n > 0 {
+			t.columnSums(a[:n], x, hi-lo, q.c)
 		}
+		columnSumsGeneric(a[n:], x[n:], hi-lo, q.c)
 	})
 	for j := range c {
-		db[j] = float32(s[j])
+		db[j] = float32(sum[j])
+	}
+}
+
+// needColumns panics unless each s has at least c elements.
+func needColumns(c int, s ...[]float32) {
+	for _, v := range s {
+		need(v, c)
 	}
 }
 
 // ReLU sets y = x where x > 0 and slope x elsewhere, over the length of y.
+// y may be x.
 func (p *Pool) ReLU(y, x []float32, slope float32) {
 	need(x, len(y))
-	p.DoChunks(len(y), elemChunk, func(lo, hi int) {
-		for i, v := range x[lo:hi] {
-			if !(v > 0) {
-				v *= slope
-			}
-			y[lo+i] = v
-		}
+	q := p.startPass(len(y), elemChunk)
+	q.y, q.x, q.s[0] = y, x, slope
+	p.loopPass(q, func(q *passTask, t *tier, lo, hi int) {
+		n := lo + t.whole(hi-lo)
+		t.relu(q.y[lo:n], q.x[lo:n], q.s[0])
+		reluGeneric(q.y[n:hi], q.x[n:hi], q.s[0])
 	})
 }
 
 // ReLUGrad sets dx = dy where y > 0 and slope dy elsewhere, over the length of
-// dx, where y is ReLU's output. The derivative at zero is slope.
+// dx, where y is ReLU's output or its input. The derivative at zero is slope.
+// dx may be dy.
 func (p *Pool) ReLUGrad(dx, dy, y []float32, slope float32) {
 	need(dy, len(dx))
 	need(y, len(dx))
-	p.DoChunks(len(dx), elemChunk, func(lo, hi int) {
-		for i, v := range dy[lo:hi] {
-			if !(y[lo+i] > 0) {
-				v *= slope
-			}
-			dx[lo+i] = v
-		}
+	q := p.startPass(len(dx), elemChunk)
+	q.dx, q.dy, q.y, q.s[0] = dx, dy, y, slope
+	p.loopPass(q, func(q *passTask, t *tier, lo, hi int) {
+		n := lo + t.whole(hi-lo)
+		t.reluGrad(q.dx[lo:n], q.dy[lo:n], q.y[lo:n], q.s[0])
+		reluGradGeneric(q.dx[n:hi], q.dy[n:hi], q.y[n:hi], q.s[0])
 	})
 }
 
 // NormalizeRows sets z = x / ||x|| for each of the rows of x, rows x d, and
-// norm to the lengths. A row of zeros stays zero, with norm 0.
+// norm to the lengths. A row of zeros stays zero, with norm 0. z may be x.
 func (p *Pool) NormalizeRows(z, norm, x []float32, rows, d int) {
 	need(z, rows*d)
 	need(x, rows*d)
 	need(norm, rows)
-	p.DoChunks(rows, 64, func(lo, hi int) {
+	q := p.startRows(rows, d)
+	q.y, q.x, q.v = z, x, norm
+	p.loopPass(q, func(q *passTask, _ *tier, lo, hi int) {
 		for r := lo; r < hi; r++ {
-			var s float64
-			for _, v := range x[r*d : (r+1)*d] {
-				s += float64(v) * float64(v)
-			}
-			norm[r] = float32(math.Sqrt(s))
-			scale := float32(0)
-			if s > 0 {
-				scale = float32(1 / math.Sqrt(s))
-			}
-			for j, v := range x[r*d : (r+1)*d] {
-				z[r*d+j] = v * scale
-			}
+			q.v[r] = normalizeRow(q.y[r*q.c:(r+1)*q.c], q.x[r*q.c:(r+1)*q.c])
 		}
 	})
+}
+
+// normalizeRow returns the length of x. It is summed up in float64, where the
+// square of a float32 can neither overflow nor vanish.
+func normalizeRow(z, x []float32) float32 {
+	var s [4]float64
+	for i, v := range x {
+		s[i&3] += float64(v) * float64(v)
+	}
+	norm := math.Sqrt(s[0] + s[1] + s[2] + s[3])
+	if norm == 0 {
+		clear(z)
+		return 0
+	}
+	for i, v := range x {
+		z[i] = float32(float64(v) / norm)
+	}
+	return float32(norm)
 }
 
 // NormalizeRowsGrad computes the gradient of NormalizeRows' input from the
@@ -189,59 +309,78 @@ func (p *Pool) NormalizeRowsGrad(dx, dz, z, norm []float32, rows, d int) {
 	need(dz, rows*d)
 	need(z, rows*d)
 	need(norm, rows)
-	p.DoChunks(rows, 64, func(lo, hi int) {
+	q := p.startRows(rows, d)
+	q.dx, q.dy, q.y, q.v = dx, dz, z, norm
+	p.loopPass(q, func(q *passTask, _ *tier, lo, hi int) {
 		for r := lo; r < hi; r++ {
-			g, u := dz[r*d:(r+1)*d], z[r*d:(r+1)*d]
-			scale := float32(0)
-			if norm[r] > 0 {
-				scale = 1 / norm[r]
-			}
-			s := Dot(u, g)
-			for j, v := range g {
-				dx[r*d+j] = (v - u[j]*s) * scale
-			}
+			i, j := r*q.c, (r+1)*q.c
+			normalizeRowGrad(q.dx[i:j], q.dy[i:j], q.y[i:j], q.v[r])
 		}
 	})
 }
 
-// SGD updates w, over its length, by the gradient g with momentum v and weight decay:
-// h = g + decay w, v = momentum v + h, w -= lr v, or with nesterov
+func normalizeRowGrad(dx, dz, z []float32, norm float32) {
+	if norm == 0 {
+		clear(dx)
+		return
+	}
+	var s float64
+	for i, v := range dz {
+		s += float64(v) * float64(z[i])
+	}
+	dot, inv := float32(s), 1/norm
+	for i, v := range dz {
+		dx[i] = (v - z[i]*dot) * inv
+	}
+}
+
+// SGD updates w, over its length, by the gradient g with weight decay and
+// momentum: h = g + decay w, v = momentum v + h, w -= lr v, or with nesterov
 // w -= lr (h + momentum v). v may be nil if momentum is 0.
 func (p *Pool) SGD(w, g, v []float32, lr, momentum, decay float32, nesterov bool) {
 	need(g, len(w))
-	if momentum != 0 {
-		need(v, len(w))
+	q := p.startPass(len(w), elemChunk)
+	q.w, q.g, q.v = w, g, v
+	if momentum == 0 {
+		q.s = [7]float32{lr, decay}
+		p.loopPass(q, func(q *passTask, t *tier, lo, hi int) {
+			n := lo + t.whole(hi-lo)
+			t.sgd(q.w[lo:n], q.g[lo:n], q.s[0], q.s[1])
+			sgdGeneric(q.w[n:hi], q.g[n:hi], q.s[0], q.s[1])
+		})
+		return
 	}
-	p.DoChunks(len(w), elemChunk, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			h := g[i] + decay*w[i]
-			step := h
-			if momentum != 0 {
-				v[i] = momentum*v[i] + h
-				step = v[i]
-				if nesterov {
-					step = h + momentum*v[i]
-				}
-			}
-			w[i] -= lr * step
-		}
+	need(v, len(w))
+	q.s = [7]float32{lr, momentum, decay, 0, 1}
+	if nesterov {
+		q.s[3], q.s[4] = 1, momentum
+	}
+	p.loopPass(q, func(q *passTask, t *tier, lo, hi int) {
+		n, s := lo+t.whole(hi-lo), &q.s
+		t.momentum(q.w[lo:n], q.g[lo:n], q.v[lo:n], s[0], s[1], s[2], s[3], s[4])
+		momentumGeneric(q.w[n:hi], q.g[n:hi], q.v[n:hi], s[0], s[1], s[2], s[3], s[4])
 	})
 }
 
-// AdamW updates w, over its length, by Adam with decoupled weight decay (Loshchilov and Hutter,
-// 2019). m and v are the running moments; step counts from 1.
+// AdamW updates w, over its length, by Adam with decoupled weight decay
+// (Loshchilov and Hutter, 2019): m = beta1 m + (1-beta1) g, v = beta2 v +
+// (1-beta2) g^2, w -= lr (m^ / (sqrt(v^) + eps) + decay w), where
+// m^ = m / (1 - beta1^step) and v^ = v / (1 - beta2^step) undo the start from
+// zero. step counts from 1.
 func (p *Pool) AdamW(w, g, m, v []float32, step int, lr, beta1, beta2, eps, decay float32) {
+	if step < 1 {
+		panic("kernel: AdamW steps count from 1")
+	}
 	need(g, len(w))
 	need(m, len(w))
 	need(v, len(w))
 	c1 := float32(1 / (1 - math.Pow(float64(beta1), float64(step))))
 	c2 := float32(1 / (1 - math.Pow(float64(beta2), float64(step))))
-	p.DoChunks(len(w), elemChunk, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			m[i] = beta1*m[i] + (1-beta1)*g[i]
-			v[i] = beta2*v[i] + (1-beta2)*g[i]*g[i]
-			den := float32(math.Sqrt(float64(v[i]*c2))) + eps
-			w[i] -= lr * (m[i]*c1/den + decay*w[i])
-		}
+	q := p.startPass(len(w), elemChunk)
+	q.w, q.g, q.m, q.v, q.s = w, g, m, v, [7]float32{lr, beta1, beta2, eps, decay, c1, c2}
+	p.loopPass(q, func(q *passTask, t *tier, lo, hi int) {
+		n, s := lo+t.whole(hi-lo), &q.s
+		t.adamW(q.w[lo:n], q.g[lo:n], q.m[lo:n], q.v[lo:n], s[0], s[1], s[2], s[3], s[4], s[5], s[6])
+		adamWGeneric(q.w[n:hi], q.g[n:hi], q.m[n:hi], q.v[n:hi], s[0], s[1], s[2], s[3], s[4], s[5], s[6])
 	})
 }

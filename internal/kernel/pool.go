@@ -50,6 +50,15 @@ type Pool struct {
 
 	panicOnce sync.Mutex
 	panicked  any
+
+	// Scratch memory and the arguments of the kernel in progress, kept so that
+	// a kernel allocates nothing once it has seen its largest shape.
+	space   []workspace // one per worker
+	packed  []float32   // B or the weights of a convolution, in panels
+	partial []float32   // weight gradients of pieces of the batch
+	gemm    gemmTask
+	conv    convTask
+	pass    passTask
 }
 
 const (
@@ -75,6 +84,7 @@ func NewPool(workers int) *Pool {
 		wake:    make([]chan struct{}, workers-1),
 		parked:  make([]atomic.Bool, workers-1),
 		done:    make(chan struct{}, 1),
+		space:   make([]workspace, workers),
 	}
 	for w := range p.wake {
 		p.wake[w] = make(chan struct{}, 1)
@@ -139,6 +149,17 @@ func (p *Pool) loop(n int, t task) {
 	p.task = nil
 	if v := p.panicked; v != nil {
 		panic(v)
+	}
+}
+
+// loopUnless is loop, or the same in place if small is set.
+func (p *Pool) loopUnless(small bool, n int, t task) {
+	if !small {
+		p.loop(n, t)
+		return
+	}
+	for i := range n {
+		t.run(0, i)
 	}
 }
 

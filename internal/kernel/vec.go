@@ -1,40 +1,31 @@
 package kernel
 
-import "math"
+// whole returns the largest multiple of the tier's lanes that is at most n.
+func (t *tier) whole(n int) int { return n &^ (t.lanes - 1) }
 
 // Dot returns the sum of a[i] b[i] over the length of a.
 func Dot(a, b []float32) float32 {
-	b = b[:len(a)]
-	var s float32
-	for i, v := range a {
-		s += v * b[i]
-	}
-	return s
-}
-
-// Axpy adds s x[i] to dst[i] over the length of dst.
-func Axpy(dst []float32, s float32, x []float32) {
-	x = x[:len(dst)]
-	for i, v := range x {
-		dst[i] += s * v
-	}
+	n := active.whole(len(a))
+	return active.dot(a[:n], b[:n]) + dotGeneric(a[n:], b[n:])
 }
 
 // SqDist returns the sum of (a[i] - b[i])^2 over the length of a.
 func SqDist(a, b []float32) float32 {
-	b = b[:len(a)]
-	var s float32
-	for i, v := range a {
-		d := v - b[i]
-		s += d * d
-	}
-	return s
+	n := active.whole(len(a))
+	return active.sqDist(a[:n], b[:n]) + sqDistGeneric(a[n:], b[n:])
 }
 
-// Exp sets dst[i] = e^x[i] over the length of dst.
+// Axpy adds s x[i] to dst[i] over the length of dst.
+func Axpy(dst []float32, s float32, x []float32) {
+	n := active.whole(len(dst))
+	active.axpy(dst[:n], s, x[:n])
+	axpyGeneric(dst[n:], s, x[n:])
+}
+
+// Exp sets dst[i] = e^x[i] over the length of dst, with a relative error below
+// 2e-7 where the result is a normal number.
 func Exp(dst, x []float32) {
-	x = x[:len(dst)]
-	for i, v := range x {
-		dst[i] = float32(math.Exp(float64(v)))
-	}
+	n := active.whole(len(dst))
+	active.exp(dst[:n], x[:n])
+	expGeneric(dst[n:], x[n:])
 }

@@ -1,0 +1,233 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// unroll is the number of steps of k in one turn of the inner loops.
+const unroll = 4
+
+// rowKernel multiplies mr rows of A, each contiguous in k, by a packed panel
+// of B, nv vectors wide. A pointer per row is what lets the rows come from
+// anywhere: from a matrix, or from the pixels of a convolution.
+func rowKernel(w width, mr, nv int) {
+	function(w, "row", "(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride int, acc bool)",
+		"is the row micro-kernel, rowGeneric, in tiles of 6 x 16 (AVX2) or 8 x 32 (AVX-512).")
+	row := GP64() // index of the tile's first row
+	XORQ(row, row)
+
+	Label("tile")
+	offs := base("aOff")
+	a, n := base("a"), integer("runLen")
+	LEAQ(Mem{Base: a, Index: n, Scale: 4}, a)
+	ptr := make([]reg.GPVirtual, mr) // one past the run of each row
+	for i := range ptr {
+		ptr[i] = GP64()
+		MOVQ(Mem{Base: offs, Index: row, Scale: 8, Disp: 8 * i}, ptr[i])
+		LEAQ(Mem{Base: a, Index: ptr[i], Scale: 4}, ptr[i])
+	}
+	sum := make([][]reg.VecVirtual, mr)
+	for i := range sum {
+		sum[i] = w.zeros(nv)
+	}
+	b, runs := base("b"), integer("runs")
+
+	Label("run")
+	k := integer("runLen")
+	NEGQ(k)
+	step := func(u int) {
+		bv := w.vecs(nv)
+		for j, v := range bv {
+			VMOVUPS(Mem{Base: b, Disp: (u*nv + j) * w.bytes}, v)
+		}
+		for i := range sum {
+			v := w.vec()
+			VBROADCASTSS(Mem{Base: ptr[i], Index: k, Scale: 4, Disp: 4 * u}, v)
+			for j := range bv {
+				VFMADD231PS(bv[j], v, sum[i][j])
+			}
+		}
+	}
+	CMPQ(k, I8(-unroll))
+	JG(LabelRef("tail"))
+	Label("steps")
+	for u := range unroll {
+		step(u)
+	}
+	ADDQ(U32(unroll*nv*w.bytes), b)
+	ADDQ(U8(unroll), k)
+	CMPQ(k, I8(-unroll))
+	JLE(LabelRef("steps"))
+	Label("tail")
+	TESTQ(k, k)
+	JZ(LabelRef("next"))
+	Label("step")
+	step(0)
+	ADDQ(U32(nv*w.bytes), b)
+	INCQ(k)
+	JNZ(LabelRef("step"))
+	Label("next")
+	DECQ(runs)
+	JZ(LabelRef("store"))
+	stride := integer("runStride")
+	for _, p := range ptr {
+		LEAQ(Mem{Base: p, Index: stride, Scale: 4}, p)
+	}
+	JMP(LabelRef("run"))
+
+	Label("store")
+	c, to := base("c"), base("cOff")
+	LEAQ(Mem{Base: to, Index: row, Scale: 8}, to)
+	address := func(i int) reg.GPVirtual {
+		p := GP64()
+		MOVQ(Mem{Base: to, Disp: 8 * i}, p)
+		LEAQ(Mem{Base: c, Index: p, Scale: 4}, p)
+		return p
+	}
+	storeTile(w, sum, address)
+	ADDQ(U8(mr), row)
+	DECQ(arg("tiles"))
+	JNZ(LabelRef("tile"))
+	done()
+}
+
+// storeTile writes a tile, or adds it to what is there if acc is set.
+func storeTile(w width, sum [][]reg.VecVirtual, address func(i int) reg.GPVirtual) {
+	CMPB(arg("acc"), U8(0))
+	JEQ(LabelRef("write"))
+	for i := range sum {
+		p := address(i)
+		for j, v := range sum[i] {
+			VADDPS(Mem{Base: p, Disp: j * w.bytes}, v, v)
+			VMOVUPS(v, Mem{Base: p, Disp: j * w.bytes})
+		}
+	}
+	JMP(LabelRef("stored"))
+	Label("write")
+	for i := range sum {
+		p := address(i)
+		for j, v := range sum[i] {
+			VMOVUPS(v, Mem{Base: p, Disp: j * w.bytes})
+		}
+	}
+	Label("stored")
+}
+
+// colKernel multiplies a tile of mr columns of a matrix stored with k as its
+// slow axis, whose rows lie at offsets given by a table, by a packed panel.
+func colKernel(w width, mr, nv int) {
+	function(w, "col", "(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles, k int, acc bool)",
+		"is the column micro-kernel, colGeneric, in tiles of 6 x 16 (AVX2) or 8 x 32 (AVX-512).")
+	a, c, ldc := base("a"), base("c"), integer("ldc")
+	SHLQ(U8(2), ldc)
+
+	Label("tile")
+	sum := make([][]reg.VecVirtual, mr)
+	for i := range sum {
+		sum[i] = w.zeros(nv)
+	}
+	b, off, k := base("b"), base("kOff"), integer("k")
+	step := func(u int) {
+		p := GP64()
+		MOVQ(Mem{Base: off, Disp: 8 * u}, p)
+		bv := w.vecs(nv)
+		for j, v := range bv {
+			VMOVUPS(Mem{Base: b, Disp: (u*nv + j) * w.bytes}, v)
+		}
+		for i := range sum {
+			v := w.vec()
+			VBROADCASTSS(Mem{Base: a, Index: p, Scale: 4, Disp: 4 * i}, v)
+			for j := range bv {
+				VFMADD231PS(bv[j], v, sum[i][j])
+			}
+		}
+	}
+	SUBQ(U8(unroll), k)
+	JL(LabelRef("tail"))
+	Label("steps")
+	for u := range unroll {
+		step(u)
+	}
+	ADDQ(U8(8*unroll), off)
+	ADDQ(U32(unroll*nv*w.bytes), b)
+	SUBQ(U8(unroll), k)
+	JGE(LabelRef("steps"))
+	Label("tail")
+	ADDQ(U8(unroll), k)
+	JZ(LabelRef("store"))
+	Label("step")
+	step(0)
+	ADDQ(U8(8), off)
+	ADDQ(U32(nv*w.bytes), b)
+	DECQ(k)
+	JNZ(LabelRef("step"))
+
+	Label("store")
+	storeTile(w, sum, func(int) reg.GPVirtual {
+		p := GP64()
+		MOVQ(c, p)
+		ADDQ(ldc, c)
+		return p
+	})
+	tile := integer("aTile")
+	LEAQ(Mem{Base: a, Index: tile, Scale: 4}, a)
+	DECQ(arg("tiles"))
+	JNZ(LabelRef("tile"))
+	done()
+}
+
+// transpose8 transposes strips of 8 rows in blocks of 8 x 8: eight loads,
+// three rounds of eight shuffles, eight stores.
+func transpose8() {
+	w := avx2
+	function(w, "transpose8", "(dst []float32, dstStride int, src []float32, srcStride, blocks int)",
+		"sets dst[j*dstStride+i] = src[i*srcStride+j] for i < 8 and j < 8*blocks.")
+	dst, src := base("dst"), base("src")
+	ds, ss, n := integer("dstStride"), integer("srcStride"), integer("blocks")
+	SHLQ(U8(2), ds)
+	SHLQ(U8(2), ss)
+	ss3, ds3 := GP64(), GP64()
+	LEAQ(Mem{Base: ss, Index: ss, Scale: 2}, ss3)
+	LEAQ(Mem{Base: ds, Index: ds, Scale: 2}, ds3)
+	rows := func(p, stride, stride3 reg.GPVirtual) []Mem {
+		q := GP64()
+		LEAQ(Mem{Base: p, Index: stride, Scale: 4}, q)
+		var m []Mem
+		for _, b := range []reg.GPVirtual{p, q} {
+			m = append(m, Mem{Base: b}, Mem{Base: b, Index: stride, Scale: 1}, Mem{Base: b, Index: stride, Scale: 2}, Mem{Base: b, Index: stride3, Scale: 1})
+		}
+		return m
+	}
+	Label("block")
+	var r []reg.VecVirtual
+	for _, m := range rows(src, ss, ss3) {
+		r = append(r, w.load(m))
+	}
+	t := w.vecs(8)
+	for i := 0; i < 8; i += 2 {
+		VUNPCKLPS(r[i+1], r[i], t[i])
+		VUNPCKHPS(r[i+1], r[i], t[i+1])
+	}
+	u := w.vecs(8)
+	for i := 0; i < 8; i += 4 {
+		VSHUFPS(U8(0x44), t[i+2], t[i], u[i])
+		VSHUFPS(U8(0xee), t[i+2], t[i], u[i+1])
+		VSHUFPS(U8(0x44), t[i+3], t[i+1], u[i+2])
+		VSHUFPS(U8(0xee), t[i+3], t[i+1], u[i+3])
+	}
+	out := w.vecs(8)
+	for i := range 4 {
+		VPERM2F128(U8(0x20), u[i+4], u[i], out[i])
+		VPERM2F128(U8(0x31), u[i+4], u[i], out[i+4])
+	}
+	for i, m := range rows(dst, ds, ds3) {
+		VMOVUPS(out[i], m)
+	}
+	ADDQ(U8(32), src)
+	LEAQ(Mem{Base: dst, Index: ds, Scale: 8}, dst)
+	DECQ(n)
+	JNZ(LabelRef("block"))
+	done()
+}

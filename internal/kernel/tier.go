@@ -1,0 +1,77 @@
+package kernel
+
+import "os"
+
+// A tier is one implementation of the inner loops. The vector loops are only
+// called with whole vectors of lanes elements; their plain Go forms, which
+// are also their specification, do the rest.
+type tier struct {
+	name   string
+	lanes  int
+	mr, nr int // tile of the micro-kernels
+
+	row        func(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride int, acc bool)
+	col        func(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles, k int, acc bool)
+	transpose8 func(dst []float32, dstStride int, src []float32, srcStride, blocks int)
+
+	dot, sqDist func(a, b []float32) float32
+	axpy        func(dst []float32, s float32, x []float32)
+	exp         func(dst, x []float32)
+	relu        func(y, x []float32, slope float32)
+	reluGrad    func(dx, dy, y []float32, slope float32)
+
+	columnSums              func(sum []float64, x []float32, rows, c int)
+	columnMoments           func(sum, sq []float64, x []float32, rows, c int)
+	columnGrads             func(sum, dot []float64, dy, x, mean []float32, rows, c int)
+	columnGradsPositive     func(sum, dot []float64, dy, x, y, mean []float32, rows, c int)
+	normColumns             func(y, x, mean, scale, shift []float32, rows, c int, floor float32)
+	normColumnsGrad         func(dx, dy, x, mean, scale, slope, shift []float32, rows, c int)
+	normColumnsGradPositive func(dx, dy, x, y, mean, scale, slope, shift []float32, rows, c int)
+
+	sgd      func(w, g []float32, lr, decay float32)
+	momentum func(w, g, v []float32, lr, mu, decay, a, b float32)
+	adamW    func(w, g, m, v []float32, lr, beta1, beta2, eps, decay, c1, c2 float32)
+
+	kSeq   []int // 0, mr, 2 mr, ...: a packed block of A, for col
+	rowSeq []int // 0, nr, 2 nr, ...: a tile in scratch memory, for row
+}
+
+var genericTier = &tier{
+	name: "generic", lanes: 1, mr: 2, nr: 4,
+	row: rowGeneric, col: colGeneric, transpose8: transpose8Generic,
+	dot: dotGeneric, sqDist: sqDistGeneric, axpy: axpyGeneric, exp: expGeneric, relu: reluGeneric, reluGrad: reluGradGeneric,
+	columnSums: columnSumsGeneric, columnMoments: columnMomentsGeneric,
+	columnGrads: columnGradsGeneric, columnGradsPositive: columnGradsPositiveGeneric,
+	normColumns: normColumnsGeneric, normColumnsGrad: normColumnsGradGeneric, normColumnsGradPositive: normColumnsGradPositiveGeneric,
+	sgd: sgdGeneric, momentum: momentumGeneric, adamW: adamWGeneric,
+}
+
+// tiers lists what this machine can run, best first.
+var tiers = append(machineTiers(), genericTier)
+
+// active is the tier in use.
+var active = chooseTier(os.Getenv("NAT_KERNEL"))
+
+// chooseTier returns the tier of that name or, if there is none, the best.
+func chooseTier(name string) *tier {
+	chosen := tiers[0]
+	for _, t := range tiers {
+		t.kSeq, t.rowSeq = sequence(kBlock, t.mr), sequence(t.mr, t.nr)
+		if t.name == name {
+			chosen = t
+		}
+	}
+	return chosen
+}
+
+// sequence returns 0, step, ..., (n-1) step.
+func sequence(n, step int) []int {
+	s := make([]int, n)
+	for i := range s {
+		s[i] = i * step
+	}
+	return s
+}
+
+// Tier names the instructions in use: "avx512", "avx2" or "generic".
+func Tier() string { return active.name }

@@ -1,0 +1,36 @@
+//go:build !purego
+
+package kernel
+
+import "golang.org/x/sys/cpu"
+
+func machineTiers() []*tier {
+	var t []*tier
+	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasFMA {
+		t = append(t, avx512Tier)
+	}
+	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
+		t = append(t, avx2Tier)
+	}
+	return t
+}
+
+var avx512Tier = &tier{
+	name: "avx512", lanes: 16, mr: 8, nr: 32,
+	row: rowAVX512, col: colAVX512, transpose8: transpose8AVX2,
+	dot: dotAVX512, sqDist: sqDistAVX512, axpy: axpyAVX512, exp: expAVX512, relu: reluAVX512, reluGrad: reluGradAVX512,
+	columnSums: columnSumsAVX512, columnMoments: columnMomentsAVX512,
+	columnGrads: columnGradsAVX512, columnGradsPositive: columnGradsPositiveAVX512,
+	normColumns: normColumnsAVX512, normColumnsGrad: normColumnsGradAVX512, normColumnsGradPositive: normColumnsGradPositiveAVX512,
+	sgd: sgdAVX512, momentum: momentumAVX512, adamW: adamWAVX512,
+}
+
+var avx2Tier = &tier{
+	name: "avx2", lanes: 8, mr: 6, nr: 16,
+	row: rowAVX2, col: colAVX2, transpose8: transpose8AVX2,
+	dot: dotAVX2, sqDist: sqDistAVX2, axpy: axpyAVX2, exp: expAVX2, relu: reluAVX2, reluGrad: reluGradAVX2,
+	columnSums: columnSumsAVX2, columnMoments: columnMomentsAVX2,
+	columnGrads: columnGradsAVX2, columnGradsPositive: columnGradsPositiveAVX2,
+	normColumns: normColumnsAVX2, normColumnsGrad: normColumnsGradAVX2, normColumnsGradPositive: normColumnsGradPositiveAVX2,
+	sgd: sgdAVX2, momentum: momentumAVX2, adamW: adamWAVX2,
+}
