@@ -169,7 +169,7 @@ func reportHighlights(rec Record, events []Event, eval *EvalResult) []ReportFiel
 			fmt.Sprintf("%d epochs, %s", e.Epoch+1, (time.Duration(e.Elapsed * float64(time.Second))).Round(time.Second))})
 		if e.Stats != nil {
 			fields = append(fields, ReportField{"loss", fmt.Sprintf("%.3f", e.Loss), "2 is a random pairing"},
-				ReportField{"matched cosine", fmt.Sprintf("%.3f", e.Cosine), fmt.Sprintf("%.3f without learning", e.Level)})
+				ReportField{"matched cosine", fmt.Sprintf("%.3f", e.Cosine), fmt.Sprintf("%.3f by one random match", e.Level)})
 		}
 	}
 	if eval != nil {
@@ -314,7 +314,7 @@ func reportCurves(rec Record, events []Event) []ReportCurve {
 }
 
 // series collects a curve over epochs, as means of at most reportBins runs
-// of consecutive events.
+// of consecutive events, each put at its end.
 func series(c curve, events []Event, perEpoch int) ReportSeries {
 	s := ReportSeries{Name: c.name, Reference: c.reference}
 	var x, y []float64
@@ -327,7 +327,7 @@ func series(c curve, events []Event, perEpoch int) ReportSeries {
 	bins := min(reportBins, len(x))
 	for b := range bins {
 		lo, hi := b*len(x)/bins, (b+1)*len(x)/bins
-		s.X = append(s.X, mean(x[lo:hi]))
+		s.X = append(s.X, x[hi-1])
 		s.Y = append(s.Y, mean(y[lo:hi]))
 	}
 	return s
@@ -373,10 +373,12 @@ func (m *Model) addSample(ctx context.Context, d *ReportData, set *dataset.Set, 
 	}
 	flat := make([]float32, n*pca.K)
 	pca.Apply(flat, z, n)
+	share := 100 * (pca.Variance[0] + pca.Variance[1]) / pca.Total
 	d.Map.Layouts = []ReportLayout{
-		{"t-SNE", fmt.Sprintf("of %s embeddings (perplexity 30, cosine). Only neighbourhoods mean something here: distances between groups, their sizes and the axes do not.", group(n)), tsne},
-		{"PCA", fmt.Sprintf("the two directions of largest variance, with %.0f %% of it: on an evenly filled sphere they would hold only %.0f %%. A flat shadow: points that meet here may be far apart.",
-			100*(pca.Variance[0]+pca.Variance[1])/pca.Total, 200/float64(dim)), flat},
+		{"t-SNE", fmt.Sprintf("t-SNE of %s embeddings, started from their principal components. It keeps neighbours together; "+
+			"distances between groups, their sizes and the axes mean nothing.", group(n)), tsne},
+		{"PCA", fmt.Sprintf("The two directions of largest variance: %.0f %% of it, where an evenly filled sphere would give %.0f %%. "+
+			"A flat shadow: points that meet here may be far apart.", share, 200/float64(dim)), flat},
 	}
 	return nil
 }

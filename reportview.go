@@ -172,6 +172,7 @@ func ticks(a axis, widen bool) ([]tick, axis) {
 		a = axis{lo * step, hi * step}
 	}
 	digits := max(0, -int(math.Floor(math.Log10(step)+1e-9)))
+	lo += 0 // -0 would be printed as such
 	var out []tick
 	for i := lo; i <= hi; i++ {
 		out = append(out, tick{i * step, strconv.FormatFloat(i*step, 'f', digits, 64)})
