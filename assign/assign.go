@@ -87,17 +87,18 @@ type Solver struct {
 	points  pointBuffers
 	flipped []float64
 	guess   []int32
+	taken   []bool
 	walk    walkBuffers
 
-	candidates int // columns a row remembers; 0 = by size
+	candidates int // room for the columns a row remembers; 0 = 24
 }
 
-// candidateCount is how many columns a row remembers in a problem with m.
+// candidateCount is how many columns a row has room to remember.
 func (s *Solver) candidateCount() int {
 	if s.candidates > 0 {
 		return s.candidates
 	}
-	return 16
+	return 24
 }
 
 // solve runs the phases after the initial potentials are set and the
@@ -112,22 +113,23 @@ func (p *lap[T]) solve(guess []int32) error {
 }
 
 // checkStart panics unless start pairs each column at most once.
-func checkStart(start []int32, n, m int) {
+func (s *Solver) checkStart(start []int32, n, m int) {
 	if start == nil {
 		return
 	}
 	if len(start) != n {
 		panic("assign: Options.Start must have one entry per row")
 	}
-	taken := make([]bool, m)
+	s.taken = grow(s.taken, m)
+	clear(s.taken)
 	for _, j := range start {
 		if j == free {
 			continue
 		}
-		if j < free || int(j) >= m || taken[j] {
+		if j < free || int(j) >= m || s.taken[j] {
 			panic("assign: Options.Start must pair each column at most once")
 		}
-		taken[j] = true
+		s.taken[j] = true
 	}
 }
 

@@ -85,6 +85,9 @@ func TestMatrixAgainstBruteForce(t *testing.T) {
 						t.Fatalf("%s, n=%d, %d candidates: cost %v, best %v\n%v", f.name, n, k, got.Cost, best, cost)
 					}
 					verify(t, got, cost, n, n)
+					if !got.Optimal {
+						t.Errorf("%s, n=%d: not proven", f.name, n)
+					}
 				}
 			}
 		}
@@ -128,6 +131,9 @@ func TestRectangularAgainstBruteForce(t *testing.T) {
 						t.Fatalf("%s, %dx%d, %d candidates: cost %v, best %v", f.name, n, m, k, got.Cost, best)
 					}
 					verify(t, got, cost, n, m)
+					if !got.Optimal {
+						t.Errorf("%s, %dx%d: not proven", f.name, n, m)
+					}
 				}
 			}
 		}

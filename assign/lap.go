@@ -36,8 +36,8 @@ type lap[T number] struct {
 	colOf []int32 // row -> column or free
 	rowOf []int32 // column -> row or free
 
-	k     int     // candidates per row
-	cand  []int32 // n x k columns, cheapest first when filled
+	k     int     // room for candidates per row
+	cand  []int32 // n x k columns, cheapest first when chosen
 	candC []T     // their costs
 	candN []int32 // how many each row has
 	limit []T     // reduced cost no other column is below
@@ -45,7 +45,8 @@ type lap[T number] struct {
 	// Search state of one augmenting path.
 	dist   []T
 	pred   []int32
-	seen   []int64 // 2*round: reached, 2*round+1: in the tree
+	seen   []int64 // column -> 2*round: reached, 2*round+1: in the tree
+	fresh  []int64 // row -> round in which its candidates were chosen afresh
 	round  int64
 	tree   []int32 // columns in the tree, in order of distance
 	heap   []entry[T]
@@ -67,7 +68,7 @@ type entry[T number] struct {
 // reset makes room for an n x m problem whose costs the caller fills in.
 func (p *lap[T]) reset(n, m, k int, inf T) {
 	p.n, p.m, p.inf = n, m, inf
-	p.k = min(k, m)
+	p.k = min(k, m, maxCandidates)
 	p.c = grow(p.c, n*m)
 	p.v = grow(p.v, m)
 	p.colOf = grow(p.colOf, n)
@@ -79,7 +80,9 @@ func (p *lap[T]) reset(n, m, k int, inf T) {
 	p.dist = grow(p.dist, m)
 	p.pred = grow(p.pred, m)
 	p.seen = grow(p.seen, m)
+	p.fresh = grow(p.fresh, n)
 	clear(p.seen)
+	clear(p.fresh)
 	p.round = 0
 	p.scans, p.augmentations = 0, 0
 	for i := range p.colOf {
@@ -118,45 +121,125 @@ func lower[T number](v, row []T) {
 	}
 }
 
-// fill scans row i in full and remembers its k cheapest columns under the
+// fill scans row i in full and remembers its cheapest columns under the
 // potentials of now, in order of reduced cost and, where that ties, of index.
+// A threshold is guessed from the minima of blocks of columns; only if it catches
+// more columns than there is room for, or hardly any, is the row sorted out exactly.
 func (p *lap[T]) fill(i int) {
-	var keys [maxCandidates + 1]T
-	var cols [maxCandidates + 1]int32
-	k := p.k
-	count := 0
+	var buf candidates[T]
 	row := p.c[i*p.m : (i+1)*p.m]
-	v := p.v[:len(row)]
 	threshold := p.inf
+	if p.m > p.k {
+		threshold = blockThreshold(row, p.v, p.inf)
+	}
+	count, fits := buf.below(row, p.v, threshold, p.k)
+	if !fits || (count < 2 && threshold < p.inf) {
+		count, threshold = buf.cheapest(row, p.v, p.inf, p.k)
+	}
+	buf.sort(count)
+	p.limit[i] = threshold
+	p.candN[i] = int32(count)
+	for t, j := range buf.cols[:count] {
+		p.cand[i*p.k+t] = j
+		p.candC[i*p.k+t] = row[j]
+	}
+}
+
+// candidates collects columns of one row with their reduced costs.
+type candidates[T number] struct {
+	keys [maxCandidates + 1]T
+	cols [maxCandidates + 1]int32
+}
+
+// blockThreshold returns a value that some ten to twenty of the reduced costs
+// are below: of the minima of 16 blocks of columns, the tenth.
+func blockThreshold[T number](row, v []T, inf T) T {
+	const blocks, rank = 16, 10
+	var least [blocks]T
+	size := (len(row) + blocks - 1) / blocks
+	for b := range least {
+		lo := min(b*size, len(row))
+		x := blockMinimum(row[lo:min(lo+size, len(row))], v[lo:], inf)
+		at := b
+		for at > 0 && least[at-1] > x {
+			least[at] = least[at-1]
+			at--
+		}
+		least[at] = x
+	}
+	return least[rank-1]
+}
+
+// blockMinimum is the least of row - v, four chains of comparisons at a time.
+func blockMinimum[T number](row, v []T, least T) T {
+	v = v[:len(row)]
+	a, b, c, d := least, least, least, least
+	for len(row) >= 4 && len(v) >= 4 {
+		a = min(a, row[0]-v[0])
+		b = min(b, row[1]-v[1])
+		c = min(c, row[2]-v[2])
+		d = min(d, row[3]-v[3])
+		row, v = row[4:], v[4:]
+	}
+	for j, cost := range row {
+		a = min(a, cost-v[j])
+	}
+	return min(a, b, c, d)
+}
+
+// below collects the columns whose reduced cost is below the threshold, and
+// reports whether there were at most room of them.
+func (b *candidates[T]) below(row, v []T, threshold T, room int) (count int, fits bool) {
+	v = v[:len(row)]
+	for j, cost := range row {
+		if r := cost - v[j]; r < threshold {
+			if count == room {
+				return count, false
+			}
+			b.keys[count], b.cols[count] = r, int32(j)
+			count++
+		}
+	}
+	return count, true
+}
+
+// cheapest collects the k cheapest columns and returns the reduced cost of the
+// next as the limit, inf if there are no more.
+func (b *candidates[T]) cheapest(row, v []T, inf T, k int) (count int, limit T) {
+	limit = inf
 	for j, cost := range row {
 		r := cost - v[j]
-		if r >= threshold || cost == p.inf {
+		if !(r < limit) {
 			continue
 		}
 		at := count
-		if count == k+1 {
+		if count > k {
 			at = k
 		} else {
 			count++
 		}
-		for at > 0 && keys[at-1] > r {
-			keys[at], cols[at] = keys[at-1], cols[at-1]
+		for at > 0 && b.keys[at-1] > r {
+			b.keys[at], b.cols[at] = b.keys[at-1], b.cols[at-1]
 			at--
 		}
-		keys[at], cols[at] = r, int32(j)
-		if count == k+1 {
-			threshold = keys[k]
+		b.keys[at], b.cols[at] = r, int32(j)
+		if count > k {
+			limit = b.keys[k]
 		}
 	}
-	p.limit[i] = p.inf
-	if count == k+1 {
-		p.limit[i] = keys[k]
-		count = k
-	}
-	p.candN[i] = int32(count)
-	for t, j := range cols[:count] {
-		p.cand[i*k+t] = j
-		p.candC[i*k+t] = row[j]
+	return min(count, k), limit
+}
+
+// sort orders the first count columns by reduced cost, keeping the order of ties.
+func (b *candidates[T]) sort(count int) {
+	for t := 1; t < count; t++ {
+		key, col := b.keys[t], b.cols[t]
+		at := t
+		for at > 0 && b.keys[at-1] > key {
+			b.keys[at], b.cols[at] = b.keys[at-1], b.cols[at-1]
+			at--
+		}
+		b.keys[at], b.cols[at] = key, col
 	}
 }
 
@@ -331,14 +414,22 @@ func (p *lap[T]) visit(i int32, offset T) {
 	}
 }
 
-// expand relaxes all columns of row i, and fills its candidates afresh for the
-// searches to come.
+// expand looks at the columns of row i beyond its candidates. The first time in
+// a search the candidates are chosen afresh, which as a rule is enough: potentials
+// have fallen since they were. The second time all columns are relaxed.
 func (p *lap[T]) expand(i int32) {
-	p.scans++
 	var offset T
 	if j := p.colOf[i]; j != free {
 		offset = p.dist[j] - p.slack(j)
 	}
+	if p.fresh[i] != p.round {
+		p.fresh[i] = p.round
+		p.scans++
+		p.fill(int(i))
+		p.visit(i, offset)
+		return
+	}
+	p.scans++
 	row := p.c[int(i)*p.m : (int(i)+1)*p.m]
 	v := p.v[:len(row)]
 	bound := p.bound
@@ -348,7 +439,6 @@ func (p *lap[T]) expand(i int32) {
 			bound = p.bound
 		}
 	}
-	p.fill(int(i))
 }
 
 // relax offers column j a path of length d through row i; d is below the bound.

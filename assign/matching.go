@@ -13,9 +13,11 @@ import (
 type Matching struct {
 	Perm []int32 // point -> target
 
-	rows    []float32 // gathered targets
-	start   []int32   // identity
-	touched []bool
+	gathered []float32 // targets of a batch
+	start    []int32   // identity
+	held     []int32   // targets the batch had
+	touched  []bool
+	result   Result
 }
 
 // Rematch says what one batch gained.
@@ -48,13 +50,13 @@ func (m *Matching) Rematch(pool *kernel.Pool, s *Solver, rows []int32, z, target
 		return Rematch{}, err
 	}
 	result := Rematch{CostBefore: r.InitialCost, CostAfter: r.Cost, Gap: r.Gap}
-	held := make([]int32, len(rows))
-	for i, row := range rows {
-		held[i] = m.Perm[row]
+	m.held = m.held[:0]
+	for _, row := range rows {
+		m.held = append(m.held, m.Perm[row])
 	}
 	for i, j := range r.Perm {
 		if int(j) != i {
-			m.Perm[rows[i]] = held[j]
+			m.Perm[rows[i]] = m.held[j]
 			result.Changed++
 		}
 	}
@@ -62,23 +64,23 @@ func (m *Matching) Rematch(pool *kernel.Pool, s *Solver, rows []int32, z, target
 }
 
 // Solve is Rematch without writing back: Perm of the result is relative to rows.
+// The result is valid until the next call.
 func (m *Matching) Solve(pool *kernel.Pool, s *Solver, rows []int32, z, targets []float32, d int) (*Result, error) {
 	if len(z) < len(rows)*d || len(targets) < len(m.Perm)*d {
 		panic("assign: Matching needs d coordinates for every row and every target")
 	}
 	m.checkRows(rows)
 	b := len(rows)
-	m.rows = grow(m.rows, b*d)
+	m.gathered = grow(m.gathered, b*d)
 	m.start = grow(m.start, b)
 	for i, row := range rows {
 		m.start[i] = int32(i)
-		copy(m.rows[i*d:(i+1)*d], targets[int(m.Perm[row])*d:])
+		copy(m.gathered[i*d:(i+1)*d], targets[int(m.Perm[row])*d:])
 	}
-	r, err := s.Points(pool, z, m.rows, b, b, d, Options{Start: m.start})
-	if err != nil {
+	if err := s.pointsInto(&m.result, pool, z, m.gathered, b, b, d, Options{Start: m.start}); err != nil {
 		return nil, fmt.Errorf("matching %d of %d points: %w", b, len(m.Perm), err)
 	}
-	return r, nil
+	return &m.result, nil
 }
 
 // checkRows panics unless rows are distinct points: with a repeated one the

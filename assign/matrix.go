@@ -11,7 +11,9 @@ const maxEntry = 1e300
 
 // Matrix solves the n x m cost matrix, row-major, in float64. There is no
 // tolerance anywhere: costs of 1e9 beside costs near 1, or of 1e-12, are ordered
-// as they are. +Inf forbids a pair.
+// as they are, and Optimal says that no assignment of the stored numbers costs
+// less, decided in exact arithmetic; it is false only if more near ties than can be
+// looked through leave that open, within Gap. +Inf forbids a pair.
 //
 // Errors: *EntryError for NaN, -Inf or an entry beyond 1e300 in magnitude;
 // ErrInfeasible if the forbidden pairs leave no complete assignment.
@@ -20,7 +22,7 @@ func (s *Solver) Matrix(cost []float64, n, m int, opt Options) (*Result, error) 
 		panic("assign: Matrix needs n*m costs")
 	}
 	cost = cost[:n*m]
-	checkStart(opt.Start, n, m)
+	s.checkStart(opt.Start, n, m)
 	if err := checkEntries(cost, m); err != nil {
 		return nil, err
 	}
@@ -82,7 +84,10 @@ func (s *Solver) solveFloats(cost []float64, n, m int, guess []int32, v []float6
 		return nil, err
 	}
 	p.undoIdle(guess, &s.walk)
-	return p.floatResult(guess), nil
+	optimal := p.prove()
+	r := p.floatResult(guess)
+	r.Optimal = optimal
+	return r, nil
 }
 
 // copyPotentials takes over the potentials of an earlier result.
@@ -112,7 +117,7 @@ func (p *lap[T]) floatResult(guess []int32) *Result {
 	var cost, initial, gap sum
 	for i, j := range p.colOf {
 		row := p.c[i*p.m : (i+1)*p.m]
-		r.U[i] = float64(leastReduced(row, p.v))
+		r.U[i] = float64(blockMinimum(row, p.v, p.inf))
 		cost.add(float64(row[j]))
 		gap.add(float64(row[j]-p.v[j]) - r.U[i])
 		if g := guess[i]; g != free {
@@ -120,17 +125,6 @@ func (p *lap[T]) floatResult(guess []int32) *Result {
 		}
 	}
 	r.Cost, r.InitialCost, r.Gap = cost.value(), initial.value(), gap.value()
-	r.Optimal = r.Gap == 0
 	r.close()
 	return r
-}
-
-// leastReduced is the least of row - v.
-func leastReduced[T number](row, v []T) T {
-	v = v[:len(row)]
-	least := row[0] - v[0]
-	for j, cost := range row {
-		least = min(least, cost-v[j])
-	}
-	return least
 }

@@ -21,17 +21,43 @@ const (
 	bandLimit = 32
 )
 
-// pointBuffers are reused between solves of points.
+// pointBuffers are reused between solves of points, so that a solve in every
+// training step allocates nothing.
 type pointBuffers struct {
-	dots          []float32
-	zz, cc        []int32
-	norms         []float64
-	cost, initial []float64 // per row, in float64
-	least         []float64 // lower bound of c_ij - v_j per row
-	v             []float64
-	tight         []bool // row passed the exact check
-	floats        []float64
+	p    *lap[int32]
+	z, c []float32 // of the solve in progress
+	d    int
+	lo   int // first row of the block of products
+	into *Result
+
+	dots   []float32
+	zz, cc []int32
+	cost   []float64 // of the pair of each row, in float64
+	tight  []bool    // row passed the exact check
+	floats []float64
+
+	// The parallel loops, over chunks of rows or columns.
+	columns, convert, fill, certify func(chunk int)
 }
+
+// rowChunk and columnChunk are the pieces of the parallel loops.
+const (
+	rowChunk    = 32
+	columnChunk = 256
+)
+
+// prepare sets the buffers to a solve.
+func (b *pointBuffers) prepare(p *lap[int32], z, c []float32, d int, into *Result) {
+	if b.columns == nil {
+		b.columns, b.convert, b.fill, b.certify = b.columnsChunk, b.convertChunk, b.fillChunk, b.certifyChunk
+	}
+	b.p, b.z, b.c, b.d, b.into = p, z, c, d, into
+}
+
+// release lets go of the caller's memory.
+func (b *pointBuffers) release() { b.z, b.c, b.into = nil, nil, nil }
+
+func chunks(n, size int) int { return (n + size - 1) / size }
 
 // Points assigns n points z to m targets c, both row-major in d dimensions, by
 // squared Euclidean distance c_ij = ||z_i - c_j||^2.
@@ -49,33 +75,42 @@ type pointBuffers struct {
 //
 // Errors: *EntryError for a coordinate that is not finite.
 func (s *Solver) Points(pool *kernel.Pool, z, c []float32, n, m, d int, opt Options) (*Result, error) {
-	if n < 0 || m < 0 || d < 0 || len(z) < n*d || len(c) < m*d {
-		panic("assign: Points needs n*d and m*d coordinates")
-	}
-	checkStart(opt.Start, n, m)
-	guess := s.guessOf(opt.Start, n, m)
-	b := &s.points
-	zMax, err := b.largestNorm("points", z, n, d)
-	if err != nil {
+	r := new(Result)
+	if err := s.pointsInto(r, pool, z, c, n, m, d, opt); err != nil {
 		return nil, err
 	}
-	cMax, err := b.largestNorm("targets", c, m, d)
-	if err != nil {
-		return nil, err
-	}
-	if zMax > 1+ballSlack || cMax > 1+ballSlack {
-		return s.farPoints(pool, z, c, n, m, d, opt)
-	}
-	if n <= m {
-		return s.ballPoints(pool, z, c, n, m, d, guess, opt.V), nil
-	}
-	r := s.ballPoints(pool, c, z, m, n, d, invert(guess, m), nil)
-	r.swap(n)
 	return r, nil
 }
 
+// pointsInto is Points with a result to reuse.
+func (s *Solver) pointsInto(r *Result, pool *kernel.Pool, z, c []float32, n, m, d int, opt Options) error {
+	if n < 0 || m < 0 || d < 0 || len(z) < n*d || len(c) < m*d {
+		panic("assign: Points needs n*d and m*d coordinates")
+	}
+	s.checkStart(opt.Start, n, m)
+	guess := s.guessOf(opt.Start, n, m)
+	zMax, err := largestNorm("points", z, n, d)
+	if err != nil {
+		return err
+	}
+	cMax, err := largestNorm("targets", c, m, d)
+	if err != nil {
+		return err
+	}
+	switch {
+	case zMax > 1+ballSlack || cMax > 1+ballSlack:
+		return s.farPoints(r, pool, z, c, n, m, d, opt)
+	case n <= m:
+		s.ballPoints(r, pool, z, c, n, m, d, guess, opt.V)
+	default:
+		s.ballPoints(r, pool, c, z, m, n, d, invert(guess, m), nil)
+		r.swap(n)
+	}
+	return nil
+}
+
 // largestNorm checks the coordinates and returns the largest norm of a point.
-func (b *pointBuffers) largestNorm(in string, x []float32, n, d int) (float64, error) {
+func largestNorm(in string, x []float32, n, d int) (float64, error) {
 	largest := 0.0
 	for i := range n {
 		largest = max(largest, squaredNorm(x[i*d:(i+1)*d]))
@@ -99,7 +134,7 @@ func squaredNorm(x []float32) float64 {
 }
 
 // farPoints solves points outside the unit ball on their float64 distances.
-func (s *Solver) farPoints(pool *kernel.Pool, z, c []float32, n, m, d int, opt Options) (*Result, error) {
+func (s *Solver) farPoints(into *Result, pool *kernel.Pool, z, c []float32, n, m, d int, opt Options) error {
 	b := &s.points
 	b.floats = grow(b.floats, n*m)
 	pool.Do(n, func(i int) {
@@ -109,9 +144,10 @@ func (s *Solver) farPoints(pool *kernel.Pool, z, c []float32, n, m, d int, opt O
 	})
 	r, err := s.Matrix(b.floats, n, m, opt)
 	if err != nil {
-		return nil, fmt.Errorf("squared distances: %w", err)
+		return fmt.Errorf("squared distances: %w", err)
 	}
-	return r, nil
+	*into = *r
+	return nil
 }
 
 func squaredDistance(a, b []float32) float64 {
@@ -125,45 +161,59 @@ func squaredDistance(a, b []float32) float64 {
 }
 
 // ballPoints solves n <= m points of the unit ball in fixed point.
-func (s *Solver) ballPoints(pool *kernel.Pool, z, c []float32, n, m, d int, guess []int32, v []float64) *Result {
+func (s *Solver) ballPoints(r *Result, pool *kernel.Pool, z, c []float32, n, m, d int, guess []int32, v []float64) {
 	p, b := &s.ints, &s.points
 	p.reset(n, m, s.candidateCount(), math.MaxInt32)
-	b.distances(pool, p.c, z, c, n, m, d)
+	b.prepare(p, z, c, d, r)
+	defer b.release()
+	b.distances(pool)
 	switch {
 	case n < m:
 		clear(p.v)
 	case v != nil:
 		p.quantise(v)
 	default:
-		pool.DoChunks(m, 256, p.columnMinima)
+		pool.Do(chunks(m, columnChunk), b.columns)
 	}
-	pool.DoChunks(n, 32, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			p.fill(i)
-		}
-	})
+	pool.Do(chunks(n, rowChunk), b.fill)
 	p.scans += n
 	if err := p.solve(guess); err != nil {
 		panic("assign: a finite matrix has no assignment") // cannot happen: nothing is forbidden
 	}
 	p.undoIdle(guess, &s.walk)
-	return s.pointResult(pool, z, c, d, guess)
+	s.pointResult(pool, guess)
 }
 
-// distances fills dst with the fixed-point squared distances: products in float32,
-// norms in float64, everything else in integers.
-func (b *pointBuffers) distances(pool *kernel.Pool, dst []int32, z, c []float32, n, m, d int) {
-	b.zz = fixedNorms(b.zz, z, n, d)
-	b.cc = fixedNorms(b.cc, c, m, d)
+func (b *pointBuffers) columnsChunk(k int) {
+	b.p.columnMinima(k*columnChunk, min((k+1)*columnChunk, b.p.m))
+}
+
+func (b *pointBuffers) fillChunk(k int) {
+	for i := k * rowChunk; i < min((k+1)*rowChunk, b.p.n); i++ {
+		b.p.fill(i)
+	}
+}
+
+// distances fills the costs with fixed-point squared distances: products in
+// float32, norms in float64, everything else in integers.
+func (b *pointBuffers) distances(pool *kernel.Pool) {
+	n, m, d := b.p.n, b.p.m, b.d
+	b.zz = fixedNorms(b.zz, b.z, n, d)
+	b.cc = fixedNorms(b.cc, b.c, m, d)
 	b.dots = grow(b.dots, min(n, blockRows)*m)
-	for lo := 0; lo < n; lo += blockRows {
-		rows := min(blockRows, n-lo)
-		pool.Gemm(b.dots, m, z[lo*d:], d, false, c, d, true, rows, m, d, false)
-		pool.DoChunks(rows, 32, func(from, to int) {
-			for i := from; i < to; i++ {
-				fixedDistances(dst[(lo+i)*m:(lo+i+1)*m], b.dots[i*m:(i+1)*m], b.cc, b.zz[lo+i])
-			}
-		})
+	for b.lo = 0; b.lo < n; b.lo += blockRows {
+		rows := min(blockRows, n-b.lo)
+		pool.Gemm(b.dots, m, b.z[b.lo*d:], d, false, b.c, d, true, rows, m, d, false)
+		pool.Do(chunks(rows, rowChunk), b.convert)
+	}
+}
+
+// convertChunk turns products into distances.
+func (b *pointBuffers) convertChunk(k int) {
+	m := b.p.m
+	last := min(b.lo+(k+1)*rowChunk, b.lo+blockRows, b.p.n)
+	for i := b.lo + k*rowChunk; i < last; i++ {
+		fixedDistances(b.p.c[i*m:(i+1)*m], b.dots[(i-b.lo)*m:], b.cc, b.zz[i])
 	}
 }
 
@@ -206,70 +256,77 @@ func (p *lap[T]) quantise(v []float64) {
 // pointResult recomputes cost and certificate in float64 from the points.
 //
 // The stored distance of a pair is within delta of the true one. So a column whose
-// stored reduced cost exceeds the least of its row by 2 delta cannot have the least
-// true one, and only the few that do not are recomputed.
-func (s *Solver) pointResult(pool *kernel.Pool, z, c []float32, d int, guess []int32) *Result {
+// stored reduced cost exceeds that of the pair by 2 delta cannot have the least true
+// one of its row, and only the few that do not are recomputed.
+func (s *Solver) pointResult(pool *kernel.Pool, guess []int32) {
 	p, b := &s.ints, &s.points
-	r := &Result{
-		Perm: make([]int32, p.n), U: make([]float64, p.n), V: make([]float64, p.m),
+	r := b.into
+	*r = Result{
+		Perm: grow(r.Perm, p.n), U: grow(r.U, p.n), V: grow(r.V, p.m),
 		Method: "jv-int32", RowScans: p.scans, Augmentations: p.augmentations,
 	}
 	copy(r.Perm, p.colOf)
 	for j, x := range p.v {
 		r.V[j] = float64(x) / scale
 	}
-	b.cost, b.initial, b.tight = grow(b.cost, p.n), grow(b.initial, p.n), grow(b.tight, p.n)
-	pool.DoChunks(p.n, 32, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			zi := z[i*d : (i+1)*d]
-			at := func(j int32) float64 { return squaredDistance(zi, c[int(j)*d:int(j+1)*d]) }
-			b.cost[i] = at(p.colOf[i])
-			b.initial[i] = 0
-			if g := guess[i]; g != free {
-				b.initial[i] = at(g)
-			}
-			r.U[i], b.tight[i] = p.certify(i, at, r.V, b.cost[i], d)
-		}
-	})
+	b.cost, b.tight = grow(b.cost, p.n), grow(b.tight, p.n)
+	pool.Do(chunks(p.n, rowChunk), b.certify)
 	var cost, initial, gap sum
 	r.Optimal = true
 	for i, j := range p.colOf {
 		cost.add(b.cost[i])
-		initial.add(b.initial[i])
+		if g := guess[i]; g == j {
+			initial.add(b.cost[i])
+		} else if g != free {
+			initial.add(b.distance(i, int(g)))
+		}
 		gap.add(b.cost[i] - r.V[j] - r.U[i])
 		r.Optimal = r.Optimal && b.tight[i]
 	}
 	r.Cost, r.InitialCost, r.Gap = cost.value(), initial.value(), gap.value()
 	r.close()
-	return r
 }
 
-// certify returns the least true reduced cost of row i (or a bound below it where
+// distance is the true squared distance, in float64.
+func (b *pointBuffers) distance(i, j int) float64 {
+	d := b.d
+	return squaredDistance(b.z[i*d:(i+1)*d], b.c[j*d:(j+1)*d])
+}
+
+func (b *pointBuffers) certifyChunk(k int) {
+	for i := k * rowChunk; i < min((k+1)*rowChunk, b.p.n); i++ {
+		b.certifyRow(i)
+	}
+}
+
+// certifyRow finds the least true reduced cost of row i (or a bound below it where
 // very many are close), and whether the pair of the row is the least of the stored
 // ones, exactly.
-func (p *lap[T]) certify(i int, at func(j int32) float64, v []float64, paired float64, d int) (least float64, tight bool) {
+func (b *pointBuffers) certifyRow(i int) {
+	p := b.p
 	row := p.c[i*p.m : (i+1)*p.m]
-	pair := p.colOf[i]
-	slack := row[pair] - p.v[pair]
-	delta := storedError(d)
-	band := slack + T(math.Ceil(2*delta*scale))
-	least = paired - v[pair]
-	tight = true
+	v := p.v[:len(row)]
+	pair := int(p.colOf[i])
+	slack := row[pair] - v[pair]
+	delta := storedError(b.d)
+	band := slack + int32(math.Ceil(2*delta*scale))
+	b.cost[i] = b.distance(i, pair)
+	b.tight[i] = true
+	least := b.cost[i] - float64(v[pair])/scale
 	recomputed := 0
-	pv := p.v[:len(row)]
 	for j, cost := range row {
-		r := cost - pv[j]
-		if r > band || int32(j) == pair {
+		r := cost - v[j]
+		if r > band || j == pair {
 			continue
 		}
-		tight = tight && r >= slack
+		b.tight[i] = b.tight[i] && r >= slack
 		if recomputed++; recomputed > bandLimit {
 			least = min(least, float64(r)/scale-delta)
 		} else {
-			least = min(least, at(int32(j))-v[j])
+			least = min(least, b.distance(i, j)-float64(v[j])/scale)
 		}
 	}
-	return least, tight
+	b.into.U[i] = least
 }
 
 // storedError bounds the difference of a stored distance of points in the unit
