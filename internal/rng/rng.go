@@ -31,6 +31,13 @@ const (
 
 // New returns the stream called name at the given indices under seed.
 func New(seed uint64, name string, indices ...uint64) *rand.Rand {
+	return rand.New(rand.NewPCG(Seed(seed, name, indices...)))
+}
+
+// Seed returns the two seeds of the PCG generator of a stream, for a caller who
+// visits many streams and wants to reuse one generator: New(...) is
+// rand.New(rand.NewPCG(Seed(...))).
+func Seed(seed uint64, name string, indices ...uint64) (uint64, uint64) {
 	buf := make([]byte, 0, 64)
 	buf = binary.LittleEndian.AppendUint64(buf, seed)
 	buf = append(buf, name...)
@@ -39,5 +46,5 @@ func New(seed uint64, name string, indices ...uint64) *rand.Rand {
 		buf = binary.LittleEndian.AppendUint64(buf, i)
 	}
 	sum := sha256.Sum256(buf)
-	return rand.New(rand.NewPCG(binary.LittleEndian.Uint64(sum[:8]), binary.LittleEndian.Uint64(sum[8:16])))
+	return binary.LittleEndian.Uint64(sum[:8]), binary.LittleEndian.Uint64(sum[8:16])
 }
