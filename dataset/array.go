@@ -81,6 +81,9 @@ func arrayError(err error) error {
 
 // openNPY opens a single .npy file.
 func openNPY(ctx context.Context, path string, opt *Options) (*opened, error) {
+	if opt.Split == "test" {
+		return nil, noSplit(path, opt.Split)
+	}
 	b, file, err := openBlob(path)
 	if err != nil {
 		return nil, err
@@ -171,7 +174,11 @@ func npzParts(z *tensorfile.NPZ, path, split string) (parts []arrayPart, hasTest
 		return nil, false, reject("%s: holds the arrays %s, none of them called %s: np.savez(path, x=rows, y=labels)",
 			path, strings.Join(names, ", "), strings.Join(rowNames, ", "))
 	}
-	return parts, false, open("", rows, find(labelNames))
+	if split == "test" {
+		return nil, false, noSplit(path, split)
+	}
+	err = open("", rows, find(labelNames))
+	return parts, false, err
 }
 
 // arraySource reads rows of one or more arrays of the same row shape.

@@ -205,7 +205,7 @@ func (l *Loader) makeRow(v *viewer, s *slot, b int) error {
 	size := l.opt.Out.Size()
 	for view := range l.opt.Views {
 		at := (view*l.opt.Batch + b) * size
-		v.augment(s.X[at:at+size], &l.opt.Augment, rng.New(l.opt.Seed, rng.Augment, uint64(s.Epoch), uint64(row), uint64(view)))
+		v.augment(s.X[at:at+size], &l.opt.Augment, l.opt.Seed, uint64(s.Epoch), uint64(row), uint64(view))
 	}
 	return nil
 }

@@ -60,20 +60,29 @@ func FitNormalizer(ctx context.Context, s *Set, rows []int) (Normalizer, error) 
 	return norm, nil
 }
 
-// apply normalises x in place.
-func (n *Normalizer) apply(x []float32) {
-	c := len(n.Mean)
+// inverse returns 1/Std.
+func (n *Normalizer) inverse() []float32 {
+	out := make([]float32, len(n.Std))
+	for i, s := range n.Std {
+		out[i] = 1 / s
+	}
+	return out
+}
+
+// normalize turns x, pixels or a vector of len(mean) values, into (x-mean)*scale.
+func normalize(x, mean, scale []float32) {
+	c := len(mean)
 	if c == 1 {
-		mean, scale := n.Mean[0], 1/n.Std[0]
+		m, s := mean[0], scale[0]
 		for i, v := range x {
-			x[i] = (v - mean) * scale
+			x[i] = (v - m) * s
 		}
 		return
 	}
 	for i := 0; i+c <= len(x); i += c {
 		p := x[i : i+c]
-		for ch, mean := range n.Mean {
-			p[ch] = (p[ch] - mean) / n.Std[ch]
+		for ch, m := range mean {
+			p[ch] = (p[ch] - m) * scale[ch]
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // byteScale maps a byte to [0,1].
@@ -35,6 +36,7 @@ type rasterSource struct {
 	planar bool
 	fit    *fitter
 	files  []io.Closer
+	bytes  sync.Pool // of *[]byte, one record
 }
 
 func (s *rasterSource) rows() int { return s.total }
@@ -58,7 +60,9 @@ func (s *rasterSource) appendID(b []byte, i int) []byte {
 func (s *rasterSource) read(i int, dst []float32) error {
 	return s.fit.fit(dst, func(x []float32) error {
 		p, row := s.locate(i)
-		buf := make([]byte, len(x))
+		record := s.record(len(x))
+		defer s.bytes.Put(record)
+		buf := *record
 		at := p.offset + int64(row)*int64(p.stride) + int64(p.skip)
 		if n, err := p.data.ReadAt(buf, at); n < len(buf) {
 			return fmt.Errorf("%s: row %d: %w", p.data.name, row, noEOF(err))
@@ -78,6 +82,15 @@ func (s *rasterSource) read(i int, dst []float32) error {
 		}
 		return nil
 	})
+}
+
+// record returns a buffer for the values of a record.
+func (s *rasterSource) record(n int) *[]byte {
+	if b, ok := s.bytes.Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, n)
+	return &b
 }
 
 // noEOF turns the end of a file into an unexpected one.

@@ -1,17 +1,26 @@
 package dataset
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+
+	"nat/internal/rng"
+)
 
 // viewer makes views of one row at a time; each worker has its own.
 type viewer struct {
-	set  *Set
-	out  Shape
-	norm Normalizer
-	row  []float32 // the stored row
+	set         *Set
+	out         Shape
+	mean, scale []float32 // of the normalizer
+	row         []float32 // the stored row
+	taps        []tap
+	pcg         rand.PCG
+	rand        *rand.Rand // draws from pcg
 }
 
 func newViewer(s *Set, out Shape, norm Normalizer) *viewer {
-	return &viewer{set: s, out: out, norm: norm, row: make([]float32, s.shape.Size())}
+	v := &viewer{set: s, out: out, mean: norm.Mean, scale: norm.inverse(), row: make([]float32, s.shape.Size()), taps: make([]tap, out.W)}
+	v.rand = rand.New(&v.pcg)
+	return v
 }
 
 // load reads a row of the set.
@@ -26,21 +35,23 @@ func (v *viewer) plain(dst []float32) {
 		from := ((top+y)*in.W + left) * in.C
 		copy(dst[y*width:(y+1)*width], v.row[from:from+width])
 	}
-	v.norm.apply(dst)
+	normalize(dst, v.mean, v.scale)
 }
 
-// augment writes a random view of the row, normalised.
-func (v *viewer) augment(dst []float32, a *Augment, r *rand.Rand) {
+// augment writes a random view of the row, normalised. It is a function of the
+// row and of the indices of the stream rng.Augment.
+func (v *viewer) augment(dst []float32, a *Augment, seed, epoch, row, view uint64) {
+	v.pcg.Seed(rng.Seed(seed, rng.Augment, epoch, row, view))
 	if v.set.vector {
 		copy(dst, v.row)
-		v.norm.apply(dst)
-		a.disturb(dst, r)
+		normalize(dst, v.mean, v.scale)
+		a.disturb(dst, v.rand)
 		return
 	}
-	w, c := a.draw(r, v.set.shape, v.out)
-	w.sample(dst, v.out, v.row, v.set.shape)
+	w, c := a.draw(v.rand, v.set.shape, v.out)
+	w.sample(dst, v.out, v.row, v.set.shape, v.taps)
 	c.apply(dst, v.out.C)
-	v.norm.apply(dst)
+	normalize(dst, v.mean, v.scale)
 }
 
 // disturb adds noise to a normalised vector and masks features: 0 is the mean.
