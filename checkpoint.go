@@ -54,9 +54,8 @@ type state struct {
 	// next read. They are pure functions of seed, name and index, so this is
 	// all there is to save.
 	Streams       map[string]int `json:"streams"`
-	LastLoss      float64        `json:"last_loss"` // of the step before, for (16)
-	Means         epochMeans     `json:"means"`     // of the epoch so far
-	Last          lastEpoch      `json:"last"`      // completed
+	Means         epochMeans     `json:"means"` // of the epoch so far
+	Last          lastEpoch      `json:"last"`  // completed
 	MetricsOffset int64          `json:"metrics_offset"`
 	Elapsed       float64        `json:"elapsed"` // seconds of training
 	Kernel        string         `json:"kernel"`  // instruction set
@@ -323,22 +322,24 @@ func loadCheckpoint(run, name string) (snap snapshot, err error) {
 // for each one passed over. Without any checkpoint name is empty; when all are
 // damaged the error is of kind ErrArtefact.
 func loadNewest(run string) (snap snapshot, name string, warnings []string, err error) {
-	names, err := checkpointNames(run)
-	if err != nil {
-		return snap, "", nil, err
-	}
-	for _, name := range names {
-		snap, err := loadCheckpoint(run, name)
-		if err == nil {
-			return snap, name, warnings, nil
+	for range 3 { // a training process may prune what we are about to read
+		names, err := checkpointNames(run)
+		if err != nil || len(names) == 0 {
+			return snap, "", nil, err
 		}
-		if _, gone := os.Stat(filepath.Join(run, checkpointsDir, name)); gone != nil {
-			continue // pruned by a training process while we looked
+		warnings = nil
+		for _, name := range names {
+			snap, err := loadCheckpoint(run, name)
+			if err == nil {
+				return snap, name, warnings, nil
+			}
+			if _, gone := os.Stat(filepath.Join(run, checkpointsDir, name)); gone == nil {
+				warnings = append(warnings, fmt.Sprintf("checkpoint %s is damaged and was passed over: %v", name, err))
+			}
 		}
-		warnings = append(warnings, fmt.Sprintf("checkpoint %s is damaged and was passed over: %v", name, err))
+		if len(warnings) == len(names) {
+			break
+		}
 	}
-	if len(warnings) > 0 {
-		return snap, "", nil, failf(ErrArtefact, "%s: no checkpoint can be used:\n%s", run, strings.Join(warnings, "\n"))
-	}
-	return snap, "", nil, nil
+	return snap, "", nil, failf(ErrArtefact, "%s: no checkpoint can be used:\n%s", run, strings.Join(warnings, "\n"))
 }

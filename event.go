@@ -56,14 +56,14 @@ type Event struct {
 var timeFields = []string{"time", "elapsed", "rate", "wait", "eta"}
 
 // Stats describe one step, or are the means over an epoch. Losses are mean
-// squared distances over rows and views, 2 for a random pairing. By (16) the
-// fall of the loss from 2 is the sum, over all steps so far, of
-// WonByReassignment and WonByNetwork.
+// squared distances over rows and views, 2 for a random pairing. The fall of
+// the loss from 2 has two parts (16): what this step's re-assignment won, and
+// the rest, which the network holds by itself with the pairing it was given.
 type Stats struct {
 	Loss              float64  `json:"loss"`                // after re-assignment (13)
 	LossBefore        float64  `json:"loss_before"`         // with the pairing before this step
-	WonByReassignment float64  `json:"won_by_reassignment"` // LossBefore - Loss; a sum in an epoch's line
-	WonByNetwork      float64  `json:"won_by_network"`      // the last step's Loss - LossBefore; a sum in an epoch's line
+	WonByReassignment float64  `json:"won_by_reassignment"` // LossBefore - Loss
+	WonByNetwork      float64  `json:"won_by_network"`      // 2 - LossBefore
 	Reassigned        float64  `json:"reassigned"`          // fraction of the batch's points whose target changed
 	Cosine            float64  `json:"cosine"`              // mean matched cosine
 	Level             float64  `json:"level"`               // (24): what one random match of this size gives
@@ -72,8 +72,8 @@ type Stats struct {
 	LR                float64  `json:"lr"`
 	GradNorm          float64  `json:"grad_norm"` // Euclidean, over all parameters
 	// WonByPool is what re-pairing a pool at the end of this step won, mean over
-	// all points. It shows in the LossBefore of the next epoch, and so in its
-	// WonByNetwork.
+	// its points; 0 when none was due. It shows in LossBefore an epoch later. An
+	// epoch's line has the mean over the pools.
 	WonByPool float64 `json:"won_by_pool,omitempty"`
 }
 

@@ -88,6 +88,7 @@ func (l *metricsLog) close() { l.f.Close() } // everything that counts was synce
 // checkpoint, so that a resumed epoch has the means of an uninterrupted one.
 type epochMeans struct {
 	Steps int   `json:"steps"`
+	Pools int   `json:"pools"`
 	Sum   Stats `json:"sum"`
 }
 
@@ -103,6 +104,9 @@ func (m *epochMeans) add(s *Stats) {
 	a.Gap += s.Gap
 	a.GradNorm += s.GradNorm
 	a.WonByPool += s.WonByPool
+	if s.WonByPool != 0 {
+		m.Pools++
+	}
 	a.LR = s.LR
 	if s.Alignment != nil {
 		sum := *s.Alignment
@@ -113,13 +117,14 @@ func (m *epochMeans) add(s *Stats) {
 	}
 }
 
-// mean returns means over the steps; what was won, and the learning rate of
-// the last step, are as they are.
+// mean returns means over the steps, and the learning rate of the last one.
 func (m *epochMeans) mean(level float64) *Stats {
 	s, n := m.Sum, float64(m.Steps)
-	for _, v := range []*float64{&s.Loss, &s.LossBefore, &s.Reassigned, &s.Cosine, &s.Gap, &s.GradNorm} {
+	for _, v := range []*float64{&s.Loss, &s.LossBefore, &s.WonByReassignment, &s.WonByNetwork, &s.Reassigned,
+		&s.Cosine, &s.Gap, &s.GradNorm} {
 		*v /= n
 	}
+	s.WonByPool /= float64(max(m.Pools, 1))
 	if s.Alignment != nil {
 		mean := *s.Alignment / n
 		s.Alignment = &mean

@@ -2,8 +2,9 @@ package nat
 
 import (
 	"context"
-	"path/filepath"
 	"time"
+
+	"nat/dataset"
 )
 
 // EmbeddedDigits is the path of the digits that are part of the program.
@@ -35,7 +36,11 @@ func Quickstart(ctx context.Context, opt QuickstartOptions, observe func(Event))
 			return nil, err
 		}
 	}
-	sum, err := Train(ctx, Options{Data: EmbeddedDigits, Out: out, Workers: opt.Workers, Seed: opt.Seed}, observe)
+	settings := Options{Data: EmbeddedDigits, Out: out, Workers: opt.Workers, Seed: opt.Seed}
+	if err := settings.Validate(); err != nil {
+		return nil, err
+	}
+	sum, err := trainOn(ctx, disk{}, settings, observe, nil) // the report comes last, with the probes
 	if err != nil {
 		return nil, err
 	}
@@ -43,9 +48,19 @@ func Quickstart(ctx context.Context, opt QuickstartOptions, observe func(Event))
 	if err != nil {
 		return nil, err
 	}
-	eval, err := Evaluate(ctx, run, "", EvalOptions{Workers: opt.Workers, PerClass: 10, Seed: opt.Seed}, observe)
+	res := &QuickstartResult{Summary: sum}
+	res.Eval, err = Evaluate(ctx, run, "", EvalOptions{Workers: opt.Workers, PerClass: 10, Seed: opt.Seed}, observe)
 	if err != nil {
 		return nil, err
 	}
-	return &QuickstartResult{Summary: sum, Eval: eval, Report: filepath.Join(out, reportFile), Seconds: time.Since(began).Seconds()}, nil
+	model, err := run.Model(opt.Workers)
+	if err != nil {
+		return nil, err
+	}
+	defer model.Close()
+	if res.Report, err = model.Report(ctx, run, dataset.Digits("test"), res.Eval); err != nil {
+		return nil, err
+	}
+	res.Seconds = time.Since(began).Seconds()
+	return res, nil
 }

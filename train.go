@@ -38,11 +38,12 @@ type Summary struct {
 // checkpoint saved and a *StoppedError returned; MaxTime ends with a
 // checkpoint too, but with no error and Summary.Complete false.
 func Train(ctx context.Context, opt Options, observe func(Event)) (*Summary, error) {
-	return trainOn(ctx, disk{}, opt, observe)
+	return trainOn(ctx, disk{}, opt, observe, (*trainer).report)
 }
 
-// trainOn is Train on a given file system.
-func trainOn(ctx context.Context, fsys files, opt Options, observe func(Event)) (*Summary, error) {
+// trainOn is Train on a given file system. finish, if not nil, is called once
+// the last step is done.
+func trainOn(ctx context.Context, fsys files, opt Options, observe func(Event), finish func(*trainer, context.Context) error) (*Summary, error) {
 	began := time.Now()
 	if observe == nil {
 		observe = func(Event) {}
@@ -84,6 +85,11 @@ func trainOn(ctx context.Context, fsys files, opt Options, observe func(Event)) 
 	}
 	if err != nil {
 		return nil, err
+	}
+	if finish != nil && t.done() {
+		if err := finish(t, ctx); err != nil { // the training itself is safe
+			t.warn(fmt.Sprintf("report: %v", err))
+		}
 	}
 	return t.summary(), nil
 }

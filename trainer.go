@@ -3,9 +3,11 @@ package nat
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -39,6 +41,7 @@ type trainer struct {
 	deadline time.Time // zero: none
 	clock    clock
 
+	warnings  []string
 	saved     string // path of the newest checkpoint
 	savedStep int
 	savedAt   time.Time
@@ -121,7 +124,7 @@ func (t *trainer) begin() error {
 	if err != nil {
 		return err
 	}
-	t.st = state{Format: formatVersion, Seed: t.plan.Options.Seed, Kernel: kernel.Tier(), LastLoss: randomLoss, Checksums: sums}
+	t.st = state{Format: formatVersion, Seed: t.plan.Options.Seed, Kernel: kernel.Tier(), Checksums: sums}
 	if t.log, err = openMetrics(t.fsys, t.dir, 0); err != nil {
 		return err
 	}
@@ -131,7 +134,9 @@ func (t *trainer) begin() error {
 	if err := t.emit(e); err != nil {
 		return err
 	}
-	t.warn()
+	for _, w := range t.plan.Warnings {
+		t.warn(w)
+	}
 	return t.save()
 }
 
@@ -178,16 +183,18 @@ func (t *trainer) resume(snap *snapshot) error {
 	e := t.event(EventStart)
 	e.Path = t.saved
 	t.observe(e)
-	t.warn()
+	for _, w := range t.plan.Warnings {
+		t.warn(w)
+	}
 	return nil
 }
 
-func (t *trainer) warn() {
-	for _, w := range t.plan.Warnings {
-		e := t.event(EventWarning)
-		e.Message = w
-		t.observe(e)
-	}
+// warn tells the observer of a doubt, and the summary too.
+func (t *trainer) warn(message string) {
+	t.warnings = append(t.warnings, message)
+	e := t.event(EventWarning)
+	e.Message = message
+	t.observe(e)
 }
 
 // run trains until the last step, a deadline, or the end of ctx.
@@ -232,7 +239,7 @@ func (t *trainer) due() bool {
 func (t *trainer) advance() error {
 	b, err := t.loader.Next()
 	if err != nil {
-		return fmt.Errorf("step %d: %w", t.st.Step, err)
+		return t.unreadable(err)
 	}
 	stats, err := t.step(b)
 	t.loader.Recycle(b)
@@ -240,7 +247,6 @@ func (t *trainer) advance() error {
 		return err
 	}
 	e := t.event(EventStep)
-	t.st.LastLoss = stats.Loss
 	t.st.Means.add(stats)
 	t.st.Step++
 	t.st.Batch++
@@ -253,6 +259,16 @@ func (t *trainer) advance() error {
 		return nil
 	}
 	return t.endEpoch()
+}
+
+// unreadable saves what has been done before a row could not be read.
+func (t *trainer) unreadable(err error) error {
+	if t.savedStep != t.st.Step {
+		if saveErr := t.save(); saveErr != nil {
+			return errors.Join(err, saveErr)
+		}
+	}
+	return failf(ErrInput, "step %d: %w; saved %s: mend the data and continue with --resume", t.st.Step, err, t.saved)
 }
 
 // step is the method: forward, assign, backward, update.
@@ -281,9 +297,9 @@ func (t *trainer) step(b *dataset.Batch) (*Stats, error) {
 	}
 	t.optim.Step(t.net.Params(), lr)
 	stats := &Stats{Loss: s.Loss, LossBefore: s.LossBefore, WonByReassignment: s.Reassignment,
-		WonByNetwork: t.st.LastLoss - s.LossBefore, Reassigned: s.Reassigned, Cosine: s.Cosine, Level: t.level,
+		WonByNetwork: randomLoss - s.LossBefore, Reassigned: s.Reassigned, Cosine: s.Cosine, Level: t.level,
 		Gap: s.Gap, LR: lr, GradNorm: norm,
-		WonByPool: s.PoolReassignment * float64(s.Pooled) / float64(len(t.src.rows))}
+		WonByPool: s.PoolReassignment}
 	if o.Views > 1 {
 		stats.Alignment = &s.Alignment
 	}
@@ -392,9 +408,28 @@ func (t *trainer) emit(e Event) error {
 	return nil
 }
 
+// report writes the run's report.html, unless a run resumed after its end has
+// one already.
+func (t *trainer) report(ctx context.Context) error {
+	if _, err := os.Stat(filepath.Join(t.dir, reportFile)); err == nil {
+		return nil
+	}
+	run, err := OpenRun(t.dir)
+	if err != nil {
+		return err
+	}
+	model, err := run.Model(t.plan.Options.Workers)
+	if err != nil {
+		return err
+	}
+	defer model.Close()
+	_, err = model.Report(ctx, run, t.src.set, nil)
+	return err
+}
+
 func (t *trainer) summary() *Summary {
 	s := &Summary{Run: t.dir, Steps: t.st.Step, Epochs: t.st.Epoch, Seconds: t.clock.elapsed(), Checkpoint: t.saved,
-		Complete: t.done(), Warnings: t.plan.Warnings, Train: t.st.Last.Train, HeldOut: t.st.Last.HeldOut}
+		Complete: t.done(), Warnings: t.warnings, Train: t.st.Last.Train, HeldOut: t.st.Last.HeldOut}
 	if s.Seconds > 0 {
 		s.ImagesPerSecond = float64(t.st.Step*t.plan.Options.Batch*t.plan.Options.Views) / s.Seconds
 	}
