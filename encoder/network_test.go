@@ -76,8 +76,8 @@ func TestWorkersDoNotMatter(t *testing.T) {
 		for _, workers := range []int{1, 2, 3, 5} {
 			pool := testPool(t, workers)
 			net := mustNew(t, spec, pool)
-			digest := train(net, NewSGD(net.Params(), 0.9, 1e-4, true, pool), 13, 3)
-			digest = append(digest, net.Forward(randomRows(40*spec.Input.Size(), 3), 40, false)...)
+			digest := train(net, NewSGD(net.Params(), 0.9, 1e-4, true, pool), 7, 2)
+			digest = append(digest, net.Forward(randomRows(20*spec.Input.Size(), 3), 20, false)...)
 			if want == nil {
 				want = digest
 			}
