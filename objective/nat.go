@@ -50,11 +50,22 @@ type NAT struct {
 
 	gather *gathering // nil unless AssignPool
 
-	mean    []float32
-	held    []int32
-	perRow  []rowLoss
-	results []rowLoss
+	step step
 }
+
+// step is the batch in progress, and the buffers that the next one reuses.
+type step struct {
+	z, dz []float32
+	rows  []int32
+	mean  []float32
+	held  []int32 // targets of the rows before
+	row   []rowLoss
+
+	average, pull func(chunk int) // the parallel loops
+}
+
+// rowChunk rows are one piece of a parallel loop.
+const rowChunk = 16
 
 // gathering is the pool being filled: points of the last batches with the mean
 // embeddings they had.
@@ -129,16 +140,14 @@ func (o *NAT) Step(rows []int32, z, dz []float32) (Stats, error) {
 	if b == 0 {
 		panic("objective: Step needs a batch")
 	}
-	mean := o.meanViews(z, b)
-	o.held = o.held[:0]
-	for _, row := range rows {
-		o.held = append(o.held, o.matching.Perm[row])
-	}
+	o.begin(rows, z, dz)
+	defer o.end()
+	mean := o.meanViews()
 	match, err := o.matching.Rematch(o.pool, &o.solver, rows, mean, o.targets, o.d)
 	if err != nil {
 		return Stats{}, err
 	}
-	stats := o.pull(rows, z, dz)
+	stats := o.pull()
 	stats.Reassigned = float64(match.Changed) / float64(b)
 	stats.Gap = match.Gap / float64(b)
 	if o.gather != nil {
@@ -149,79 +158,108 @@ func (o *NAT) Step(rows []int32, z, dz []float32) (Stats, error) {
 	return stats, nil
 }
 
+func (o *NAT) begin(rows []int32, z, dz []float32) {
+	s := &o.step
+	if s.average == nil {
+		s.average, s.pull = o.averageChunk, o.pullChunk
+	}
+	s.rows, s.z, s.dz = rows, z, dz
+	s.held = s.held[:0]
+	for _, row := range rows {
+		s.held = append(s.held, o.matching.Perm[row])
+	}
+	if cap(s.row) < len(rows) {
+		s.row = make([]rowLoss, len(rows))
+		s.mean = make([]float32, len(rows)*o.d)
+	}
+	s.row, s.mean = s.row[:len(rows)], s.mean[:len(rows)*o.d]
+}
+
+// end lets go of the caller's memory.
+func (o *NAT) end() { o.step.rows, o.step.z, o.step.dz = nil, nil, nil }
+
+func (o *NAT) chunks() int { return (len(o.step.rows) + rowChunk - 1) / rowChunk }
+
+// span is the rows of a chunk.
+func (o *NAT) span(chunk int) (lo, hi int) {
+	return chunk * rowChunk, min((chunk+1)*rowChunk, len(o.step.rows))
+}
+
 // meanViews averages the views of each row, adding in the order of the views.
-func (o *NAT) meanViews(z []float32, b int) []float32 {
+func (o *NAT) meanViews() []float32 {
 	if o.views == 1 {
-		return z
+		return o.step.z
 	}
-	size := b * o.d
-	if cap(o.mean) < size {
-		o.mean = make([]float32, size)
+	o.pool.Do(o.chunks(), o.step.average)
+	return o.step.mean
+}
+
+func (o *NAT) averageChunk(chunk int) {
+	lo, hi := o.span(chunk)
+	lo, hi = lo*o.d, hi*o.d
+	size := len(o.step.rows) * o.d
+	mean := o.step.mean[lo:hi]
+	copy(mean, o.step.z[lo:hi])
+	for v := 1; v < o.views; v++ {
+		for k, x := range o.step.z[v*size+lo : v*size+hi] {
+			mean[k] += x
+		}
 	}
-	o.mean = o.mean[:size]
-	o.pool.DoChunks(size, 4096, func(lo, hi int) {
-		mean := o.mean[lo:hi]
-		copy(mean, z[lo:hi])
-		for v := 1; v < o.views; v++ {
-			for k, x := range z[v*size+lo : v*size+hi] {
-				mean[k] += x
-			}
-		}
-		for k := range mean {
-			mean[k] *= 1 / float32(o.views)
-		}
-	})
-	return o.mean
+	for k := range mean {
+		mean[k] /= float32(o.views)
+	}
 }
 
 // pull writes the gradient and adds up the losses, row by row.
-func (o *NAT) pull(rows []int32, z, dz []float32) Stats {
-	b := len(rows)
-	if cap(o.perRow) < b {
-		o.perRow = make([]rowLoss, b)
-	}
-	o.perRow = o.perRow[:b]
-	step := 2 / float32(o.views*b)
-	o.pool.DoChunks(b, 16, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			o.perRow[i] = o.pullRow(i, b, o.target(o.matching.Perm[rows[i]]), o.target(o.held[i]), z, dz, step)
-		}
-	})
+func (o *NAT) pull() Stats {
+	o.pool.Do(o.chunks(), o.step.pull)
 	var total rowLoss
-	for _, r := range o.perRow {
+	for _, r := range o.step.row {
 		total.loss += r.loss
 		total.before += r.before
 		total.cosine += r.cosine
 		total.alignment += r.alignment
 	}
-	all := float64(o.views * b)
+	b := float64(len(o.step.rows))
+	all := float64(o.views) * b
 	stats := Stats{Loss: total.loss / all, LossBefore: total.before / all, Cosine: total.cosine / all, Alignment: math.NaN()}
 	stats.Reassignment = stats.LossBefore - stats.Loss
 	if o.views > 1 {
-		stats.Alignment = total.alignment / float64(b)
+		stats.Alignment = total.alignment / b
 	}
 	return stats
 }
 
+func (o *NAT) pullChunk(chunk int) {
+	lo, hi := o.span(chunk)
+	for i := lo; i < hi; i++ {
+		o.step.row[i] = o.pullRow(i)
+	}
+}
+
 func (o *NAT) target(j int32) []float32 { return o.targets[int(j)*o.d : int(j+1)*o.d] }
 
-// pullRow is pull for the i-th row of b, which had the target before and has the target c.
-func (o *NAT) pullRow(i, b int, c, before []float32, z, dz []float32, step float32) rowLoss {
+// pullRow is pull for the i-th row of the batch.
+func (o *NAT) pullRow(i int) rowLoss {
 	var r rowLoss
+	b := len(o.step.rows)
+	step := 2 / float32(o.views*b)
+	c, before := o.target(o.matching.Perm[o.step.rows[i]]), o.target(o.step.held[i])
 	for v := range o.views {
 		at := (v*b + i) * o.d
-		zi, di := z[at:at+o.d], dz[at:at+o.d]
-		for k, x := range zi {
-			diff := x - c[k]
-			di[k] = step * diff
+		z, dz := o.step.z[at:at+o.d], o.step.dz[at:at+o.d]
+		for k, x := range z {
+			dz[k] = step * (x - c[k])
+			now := float64(x) - float64(c[k])
 			was := float64(x) - float64(before[k])
-			r.loss += (float64(x) - float64(c[k])) * (float64(x) - float64(c[k]))
+			r.loss += now * now
 			r.before += was * was
 			r.cosine += float64(x) * float64(c[k])
 		}
 	}
 	if o.views > 1 {
-		r.alignment = sphere.Alignment(z[i*o.d:(i+1)*o.d], z[(b+i)*o.d:(b+i+1)*o.d], 1, o.d)
+		first, second := o.step.z[i*o.d:(i+1)*o.d], o.step.z[(b+i)*o.d:(b+i+1)*o.d]
+		r.alignment = sphere.Alignment(first, second, 1, o.d)
 	}
 	return r
 }
@@ -241,7 +279,7 @@ func (o *NAT) collect(rows []int32, mean []float32, stats *Stats) error {
 	}
 	stats.Pooled = pooled
 	stats.PoolReassignment = (match.CostBefore - match.CostAfter) / float64(pooled)
-	stats.PoolReassignedRows = match.Changed
+	stats.PoolReassigned = float64(match.Changed) / float64(pooled)
 	return nil
 }
 

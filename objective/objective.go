@@ -32,7 +32,7 @@ type Stats struct {
 	Alignment    float64 // (25): mean squared distance of views 0 and 1; NaN with one view
 	Gap          float64 // certificate of the batch's assignment, per row: how far at most it is from the optimum
 
-	Pooled             int     // rows of the pool re-paired at the end of this step; 0 in most
-	PoolReassignment   float64 // won by it, mean over these rows
-	PoolReassignedRows int     // rows of it that got another target
+	Pooled           int     // rows of the pool re-paired at the end of this step; 0 in most
+	PoolReassignment float64 // won by that, mean over these rows
+	PoolReassigned   float64 // fraction of these rows that got another target
 }
