@@ -259,6 +259,7 @@ type neighbourGroup struct {
 type neighbourCell struct {
 	ID, Class, Cosine string
 	Image             template.URL // "" for vectors
+	Coarse            bool         // so few pixels that they should be seen
 	Other             bool         // of another class than the query
 }
 
@@ -289,6 +290,7 @@ func newNeighbourCell(it ReportItem, classes []string) (neighbourCell, error) {
 	if it.Image == nil {
 		return c, nil
 	}
+	c.Coarse = it.Image.Bounds().Dx() <= 40
 	var err error
 	c.Image, err = dataURI(it.Image, false)
 	return c, err
@@ -372,7 +374,7 @@ func newAtlas(m *ReportMap) (*atlas, error) {
 // newLayout scales coordinates, equally along both axes, to the drawing.
 func newLayout(l ReportLayout, items []ReportItem, classes int) layoutView {
 	v := layoutView{Title: l.Title, Note: l.Note, Width: mapSide, Height: mapSide}
-	const margin = 30
+	const margin = 34 // half a thumbnail
 	lo, hi := [2]float64{math.Inf(1), math.Inf(1)}, [2]float64{math.Inf(-1), math.Inf(-1)}
 	for i := range 2 * len(items) {
 		lo[i%2], hi[i%2] = min(lo[i%2], float64(l.XY[i])), max(hi[i%2], float64(l.XY[i]))
