@@ -11,10 +11,20 @@
 // longer than needed; a slice too short, or a shape that makes no sense, is a
 // bug of the caller and panics.
 //
+// The inner loops exist in plain Go and, on amd64, in assembly for AVX2 with
+// FMA and for AVX-512. The best that the machine has is chosen at start; the
+// environment variable NAT_KERNEL=generic, avx2 or avx512 asks for another, and
+// Tier tells which is in use. The build tag purego leaves the assembly out. The
+// three differ in rounding, as they add up in different orders.
+//
 // Every kernel gives the same bits for any number of workers: an output
 // element is computed by one goroutine, and reductions over rows are cut into
-// pieces of a fixed size whose results are added in order.
+// pieces of a fixed size whose results are added in order. A Pool's kernels
+// share its scratch memory: call them from one goroutine at a time, and not
+// from inside Do of the same Pool.
 package kernel
+
+//go:generate go run -C _gen .
 
 // need panics unless s has at least n elements.
 func need(s []float32, n int) {

@@ -1,12 +1,39 @@
 package kernel
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
+
+// The assembly is what the generator in _gen writes: see writeSum there.
+func TestAssemblyIsUpToDate(t *testing.T) {
+	names, err := filepath.Glob("_gen/*.go")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no generator: %v", err)
+	}
+	h := sha256.New()
+	for _, name := range append(names, "asm_amd64.go", "asm_amd64.s") {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Write(data)
+	}
+	want, err := os.ReadFile("_gen/sum.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprintf("%x", h.Sum(nil)); got != strings.TrimSpace(string(want)) {
+		t.Error("asm_amd64.go and asm_amd64.s are not what _gen writes: cd internal/kernel/_gen && go run .")
+	}
+}
 
 // useTier switches to a tier and returns the undo.
 func useTier(t *tier) (undo func()) {

@@ -1,11 +1,18 @@
 // Command _gen writes the amd64 assembly of package kernel, with the vector
 // width as a parameter: every kernel is emitted once for AVX2 with FMA and
-// once for AVX-512. From internal/kernel:
+// once for AVX-512. It writes its output, and a checksum that ties it to these
+// sources, to the directory above:
 //
-//	go generate
+//	cd internal/kernel/_gen && go run .
 package main
 
 import (
+	"crypto/sha256"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -123,6 +130,7 @@ func done() {
 }
 
 func main() {
+	os.Args = append(os.Args[:1], "-out", "../asm_amd64.s", "-stubs", "../asm_amd64.go", "-pkg", "kernel")
 	ConstraintExpr("!purego")
 	for _, w := range []width{avx2, avx512} {
 		mr := 6 // accumulators 6x2 of 16 registers, or 8x2 of 32
@@ -137,4 +145,25 @@ func main() {
 	}
 	transpose8()
 	Generate()
+	if err := writeSum(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// writeSum records the checksum of the generator and of what it wrote, which
+// a test of package kernel compares: neither can change without the other.
+func writeSum() error {
+	names, err := filepath.Glob("*.go")
+	if err != nil {
+		return err
+	}
+	h := sha256.New()
+	for _, name := range append(names, "../asm_amd64.go", "../asm_amd64.s") {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		h.Write(data)
+	}
+	return os.WriteFile("sum.txt", fmt.Appendf(nil, "%x\n", h.Sum(nil)), 0o644)
 }

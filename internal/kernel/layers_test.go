@@ -1,0 +1,314 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"testing"
+)
+
+// batchNorm is BatchNormForward in float64.
+func batchNorm(x, gamma, beta []float64, rows, c int, eps float64, relu bool) (y, mean, variance []float64) {
+	y, mean, variance = make([]float64, rows*c), make([]float64, c), make([]float64, c)
+	for j := range c {
+		for r := range rows {
+			mean[j] += x[r*c+j] / float64(rows)
+		}
+		for r := range rows {
+			d := x[r*c+j] - mean[j]
+			variance[j] += d * d / float64(rows)
+		}
+		for r := range rows {
+			v := (x[r*c+j]-mean[j])/math.Sqrt(variance[j]+eps)*gamma[j] + beta[j]
+			if relu {
+				v = max(v, 0)
+			}
+			y[r*c+j] = v
+		}
+	}
+	return y, mean, variance
+}
+
+func wide(s []float32) []float64 {
+	d := make([]float64, len(s))
+	for i, v := range s {
+		d[i] = float64(v)
+	}
+	return d
+}
+
+func weighted(y []float64, dy []float32) (loss float64) {
+	for i, v := range y {
+		loss += v * float64(dy[i])
+	}
+	return loss
+}
+
+// slopes returns the central differences of f in each element of x.
+func slopes(x []float64, f func() float64) []float64 {
+	const h = 1e-5
+	d := make([]float64, len(x))
+	for i, v := range x {
+		x[i] = v + h
+		up := f()
+		x[i] = v - h
+		d[i] = (up - f()) / (2 * h)
+		x[i] = v
+	}
+	return d
+}
+
+const testEps = 1e-3
+
+func TestBatchNormForward(t *testing.T) {
+	eachTier(t, func(t *testing.T) {
+		p := NewPool(2)
+		defer p.Close()
+		r := seeded(11)
+		for c := 1; c <= 70; c++ {
+			for _, rows := range []int{1, 7, 50 + c} {
+				relu := (c+rows)%2 == 0
+				x, gamma, beta := normal(rows*c, r), normal(c, r), normal(c, r)
+				y, mean, variance := newBuffer(rows*c), newBuffer(c), newBuffer(c)
+				p.BatchNormForward(y.s, x.s, gamma.s, beta.s, mean.s, variance.s, rows, c, testEps, relu)
+				wantY, wantMean, wantVar := batchNorm(wide(x.s), wide(gamma.s), wide(beta.s), rows, c, testEps, relu)
+				what := fmt.Sprintf("rows %d c %d relu %v", rows, c, relu)
+				near(t, what+" mean", mean.s, wantMean, nil, 1e-6)
+				near(t, what+" variance", variance.s, wantVar, nil, 1e-6)
+				near(t, what+" y", y.s, wantY, nil, 3e-6)
+				intact(t, what, x, gamma, beta, y, mean, variance)
+			}
+		}
+	})
+}
+
+// The gradient passes through mean and variance: compared with differences of
+// the float64 forward pass.
+func TestBatchNormBackward(t *testing.T) {
+	eachTier(t, func(t *testing.T) {
+		p := NewPool(2)
+		defer p.Close()
+		r := seeded(12)
+		for _, c := range []int{1, 3, 8, 16, 19, 33} {
+			for _, relu := range []bool{false, true} {
+				const rows = 6
+				x, gamma, beta, dy := normal(rows*c, r), normal(c, r), normal(c, r), normal(rows*c, r)
+				y, mean, variance := newBuffer(rows*c), newBuffer(c), newBuffer(c)
+				dx, dgamma, dbeta := newBuffer(rows*c), newBuffer(c), newBuffer(c)
+				p.BatchNormForward(y.s, x.s, gamma.s, beta.s, mean.s, variance.s, rows, c, testEps, relu)
+				p.BatchNormBackward(dx.s, dgamma.s, dbeta.s, dy.s, x.s, y.s, gamma.s, mean.s, variance.s, rows, c, testEps, relu)
+				x64, g64, b64 := wide(x.s), wide(gamma.s), wide(beta.s)
+				f := func() float64 {
+					v, _, _ := batchNorm(x64, g64, b64, rows, c, testEps, relu)
+					return weighted(v, dy.s)
+				}
+				what := fmt.Sprintf("c %d relu %v", c, relu)
+				near(t, what+" dx", dx.s, slopes(x64, f), nil, 1e-4)
+				near(t, what+" dgamma", dgamma.s, slopes(g64, f), nil, 1e-4)
+				near(t, what+" dbeta", dbeta.s, slopes(b64, f), nil, 1e-4)
+				intact(t, what, x, gamma, beta, dy, y, mean, variance, dx, dgamma, dbeta)
+				p.BatchNormBackward(dy.s, dgamma.s, dbeta.s, dy.s, x.s, y.s, gamma.s, mean.s, variance.s, rows, c, testEps, relu)
+				near(t, what+" in place", dy.s, wide(dx.s), nil, 0)
+			}
+		}
+	})
+}
+
+func TestBatchNormWorkers(t *testing.T) {
+	eachTier(t, func(t *testing.T) {
+		const rows, c = 5000, 37
+		r := seeded(13)
+		x, dy := normal(rows*c, r).s, normal(rows*c, r).s
+		gamma, beta := normal(c, r).s, normal(c, r).s
+		sameForWorkers(t, func(p *Pool) [][]float32 {
+			y, dx, v := make([]float32, rows*c), make([]float32, rows*c), make([]float32, 5*c)
+			p.BatchNormForward(y, x, gamma, beta, v[:c], v[c:], rows, c, testEps, true)
+			p.BatchNormBackward(dx, v[2*c:], v[3*c:], dy, x, y, gamma, v[:c], v[c:], rows, c, testEps, true)
+			p.BiasGrad(v[4*c:], dy, rows, c)
+			return [][]float32{y, dx, v}
+		})
+	})
+}
+
+// A mean far from zero must not cost the variance its digits.
+func TestBatchNormOffset(t *testing.T) {
+	eachTier(t, func(t *testing.T) {
+		p := NewPool(1)
+		defer p.Close()
+		const rows, c = 1000, 16
+		x := make([]float32, rows*c)
+		for i := range x {
+			x[i] = 4096 + float32(i/c%2)*2 // mean 4097, variance 1
+		}
+		one, zero := make([]float32, c), make([]float32, c)
+		for j := range one {
+			one[j] = 1
+		}
+		y, mean, variance := make([]float32, rows*c), make([]float32, c), make([]float32, c)
+		p.BatchNormForward(y, x, one, zero, mean, variance, rows, c, 0, false)
+		for j := range c {
+			if mean[j] != 4097 || math.Abs(float64(variance[j]-1)) > 1e-6 || math.Abs(float64(y[j]+1)) > 1e-6 {
+				t.Fatalf("column %d: mean %g variance %g y %g, want 4097, 1 and -1", j, mean[j], variance[j], y[j])
+			}
+		}
+	})
+}
+
+func TestBias(t *testing.T) {
+	eachTier(t, func(t *testing.T) {
+		p := NewPool(2)
+		defer p.Close()
+		r := seeded(14)
+		for c := 1; c <= 70; c++ {
+			rows := 1 + c*7%40
+			x, bias, db := normal(rows*c, r), normal(c, r), newBuffer(c)
+			y, want, sum := x.clone(), make([]float64, rows*c), make([]float64, c)
+			for i, v := range x.s {
+				want[i] = float64(v) + float64(bias.s[i%c])
+				sum[i%c] += float64(v)
+			}
+			p.AddBias(y.s, bias.s, rows, c)
+			p.BiasGrad(db.s, x.s, rows, c)
+			near(t, fmt.Sprint("AddBias c ", c), y.s, want, nil, 1e-6)
+			near(t, fmt.Sprint("BiasGrad c ", c), db.s, sum, nil, 1e-6)
+			intact(t, fmt.Sprint("bias c ", c), x, bias, db, y)
+		}
+	})
+}
+
+func normalize(x []float64, d int) []float64 {
+	z := make([]float64, len(x))
+	for lo := 0; lo < len(x); lo += d {
+		var s float64
+		for _, v := range x[lo : lo+d] {
+			s += v * v
+		}
+		for i := lo; i < lo+d; i++ {
+			z[i] = x[i] / math.Sqrt(s)
+		}
+	}
+	return z
+}
+
+func TestNormalizeRows(t *testing.T) {
+	p := NewPool(2)
+	defer p.Close()
+	r := seeded(15)
+	for _, d := range []int{1, 2, 7, 64, 65} {
+		const rows = 5
+		x, dz, z, norm, dx := normal(rows*d, r), normal(rows*d, r), newBuffer(rows*d), newBuffer(rows), newBuffer(rows*d)
+		p.NormalizeRows(z.s, norm.s, x.s, rows, d)
+		p.NormalizeRowsGrad(dx.s, dz.s, z.s, norm.s, rows, d)
+		x64 := wide(x.s)
+		near(t, fmt.Sprint("z d ", d), z.s, normalize(x64, d), nil, 1e-6)
+		near(t, fmt.Sprint("dx d ", d), dx.s, slopes(x64, func() float64 { return weighted(normalize(x64, d), dz.s) }), nil, 1e-4)
+		intact(t, fmt.Sprint("d ", d), x, dz, z, norm, dx)
+	}
+}
+
+func TestNormalizeRowsExtremes(t *testing.T) {
+	p := NewPool(1)
+	defer p.Close()
+	x := []float32{0, 0, 3e38, 3e38, 1e-40, 0}
+	z, norm, dx := make([]float32, 6), make([]float32, 3), []float32{1, 1, 1, 1, 1, 1}
+	p.NormalizeRows(z, norm, x, 3, 2)
+	p.NormalizeRowsGrad(dx, dx, z, norm, 3, 2)
+	for i, want := range []float64{0, 0, math.Sqrt2 / 2, math.Sqrt2 / 2, 1, 0} {
+		if math.Abs(float64(z[i])-want) > 1e-6 {
+			t.Errorf("z[%d] = %g, want %g", i, z[i], want)
+		}
+	}
+	if norm[0] != 0 || dx[0] != 0 || dx[1] != 0 {
+		t.Errorf("row of zeros: norm %g, gradient %v", norm[0], dx[:2])
+	}
+}
+
+func TestSGD(t *testing.T) {
+	eachTier(t, func(t *testing.T) {
+		p := NewPool(2)
+		defer p.Close()
+		r := seeded(16)
+		for n := range 71 {
+			for mode := range 3 {
+				w, g, v := normal(n, r), normal(n, r), normal(n, r)
+				const lr, decay = .1, .01
+				mu := []float64{0, .9, .9}[mode]
+				wantW, wantV := wide(w.s), wide(v.s)
+				for i := range wantW {
+					h := float64(g.s[i]) + decay*wantW[i]
+					if mode > 0 {
+						wantV[i] = mu*wantV[i] + h
+						if mode == 1 {
+							h = wantV[i]
+						} else {
+							h += mu * wantV[i]
+						}
+					}
+					wantW[i] -= lr * h
+				}
+				p.SGD(w.s, g.s, v.s, lr, float32(mu), decay, mode == 2)
+				what := fmt.Sprintf("n %d mode %d", n, mode)
+				near(t, what+" w", w.s, wantW, nil, 1e-6)
+				near(t, what+" v", v.s, wantV, nil, 1e-6)
+				intact(t, what, w, g, v)
+			}
+		}
+	})
+	p := NewPool(1)
+	defer p.Close()
+	w := []float32{1}
+	p.SGD(w, []float32{2}, nil, .5, 0, 0, false)
+	if w[0] != 0 {
+		t.Errorf("plain step without velocity gives %g, want 0", w[0])
+	}
+}
+
+func TestAdamW(t *testing.T) {
+	eachTier(t, func(t *testing.T) {
+		p := NewPool(2)
+		defer p.Close()
+		r := seeded(17)
+		for n := range 71 {
+			w, g, m, v := normal(n, r), normal(n, r), newBuffer(n), newBuffer(n)
+			clear(m.s)
+			clear(v.s)
+			wantW, wantM, wantV := wide(w.s), make([]float64, n), make([]float64, n)
+			const lr, b1, b2, eps, decay = .01, .9, .99, 1e-6, .1
+			for step := 1; step <= 3; step++ {
+				p.AdamW(w.s, g.s, m.s, v.s, step, lr, b1, b2, eps, decay)
+				for i := range n {
+					gi := float64(g.s[i])
+					wantM[i] = b1*wantM[i] + (1-b1)*gi
+					wantV[i] = b2*wantV[i] + (1-b2)*gi*gi
+					mh, vh := wantM[i]/(1-math.Pow(b1, float64(step))), wantV[i]/(1-math.Pow(b2, float64(step)))
+					wantW[i] -= lr * (mh/(math.Sqrt(vh)+eps) + decay*wantW[i])
+				}
+			}
+			what := fmt.Sprint("n ", n)
+			near(t, what+" w", w.s, wantW, nil, 2e-6)
+			near(t, what+" m", m.s, wantM, nil, 2e-6)
+			near(t, what+" v", v.s, wantV, nil, 2e-6)
+			intact(t, what, w, g, m, v)
+		}
+	})
+}
+
+func BenchmarkBatchNorm(b *testing.B) {
+	const rows, c = 25088, 64
+	r := seeded(1)
+	x, y, dx := normal(rows*c, r).s, make([]float32, rows*c), make([]float32, rows*c)
+	v := make([]float32, 6*c)
+	p := NewPool(0)
+	defer p.Close()
+	b.Run("forward", func(b *testing.B) {
+		b.SetBytes(4 * rows * c * 4) // two reads of x, and y fetched and written
+		for b.Loop() {
+			p.BatchNormForward(y, x, v, v[c:], v[2*c:], v[3*c:], rows, c, 1e-5, true)
+		}
+	})
+	b.Run("backward", func(b *testing.B) {
+		b.SetBytes(7 * rows * c * 4)
+		for b.Loop() {
+			p.BatchNormBackward(dx, v[4*c:], v[5*c:], dx, x, y, v, v[2*c:], v[3*c:], rows, c, 1e-5, true)
+		}
+	})
+}
