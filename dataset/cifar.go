@@ -174,7 +174,7 @@ func (c *cifarFiles) readArchive(ctx context.Context, r io.Reader, place func(in
 		h, err := t.Next()
 		if err == io.EOF {
 			slices.Sort(c.names)
-			return nil
+			return c.checkEnd(r, place)
 		}
 		if err != nil {
 			return reject("%s: damaged archive after %d members (%v): download it again", c.where, len(c.names)+len(c.meta), err)
@@ -210,6 +210,18 @@ func (c *cifarFiles) readArchive(ctx context.Context, r io.Reader, place func(in
 		}
 		c.data[name] = member
 	}
+}
+
+// checkEnd reads what follows a compressed archive, so that its checksum is
+// verified.
+func (c *cifarFiles) checkEnd(r io.Reader, place func(int64) (io.ReaderAt, error)) error {
+	if place != nil {
+		return nil
+	}
+	if _, err := io.CopyN(io.Discard, r, maxInflate); err != io.EOF {
+		return reject("%s: damaged at its end (%v): download it again", c.where, err)
+	}
+	return nil
 }
 
 // inflateMember reads size bytes to memory, which is taken as the bytes arrive.

@@ -96,3 +96,5 @@ func noise(n int, seed uint32) []byte {
 type failingReader struct{ io.ReaderAt }
 
 func (failingReader) ReadAt([]byte, int64) (int, error) { return 0, errors.New("disk is gone") }
+
+func contains(s, part string) bool { return strings.Contains(s, part) }
