@@ -226,6 +226,7 @@ var dependencies = []dependency{
 	{"golang.org/x/sys", "CPU features, file system and memory queries", false},
 	{"golang.org/x/term", "whether standard error is a terminal, and its width", false},
 	{"github.com/parquet-go/parquet-go", "Parquet output for embeddings", false},
+	{"github.com/klauspost/compress", "gzip that inflates faster than the standard library's", false},
 	{"github.com/gofrs/flock", "one process per run directory, on every system", false},
 	{"github.com/google/go-cmp", "readable differences in tests", true},
 	{"pgregory.net/rapid", "property tests with shrinking", true},
