@@ -176,7 +176,7 @@ func (m *logistic) logits(w []float64, x []float32, lo, hi int) {
 	for i := range m.w {
 		m.w[i] = float32(w[i])
 	}
-	m.std.block(m.pool, m.x, x, lo, hi)
+	m.std.apply(m.pool, m.x, x[lo*d:], hi-lo)
 	m.pool.Gemm(m.score, c, m.x, d, false, m.w, c, false, hi-lo, c, d, false)
 	for i := range hi - lo {
 		for j := range c {

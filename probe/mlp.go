@@ -156,9 +156,10 @@ func (m *mlp) forward(rows []int, step int) {
 	d, h, c, b := m.data.Dim, m.opt.Hidden, m.data.Classes, len(rows)
 	m.pool.DoChunks(b, 16, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			m.std.apply(m.x[i*d:(i+1)*d], m.data.Train[rows[i]*d:(rows[i]+1)*d])
+			copy(m.x[i*d:(i+1)*d], m.data.Train[rows[i]*d:])
 		}
 	})
+	m.std.apply(m.pool, m.x, m.x, b)
 	m.pool.Gemm(m.pre, h, m.x, d, false, m.w1.value, h, false, b, h, d, false)
 	m.pool.BatchNormForward(m.hidden, m.pre, m.gamma.value, m.beta.value, m.batchMean, m.batchVar, b, h, mlpEps, true)
 	unbiased := float32(b) / float32(max(1, b-1))
@@ -208,7 +209,7 @@ func (m *mlp) test() float64 {
 	for lo := 0; lo < len(m.data.TestY); lo += m.batch {
 		hi := min(len(m.data.TestY), lo+m.batch)
 		rows := hi - lo
-		m.std.block(m.pool, m.x, m.data.Test, lo, hi)
+		m.std.apply(m.pool, m.x, m.data.Test[lo*d:], rows)
 		m.pool.Gemm(m.pre, h, m.x, d, false, m.w1.value, h, false, rows, h, d, false)
 		m.pool.BatchNormInfer(m.hidden, m.pre, m.gamma.value, m.beta.value, m.mean, m.variance, rows, h, mlpEps, true)
 		m.pool.Gemm(m.score, c, m.hidden, h, false, m.w2.value, c, false, rows, c, h, false)

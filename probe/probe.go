@@ -124,6 +124,7 @@ func accuracyOf(score []float32, y []int, classes int) (hits int) {
 type standardiser struct {
 	mean, scale []float32
 	square      []float64 // sums of squared deviations
+	one, zero   []float32 // constants as long as a row
 }
 
 // standardise measures x (rows x dim), in float64: sums of fixed blocks,
@@ -131,14 +132,14 @@ type standardiser struct {
 // squared deviations from it.
 func standardise(pool *kernel.Pool, x []float32, dim int) standardiser {
 	rows := len(x) / dim
-	s := standardiser{mean: make([]float32, dim), scale: make([]float32, dim)}
+	s := standardiser{mean: make([]float32, dim), scale: make([]float32, dim), one: make([]float32, dim), zero: make([]float32, dim)}
 	mean := columnSums(pool, x, dim, make([]float64, dim), false)
 	for j := range mean {
 		mean[j] /= float64(rows)
 	}
 	s.square = columnSums(pool, x, dim, mean, true)
 	for j := range mean {
-		s.mean[j], s.scale[j] = float32(mean[j]), 1
+		s.mean[j], s.scale[j], s.one[j] = float32(mean[j]), 1, 1
 		// Below the rounding of float32 around the mean there is no signal.
 		if sd := math.Sqrt(s.square[j] / float64(rows)); sd > 1e-6*math.Abs(mean[j]) {
 			s.scale[j] = float32(1 / sd)
@@ -172,21 +173,8 @@ func columnSums(pool *kernel.Pool, x []float32, dim int, centre []float64, squar
 	return part[:dim]
 }
 
-// apply writes the standardised row x to dst.
-func (s standardiser) apply(dst, x []float32) {
-	mean, scale := s.mean[:len(x)], s.scale[:len(x)]
-	dst = dst[:len(x)]
-	for j, v := range x {
-		dst[j] = (v - mean[j]) * scale[j]
-	}
-}
-
-// block writes the standardised rows lo..hi-1 of x to dst.
-func (s standardiser) block(pool *kernel.Pool, dst, x []float32, lo, hi int) {
-	dim := len(s.mean)
-	pool.DoChunks(hi-lo, 16, func(a, b int) {
-		for i := a; i < b; i++ {
-			s.apply(dst[i*dim:(i+1)*dim], x[(lo+i)*dim:(lo+i+1)*dim])
-		}
-	})
+// apply writes the standardised rows of x (rows x dim) to dst, which may be
+// x: it is the inference step of a batch norm.
+func (s standardiser) apply(pool *kernel.Pool, dst, x []float32, rows int) {
+	pool.BatchNormInfer(dst, x, s.scale, s.zero, s.mean, s.one, rows, len(s.mean), 0, false)
 }
