@@ -68,6 +68,9 @@ func (l *metricsLog) write(e Event) error {
 	}
 	n, err := l.f.Write(append(b, '\n'))
 	l.offset += int64(n)
+	if err == nil && n <= len(b) {
+		err = io.ErrShortWrite
+	}
 	if err != nil {
 		return failf(ErrResource, "writing %s at byte %d: %w", l.path, l.offset, err)
 	}
