@@ -2,8 +2,11 @@ package dataset
 
 import (
 	"context"
+	"errors"
+	"runtime"
 	"slices"
 	"testing"
+	"time"
 )
 
 func digitsLoader(t testing.TB, workers int) *Loader {
@@ -54,5 +57,173 @@ func TestLoaderSameBatchesForAnyWorkers(t *testing.T) {
 		if w := want[start]; !slices.Equal(b.Rows, w.Rows) || !slices.Equal(b.X, w.X) {
 			t.Errorf("restart at batch %d differs", start)
 		}
+	}
+}
+
+// Every row appears at most once an epoch, epochs differ, and the views of a row
+// differ.
+func TestLoaderEpochs(t *testing.T) {
+	l := digitsLoader(t, 2)
+	l.Start(context.Background(), 0, 0)
+	var orders [2][]int32
+	for epoch := range 2 {
+		for k := range l.BatchesPerEpoch() {
+			b, err := l.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b.Epoch != epoch || b.Index != k {
+				t.Fatalf("batch %d of epoch %d, want %d of %d", b.Index, b.Epoch, k, epoch)
+			}
+			orders[epoch] = append(orders[epoch], b.Rows...)
+			if half := len(b.X) / 2; slices.Equal(b.X[:half], b.X[half:]) {
+				t.Fatal("the two views are the same")
+			}
+			l.Recycle(b)
+		}
+	}
+	if slices.Equal(orders[0], orders[1]) {
+		t.Error("two epochs have the same order")
+	}
+	for _, rows := range orders {
+		seen := map[int32]bool{}
+		for _, r := range rows {
+			if seen[r] || r < 0 || int(r) >= len(l.opt.Rows) {
+				t.Fatalf("row %d twice, or out of range", r)
+			}
+			seen[r] = true
+		}
+	}
+	if len(orders[0]) != len(l.opt.Rows)/100*100 {
+		t.Errorf("%d rows in an epoch of %d", len(orders[0]), len(l.opt.Rows))
+	}
+}
+
+func TestLoaderPlainMatchesSet(t *testing.T) {
+	l := digitsLoader(t, 3)
+	rows := []int{5, 0, 77, 3822}
+	x := make([]float32, len(rows)*64)
+	if err := l.Plain(rows, x); err != nil {
+		t.Fatal(err)
+	}
+	for k, i := range rows {
+		for j, v := range readRow(t, l.set, i) {
+			if want := (v - l.opt.Norm.Mean[0]) * (1 / l.opt.Norm.Std[0]); x[k*64+j] != want {
+				t.Fatalf("row %d value %d is %v, want %v", i, j, x[k*64+j], want)
+			}
+		}
+	}
+}
+
+// Close at any moment leaves no goroutine behind; nor does a cancelled context.
+func TestLoaderLeavesNoGoroutines(t *testing.T) {
+	before := runtime.NumGoroutine()
+	for take := range 6 {
+		l := digitsLoader(t, 4)
+		ctx, cancel := context.WithCancel(context.Background())
+		l.Start(ctx, 0, 0)
+		for range take {
+			if _, err := l.Next(); err != nil { // not recycled, on purpose
+				t.Fatal(err)
+			}
+		}
+		if take%2 == 1 {
+			cancel()
+			for range 10 { // what was made ahead may still come
+				if _, err := l.Next(); err != nil {
+					if !errors.Is(err, context.Canceled) {
+						t.Errorf("error %v", err)
+					}
+					break
+				}
+			}
+		}
+		l.Start(context.Background(), 1, 3) // restart drops the old position
+		if b, err := l.Next(); err != nil || b.Epoch != 1 || b.Index != 3 {
+			t.Errorf("after a restart: %v", err)
+		}
+		l.Close()
+		l.Close()
+		cancel()
+	}
+	for range 50 {
+		if runtime.NumGoroutine() <= before {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+}
+
+func TestLoaderSteadyStateAllocatesLittle(t *testing.T) {
+	l := digitsLoader(t, 2)
+	l.Start(context.Background(), 0, 0)
+	step := func() {
+		b, err := l.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Recycle(b)
+	}
+	for range 10 {
+		step()
+	}
+	if allocs := testing.AllocsPerRun(60, step); allocs > 10 {
+		t.Errorf("%.1f allocations a batch", allocs)
+	}
+}
+
+func TestLoaderOptions(t *testing.T) {
+	s := Digits("test")
+	rows := []int{0, 1, 2, 3}
+	norm := Normalizer{Mean: []float32{0}, Std: []float32{1}}
+	for name, opt := range map[string]LoaderOptions{
+		"batch":        {Batch: 0, Rows: rows, Norm: norm},
+		"smaller":      {Batch: 5, Rows: rows, Norm: norm},
+		"normalizer":   {Batch: 2, Rows: rows},
+		"cannot":       {Batch: 2, Rows: rows, Norm: norm, Out: Shape{9, 8, 1}},
+		"augmentation": {Batch: 2, Rows: rows, Norm: norm, Augment: Augment{Flip: 3}},
+	} {
+		if _, err := NewLoader(s, opt); err == nil || !contains(err.Error(), name) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+// The order of an epoch is fixed for ever, so that later versions resume runs.
+func TestOrderIsFixed(t *testing.T) {
+	l := digitsLoader(t, 1)
+	l.Start(context.Background(), 3, 1)
+	b, err := l.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(b.Rows[:4], []int32{2978, 770, 3481, 2746}) {
+		t.Errorf("first rows %v", b.Rows[:4])
+	}
+}
+
+func BenchmarkLoader(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		in   Shape
+		a    *Set
+	}{
+		{"28x28x1", Shape{28, 28, 1}, &Set{opened: opened{shape: Shape{28, 28, 1}, out: Shape{28, 28, 1}}}},
+		{"32x32x3", Shape{32, 32, 3}, &Set{opened: opened{shape: Shape{32, 32, 3}, out: Shape{32, 32, 3}}}},
+		{"64x64x3", Shape{74, 74, 3}, &Set{opened: opened{shape: Shape{74, 74, 3}, out: Shape{64, 64, 3}}}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			s := c.a
+			v := newViewer(s, s.out, Normalizer{Mean: make([]float32, s.out.C), Std: slices.Repeat([]float32{1}, s.out.C)})
+			copy(v.row, randomImage(s.shape, 1))
+			a, dst := DefaultAugment(s), make([]float32, s.out.Size())
+			for b.Loop() {
+				for i := range 512 {
+					v.augment(dst, &a, 1, 2, uint64(i), 0)
+				}
+			}
+			b.ReportMetric(float64(512*b.N)/b.Elapsed().Seconds(), "views/s")
+		})
 	}
 }
