@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"math"
@@ -24,7 +25,7 @@ func TestAssemblyIsUpToDate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.Write(data)
+		h.Write(bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")))
 	}
 	want, err := os.ReadFile("_gen/sum.txt")
 	if err != nil {
