@@ -170,7 +170,7 @@ func saveCheckpoint(fsys files, run string, snap snapshot, keep int) (string, er
 // writeCheckpoint fills dir, state.json last, and makes it durable.
 func writeCheckpoint(fsys files, dir string, snap snapshot) error {
 	if err := fsys.RemoveAll(dir); err != nil {
-		return failf(ErrResource, "removing what an interrupted save left: %w", err)
+		return failf(ErrResource, "removing %s, left by an interrupted save: %w", dir, err)
 	}
 	if err := fsys.Mkdir(dir); err != nil {
 		return failf(ErrResource, "making the checkpoint %s: %w", dir, err)

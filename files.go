@@ -96,7 +96,7 @@ func writeFile(fsys files, path string, content func(io.Writer) error) (sum stri
 		return "", err
 	}
 	c.w = f
-	buf := bufio.NewWriterSize(c, 1<<18)
+	buf := bufio.NewWriterSize(c, 1<<16)
 	if err = content(buf); err == nil {
 		err = buf.Flush()
 	}
@@ -150,8 +150,9 @@ func removeTemporary(fsys files, dir string) error {
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), tmpPrefix) {
-			if err := fsys.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-				return failf(ErrResource, "removing what an interrupted save left: %w", err)
+			path := filepath.Join(dir, e.Name())
+			if err := fsys.RemoveAll(path); err != nil {
+				return failf(ErrResource, "removing %s, left by an interrupted save: %w", path, err)
 			}
 		}
 	}

@@ -156,8 +156,9 @@ func removeRun(fsys files, dir string) error {
 		if name == lockFile {
 			continue
 		}
-		if err := fsys.RemoveAll(filepath.Join(dir, name)); err != nil {
-			return failf(ErrResource, "overwrite: %w", err)
+		path := filepath.Join(dir, name)
+		if err := fsys.RemoveAll(path); err != nil {
+			return failf(ErrResource, "removing %s: %w", path, err)
 		}
 	}
 	return nil
