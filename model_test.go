@@ -1,0 +1,161 @@
+package nat
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"nat/dataset"
+)
+
+// trained is a run of a few epochs on labelled images.
+func trained(t *testing.T, encoder string) (run *Run, images, labels string) {
+	t.Helper()
+	images, labels = writeImages(t, smallRows, 8)
+	opt := small(images, filepath.Join(t.TempDir(), "run"))
+	opt.Encoder, opt.Epochs = encoder, 3
+	mustTrain(t, opt)
+	run, err := OpenRun(opt.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run, images, labels
+}
+
+func embedAll(t *testing.T, m *Model, set *dataset.Set, rows []int, layer string) []float32 {
+	t.Helper()
+	var got []int
+	var z []float32
+	err := m.Embed(context.Background(), set, rows, layer, func(r []int, block []float32, width int) error {
+		if len(block) != len(r)*width {
+			t.Errorf("%d values for %d rows of %d", len(block), len(r), width)
+		}
+		got = append(got, r...)
+		z = append(z, block...)
+		return nil
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got, rows) {
+		t.Errorf("rows %v, want %v", got, rows)
+	}
+	return z
+}
+
+func TestEmbed(t *testing.T) {
+	run, images, _ := trained(t, "convnet")
+	m, err := run.Model(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	set, err := m.OpenData(context.Background(), images, dataset.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	all := upTo(set.Len())
+	z := embedAll(t, m, set, all, "embedding")
+	for i := range all {
+		var square float64
+		for _, v := range z[i*8 : (i+1)*8] {
+			square += float64(v) * float64(v)
+		}
+		if abs(square-1) > 1e-5 {
+			t.Errorf("row %d has squared norm %v", i, square)
+		}
+	}
+	// Alone, out of order, by another number of workers: the same bits.
+	some := []int{167, 3, 3, 90}
+	one, err := run.Model(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer one.Close()
+	for k, v := range embedAll(t, one, set, some, "embedding") {
+		if want := z[some[k/8]*8+k%8]; v != want {
+			t.Errorf("row %d alone differs: %v and %v", some[k/8], v, want)
+		}
+	}
+	if f := embedAll(t, m, set, all, "features"); len(f)/len(all) <= 8 {
+		t.Errorf("features of %d values", len(f)/len(all))
+	}
+	if err := m.Embed(context.Background(), set, all, "nose", nil, nil); !errors.Is(err, ErrUsage) {
+		t.Errorf("an unknown layer: %v", err)
+	}
+}
+
+func TestEmbedStops(t *testing.T) {
+	run, images, _ := trained(t, "linear")
+	m, err := run.Model(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	set, err := m.OpenData(context.Background(), images, dataset.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	rows := make([]int, 3000)
+	full := errors.New("disk full")
+	err = m.Embed(context.Background(), set, rows, "embedding", func([]int, []float32, int) error { return full }, nil)
+	if !errors.Is(err, full) {
+		t.Errorf("error of emit: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	err = m.Embed(ctx, set, rows, "embedding", func([]int, []float32, int) error { cancel(); return nil }, nil)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestEvaluate(t *testing.T) {
+	run, images, labels := trained(t, "convnet")
+	res, err := Evaluate(context.Background(), run, "", EvalOptions{Labels: labels, Probes: []string{"knn", "linear"}, PerClass: 5, Workers: 2}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []struct{ name, layer string }{{"run", "embedding"}, {"run", "features"}, {"random", "embedding"}, {"random", "features"}, {"pca", "input"}, {"raw", "input"}}
+	if len(res.Rows) != len(want) || len(res.FewRows) != len(want) || res.TrainRows+res.TestRows != smallRows || res.Classes != 4 || len(res.Warnings) != 1 {
+		t.Fatalf("%+v", res)
+	}
+	for i, w := range want {
+		for _, row := range []EvalRow{res.Rows[i], res.FewRows[i]} {
+			if row.Name != w.name || row.Layer != w.layer || row.KNN == nil || row.Linear == nil || row.MLP != nil || row.Dim == 0 {
+				t.Errorf("row %d: %+v", i, row)
+			}
+		}
+		if *res.Rows[i].Linear < .9 { // the classes are as plain as day
+			t.Errorf("%s %s: linear accuracy %v", w.name, w.layer, *res.Rows[i].Linear)
+		}
+	}
+	if _, err := Evaluate(context.Background(), run, images, EvalOptions{}, nil); !errors.Is(err, ErrInput) {
+		t.Errorf("without labels: %v", err)
+	}
+	if _, err := Evaluate(context.Background(), run, images, EvalOptions{Probes: []string{"svm"}}, nil); !errors.Is(err, ErrUsage) {
+		t.Errorf("an unknown probe: %v", err)
+	}
+}
+
+// The model does what the one that was trained does: its description, weights
+// and normaliser come from the checkpoint alone.
+func TestModelTakesOnlyItsShape(t *testing.T) {
+	run, _, _ := trained(t, "linear")
+	m, err := run.Model(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	vectors := filepath.Join(t.TempDir(), "vectors.npy")
+	writeNPY(t, vectors, []int{4, 7}, make([]float32, 28))
+	if _, err := m.OpenData(context.Background(), vectors, dataset.Options{}); !errors.Is(err, ErrInput) {
+		t.Errorf("vectors for a model of images: %v", err)
+	}
+	if _, err := m.OpenData(context.Background(), filepath.Join(t.TempDir(), "none"), dataset.Options{}); !errors.Is(err, ErrUsage) {
+		t.Errorf("data that are not there: %v", err)
+	}
+}

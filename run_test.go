@@ -1,0 +1,277 @@
+package nat
+
+import (
+	"context"
+	"errors"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"nat/dataset"
+	"nat/encoder"
+)
+
+func shapeOf(s encoder.Shape) dataset.Shape { return dataset.Shape{H: s.H, W: s.W, C: s.C} }
+
+func TestNothingIsClobbered(t *testing.T) {
+	images, _ := writeImages(t, 45, 4)
+	t.Chdir(t.TempDir())
+	if err := os.Rename(images, "pictures.npy"); err != nil {
+		t.Fatal(err)
+	}
+	opt := Options{Data: "pictures.npy", Encoder: "linear", Dim: 4, Epochs: 1, Batch: 20, Workers: 1}
+	for _, want := range []string{"pictures-nat", "pictures-nat-2"} {
+		if got := mustTrain(t, opt).Run; got != want {
+			t.Errorf("ran in %s, want %s", got, want)
+		}
+	}
+	resumed := opt
+	resumed.Resume = true
+	if got := mustTrain(t, resumed).Run; got != "pictures-nat-2" {
+		t.Errorf("resumed %s", got)
+	}
+	opt.Out = "pictures-nat"
+	before := outcomeOf(t, opt.Out)
+	if _, err := Train(context.Background(), opt, nil); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "--overwrite") {
+		t.Errorf("into an existing run: %v", err)
+	}
+	outcomeOf(t, opt.Out).equal(t, before, "after a refusal")
+
+	opt.Overwrite, opt.Seed = true, 2
+	mustTrain(t, opt)
+	if outcomeOf(t, opt.Out)[targetsFile] == before[targetsFile] {
+		t.Error("overwrite kept the old targets")
+	}
+	opt.Out = "thesis"
+	if err := os.MkdirAll("thesis/chapter", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Train(context.Background(), opt, nil); !errors.Is(err, ErrUsage) {
+		t.Errorf("overwriting a folder that is no run: %v", err)
+	}
+	opt.Overwrite, opt.Resume = false, true
+	for _, out := range []string{"thesis", "nowhere"} {
+		opt.Out = out
+		if _, err := Train(context.Background(), opt, nil); !errors.Is(err, ErrUsage) {
+			t.Errorf("resuming %s: %v", out, err)
+		}
+	}
+	if _, err := os.Stat("thesis/chapter"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOneTrainingAtATime(t *testing.T) {
+	images, _ := writeImages(t, 45, 4)
+	opt := small(images, filepath.Join(t.TempDir(), "run"))
+	opt.Batch, opt.Epochs = 20, 1
+	mustTrain(t, opt)
+	lock, err := lockRun(opt.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt.Resume = true
+	if _, err := Train(context.Background(), opt, nil); !errors.Is(err, ErrResource) || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("a second process: %v", err)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	mustTrain(t, opt)
+}
+
+func TestVerify(t *testing.T) {
+	images, _ := writeImages(t, smallRows, 4)
+	opt := small(images, filepath.Join(t.TempDir(), "run"))
+	opt.Epochs = 1
+	mustTrain(t, opt)
+	other, _ := writeImages(t, smallRows+1, 4)
+	newest := filepath.Join(checkpointsDir, stepName(10))
+	flip := func(name string) func(t *testing.T, run string) {
+		return func(t *testing.T, run string) {
+			path := filepath.Join(run, name)
+			b := []byte(readFile(t, path))
+			b[len(b)-3] ^= 4
+			if err := os.WriteFile(path, b, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		harm func(t *testing.T, run string)
+		data string
+		want string // part of the problem; empty: sound
+	}{
+		"sound":       {},
+		"moved":       {data: images},
+		"other data":  {data: other, want: "fingerprint"},
+		"weights":     {harm: flip(filepath.Join(newest, weightsFile)), want: weightsFile},
+		"optimizer":   {harm: flip(filepath.Join(newest, optimizerFile)), want: optimizerFile},
+		"targets":     {harm: flip(targetsFile), want: targetsFile},
+		"run.json":    {harm: flip(runFile), want: runFile},
+		"permutation": {harm: doubleTarget, want: "bijection"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := copyRun(t, opt.Out)
+			run, err := OpenRun(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.harm != nil {
+				c.harm(t, dir)
+			}
+			report, err := run.Verify(context.Background(), c.data)
+			switch {
+			case c.want == "" && (err != nil || len(report.Problems) > 0 || len(report.Checked) < 5):
+				t.Errorf("%+v, %v", report, err)
+			case c.want != "" && (!errors.Is(err, ErrArtefact) || !strings.Contains(strings.Join(report.Problems, "\n"), c.want)):
+				t.Errorf("no problem with %q: %+v, %v", c.want, report, err)
+			}
+		})
+	}
+}
+
+// doubleTarget gives one target to two points, in a checkpoint whose checksums
+// are right.
+func doubleTarget(t *testing.T, run string) {
+	snap, _, _, err := loadNewest(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	perm, err := snap.assignment[0].Int32()
+	if err != nil {
+		t.Fatal(err)
+	}
+	perm[0] = perm[1]
+	if _, err := saveCheckpoint(unsynced{}, run, snap, 3); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestInfo(t *testing.T) {
+	images, _ := writeImages(t, smallRows, 4)
+	opt := small(images, filepath.Join(t.TempDir(), "run"))
+	opt.Epochs, opt.CheckpointEvery, opt.Keep = 2, "5steps", 2
+	mustTrain(t, opt)
+	run, err := OpenRun(opt.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := run.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(info.Checkpoints) != 2 || info.Checkpoints[0].Step != 20 || info.Checkpoints[0].Bytes == 0 || info.Checkpoints[1].Step != 15 {
+		t.Errorf("checkpoints: %+v", info.Checkpoints)
+	}
+	if !info.Complete || info.Last == nil || info.Last.Step != 20 || info.LastEpoch == nil || info.LastEpoch.HeldOut.Rows != 8 {
+		t.Errorf("complete %v, last %+v, last epoch %+v", info.Complete, info.Last, info.LastEpoch)
+	}
+	if got := strings.TrimSpace(readFile(t, filepath.Join(opt.Out, latestFile))); got != info.Checkpoints[0].Name {
+		t.Errorf("latest is %q", got)
+	}
+	if info.Record.Data.Train != 160 || info.Record.Host.Kernel == "" || info.Record.Options.LR == 0 {
+		t.Errorf("record: %+v", info.Record)
+	}
+}
+
+// The statistics of a run hang together.
+func TestEvents(t *testing.T) {
+	images, _ := writeImages(t, smallRows, 4)
+	opt := small(images, filepath.Join(t.TempDir(), "run"))
+	opt.Epochs = 2
+	mustTrain(t, opt)
+	events, err := ReadEvents(filepath.Join(opt.Out, metricsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]int{}
+	for _, e := range events {
+		kinds[e.Kind]++
+		if e.Stats == nil {
+			continue
+		}
+		if won := e.WonByReassignment + e.WonByNetwork; abs(2-won-e.Loss) > 1e-9 || abs(e.Loss-(2-2*e.Cosine)) > 1e-5 {
+			t.Errorf("step %d: loss %v, cosine %v, won %v", e.Step, e.Loss, e.Cosine, won)
+		}
+		if e.Alignment == nil || *e.Alignment <= 0 || e.Level <= 0 || e.GradNorm <= 0 {
+			t.Errorf("step %d: %+v", e.Step, e.Stats)
+		}
+	}
+	if kinds[EventStart] != 1 || kinds[EventStep] != 20 || kinds[EventEpoch] != 2 || kinds[EventDone] != 1 || len(events) != 24 {
+		t.Errorf("kinds: %v", kinds)
+	}
+	last := events[len(events)-2]
+	if last.Train == nil || *last.Train.AssignmentGap < 0 || last.Train.EffectiveRank < 1 || last.HeldOut == nil || last.HeldOut.AssignmentGap != nil {
+		t.Errorf("gauges: %+v, %+v", last.Train, last.HeldOut)
+	}
+}
+
+func abs(x float64) float64 { return max(x, -x) }
+
+func TestPlanWritesNothing(t *testing.T) {
+	images, _ := writeImages(t, smallRows, 8)
+	t.Chdir(t.TempDir())
+	p, err := MakePlan(context.Background(), Options{Data: images, Workers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Run != "images-nat" || p.Encoder.Name != "convnet" || p.Data.Train != 160 || p.Steps != p.StepsPerEpoch*p.Options.Epochs ||
+		p.Params == 0 || p.MemoryBytes < 1<<20 || p.DiskBytes < 1<<20 || p.StepTime <= 0 || p.ETA <= p.StepTime {
+		t.Errorf("%+v", p)
+	}
+	if entries, err := os.ReadDir("."); err != nil || len(entries) > 0 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+// A folder with a broken file trains on the others and lists it.
+func TestBadFilesAreListed(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 21 {
+		f, err := os.Create(filepath.Join(dir, string(rune('a'+i))+".png"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		picture := image.NewGray(image.Rect(0, 0, 8, 8))
+		picture.Set(i%8, i/8, color.White)
+		if err := errors.Join(png.Encode(f, picture), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Truncate(filepath.Join(dir, "c.png"), 30); err != nil {
+		t.Fatal(err)
+	}
+	s := mustTrain(t, Options{Data: dir, Out: filepath.Join(t.TempDir(), "run"), Epochs: 1, Encoder: "linear", Dim: 4})
+	bad := readFile(t, filepath.Join(s.Run, badFilesFile))
+	if !strings.HasPrefix(bad, "path,reason\nc.png,") || !strings.Contains(strings.Join(s.Warnings, "\n"), badFilesFile) {
+		t.Errorf("%s: %q, warnings %q", badFilesFile, bad, s.Warnings)
+	}
+	_, err := Train(context.Background(), Options{Data: dir, Out: filepath.Join(t.TempDir(), "strict"), MaxBad: "0"}, nil)
+	if !errors.Is(err, ErrInput) {
+		t.Errorf("max-bad 0: %v", err)
+	}
+}
+
+// Sets of a handful of rows train or are refused with a reason.
+func TestVeryFewRows(t *testing.T) {
+	for n := range 6 {
+		path := filepath.Join(t.TempDir(), "few.npy")
+		data := make([]float32, n*5)
+		for i := range data {
+			data[i] = float32(i*i%7) + float32(i)
+		}
+		writeNPY(t, path, []int{n, 5}, data)
+		s, err := Train(context.Background(), Options{Data: path, Out: filepath.Join(t.TempDir(), "run"), Dim: 3, Epochs: 2, Encoder: "linear"}, nil)
+		switch {
+		case n == 0 && !errors.Is(err, ErrInput):
+			t.Errorf("no rows: %v", err)
+		case n > 0 && (err != nil || !s.Complete):
+			t.Errorf("%d rows: %+v, %v", n, s, err)
+		}
+	}
+}
