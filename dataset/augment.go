@@ -88,7 +88,7 @@ func DefaultAugment(s *Set) Augment {
 		return Augment{CropMin: .3, CropMax: 1, CropRatio: 4. / 3, Flip: .5,
 			Jitter: .8, Brightness: .4, Contrast: .4, Saturation: .4, Hue: .1, Grey: .2}
 	default:
-		return Augment{CropMin: .25, CropMax: 1, CropRatio: 4. / 3, Flip: .5, Rotate: 5,
+		return Augment{CropMin: .25, CropMax: 1, CropRatio: 4. / 3, Flip: .5,
 			Jitter: .8, Brightness: .4, Contrast: .4, Saturation: .4, Hue: .1, Grey: .2}
 	}
 }
@@ -228,9 +228,9 @@ func (w *warp) row(taps []tap, j int, in Shape) {
 	}
 }
 
-// sample writes the view w of src with bilinear interpolation. taps is scratch of
-// out.W elements.
-func (w *warp) sample(dst []float32, out Shape, src []float32, in Shape, taps []tap) {
+// sample writes the view w of src with bilinear interpolation. The scratch has
+// out.W taps and a line of in.W*in.C values.
+func (w *warp) sample(dst []float32, out Shape, src []float32, in Shape, taps []tap, line []float32) {
 	right, down := in.C, in.W*in.C
 	if in.W == 1 {
 		right = 0
@@ -239,13 +239,56 @@ func (w *warp) sample(dst []float32, out Shape, src []float32, in Shape, taps []
 		down = 0
 	}
 	width := out.W * in.C
+	if w.ay == 0 && w.bx == 0 {
+		w.sampleStraight(dst, src, in, taps, line, right, down)
+		return
+	}
 	for j := range out.H {
 		w.row(taps, j, in)
-		row := dst[j*width : (j+1)*width]
-		if in.C == 3 {
-			blend3(row, src, taps, right, down)
-		} else {
-			blend(row, src, taps, right, down)
+		blend(dst[j*width:(j+1)*width], src, taps, right, down)
+	}
+}
+
+// sampleStraight is sample for a view that is not turned: all its rows have the
+// same columns, so each is interpolated between two rows of the image first.
+func (w *warp) sampleStraight(dst, src []float32, in Shape, taps []tap, line []float32, right, down int) {
+	w.row(taps, 0, in)
+	base := taps[0].p / (in.W * in.C) * in.W * in.C // that of the first row of the view
+	lo, hi := in.W*in.C, 0
+	for i := range taps {
+		taps[i].p -= base
+		lo, hi = min(lo, taps[i].p), max(hi, taps[i].p+right+in.C)
+	}
+	yEnd, yLast := float32(in.H-1), max(in.H-2, 0)
+	width := len(taps) * in.C
+	for j := range len(dst) / width {
+		y := clamp(w.by*float32(j)+w.cy, yEnd)
+		y0 := min(int(y), yLast)
+		fy := y - float32(y0)
+		top := src[y0*in.W*in.C+lo : y0*in.W*in.C+hi]
+		bottom := src[y0*in.W*in.C+down+lo:][:len(top)]
+		mid := line[lo:hi][:len(top)]
+		for i, a := range top {
+			mid[i] = a + fy*(bottom[i]-a)
+		}
+		stretch(dst[j*width:(j+1)*width], line, taps, in.C, right)
+	}
+}
+
+// stretch interpolates along one line.
+func stretch(dst, line []float32, taps []tap, c, right int) {
+	switch c {
+	case 1:
+		for i, t := range taps {
+			a := line[t.p]
+			dst[i] = a + t.fx*(line[t.p+right]-a)
+		}
+	case 3:
+		for i, t := range taps {
+			p, q, d := line[t.p:t.p+3], line[t.p+right:t.p+right+3], dst[3*i:3*i+3]
+			d[0] = p[0] + t.fx*(q[0]-p[0])
+			d[1] = p[1] + t.fx*(q[1]-p[1])
+			d[2] = p[2] + t.fx*(q[2]-p[2])
 		}
 	}
 }
@@ -261,18 +304,6 @@ func blend(dst, src []float32, taps []tap, right, down int) {
 			b += t.fx * (src[p+down+right] - b)
 			dst[i*c+k] = a + t.fy*(b-a)
 		}
-	}
-}
-
-// blend3 is blend for three channels, unrolled.
-func blend3(dst, src []float32, taps []tap, right, down int) {
-	for i, t := range taps {
-		p, q := src[t.p:t.p+3], src[t.p+right:t.p+right+3]
-		r, s := src[t.p+down:t.p+down+3], src[t.p+down+right:t.p+down+right+3]
-		d := dst[3*i : 3*i+3]
-		a0, a1, a2 := p[0]+t.fx*(q[0]-p[0]), p[1]+t.fx*(q[1]-p[1]), p[2]+t.fx*(q[2]-p[2])
-		b0, b1, b2 := r[0]+t.fx*(s[0]-r[0]), r[1]+t.fx*(s[1]-r[1]), r[2]+t.fx*(s[2]-r[2])
-		d[0], d[1], d[2] = a0+t.fy*(b0-a0), a1+t.fy*(b1-a1), a2+t.fy*(b2-a2)
 	}
 }
 

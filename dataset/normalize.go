@@ -71,18 +71,24 @@ func (n *Normalizer) inverse() []float32 {
 
 // normalize turns x, pixels or a vector of len(mean) values, into (x-mean)*scale.
 func normalize(x, mean, scale []float32) {
-	c := len(mean)
-	if c == 1 {
+	switch c := len(mean); c {
+	case 1:
 		m, s := mean[0], scale[0]
 		for i, v := range x {
 			x[i] = (v - m) * s
 		}
-		return
-	}
-	for i := 0; i+c <= len(x); i += c {
-		p := x[i : i+c]
-		for ch, m := range mean {
-			p[ch] = (p[ch] - m) * scale[ch]
+	case 3:
+		m0, m1, m2, s0, s1, s2 := mean[0], mean[1], mean[2], scale[0], scale[1], scale[2]
+		for i := 0; i+3 <= len(x); i += 3 {
+			p := x[i : i+3]
+			p[0], p[1], p[2] = (p[0]-m0)*s0, (p[1]-m1)*s1, (p[2]-m2)*s2
+		}
+	default:
+		for i := 0; i+c <= len(x); i += c {
+			p := x[i : i+c]
+			for ch, m := range mean {
+				p[ch] = (p[ch] - m) * scale[ch]
+			}
 		}
 	}
 }

@@ -13,12 +13,14 @@ type viewer struct {
 	mean, scale []float32 // of the normalizer
 	row         []float32 // the stored row
 	taps        []tap
+	line        []float32
 	pcg         rand.PCG
 	rand        *rand.Rand // draws from pcg
 }
 
 func newViewer(s *Set, out Shape, norm Normalizer) *viewer {
-	v := &viewer{set: s, out: out, mean: norm.Mean, scale: norm.inverse(), row: make([]float32, s.shape.Size()), taps: make([]tap, out.W)}
+	v := &viewer{set: s, out: out, mean: norm.Mean, scale: norm.inverse(), row: make([]float32, s.shape.Size()),
+		taps: make([]tap, out.W), line: make([]float32, s.shape.W*s.shape.C)}
 	v.rand = rand.New(&v.pcg)
 	return v
 }
@@ -49,7 +51,7 @@ func (v *viewer) augment(dst []float32, a *Augment, seed, epoch, row, view uint6
 		return
 	}
 	w, c := a.draw(v.rand, v.set.shape, v.out)
-	w.sample(dst, v.out, v.row, v.set.shape, v.taps)
+	w.sample(dst, v.out, v.row, v.set.shape, v.taps, v.line)
 	c.apply(dst, v.out.C)
 	normalize(dst, v.mean, v.scale)
 }
