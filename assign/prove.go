@@ -27,15 +27,12 @@ func (p *lap[T]) prove() bool {
 		if excess == 0 {
 			return true
 		}
-		g := p.exchanges(excess)
-		g.trim()
-		if len(g.edges) == 0 {
-			return true
-		}
-		if len(g.edges)*(p.n+1) > proveLimit {
+		g, ok := p.exchanges(excess)
+		if !ok {
 			return false
 		}
-		cycle := g.negativeCycle(p.n + 1)
+		g.trim()
+		cycle := g.negativeCycle()
 		if cycle == nil {
 			return true
 		}
@@ -77,13 +74,16 @@ type exchange struct {
 	new, old float64 // costs of from, whose difference counts
 }
 
-type exchangeGraph struct{ edges []exchange }
+type exchangeGraph struct {
+	nodes int
+	edges []exchange
+}
 
 // exchanges lists the moves with a slack of at most excess, and a little more for
-// rounding.
-func (p *lap[T]) exchanges(excess float64) *exchangeGraph {
+// rounding; not ok if they are too many to look through.
+func (p *lap[T]) exchanges(excess float64) (g *exchangeGraph, ok bool) {
 	const eps = 0x1p-51
-	g := &exchangeGraph{}
+	g = &exchangeGraph{nodes: p.n + 1}
 	outside := int32(p.n)
 	for i, pair := range p.colOf {
 		row := p.c[i*p.m : (i+1)*p.m]
@@ -102,14 +102,19 @@ func (p *lap[T]) exchanges(excess float64) *exchangeGraph {
 		if p.n < p.m && -float64(p.v[pair]) <= excess {
 			g.edges = append(g.edges, exchange{from: outside, to: int32(i)})
 		}
+		if len(g.edges)*g.nodes > proveLimit {
+			return nil, false
+		}
 	}
-	return g
+	return g, true
 }
 
 // trim drops edges that lie on no cycle because nothing enters or leaves an end.
 func (g *exchangeGraph) trim() {
+	enters, leaves := make([]bool, g.nodes), make([]bool, g.nodes)
 	for {
-		enters, leaves := map[int32]bool{}, map[int32]bool{}
+		clear(enters)
+		clear(leaves)
 		for _, e := range g.edges {
 			leaves[e.from] = true
 			enters[e.to] = true
@@ -129,16 +134,16 @@ func (g *exchangeGraph) trim() {
 
 // negativeCycle returns the edges of a cycle that lowers the cost, nil if there is
 // none: Bellman and Ford, in integers.
-func (g *exchangeGraph) negativeCycle(nodes int) []exchange {
+func (g *exchangeGraph) negativeCycle() []exchange {
 	weights := g.weights()
-	dist := make([]big.Int, nodes)
-	via := make([]int, nodes) // edge into the node
+	dist := make([]big.Int, g.nodes)
+	via := make([]int, g.nodes) // edge into the node
 	for k := range via {
 		via[k] = -1
 	}
 	var offer big.Int
 	last := int32(-1)
-	for range nodes {
+	for range g.nodes {
 		last = -1
 		for k, e := range g.edges {
 			offer.Add(&dist[e.from], &weights[k])
@@ -152,7 +157,7 @@ func (g *exchangeGraph) negativeCycle(nodes int) []exchange {
 			return nil
 		}
 	}
-	for range nodes { // back into the cycle
+	for range g.nodes { // back into the cycle
 		last = g.edges[via[last]].from
 	}
 	var cycle []exchange
