@@ -6,18 +6,22 @@ package kernel
 // consecutive elements, the first at a[aOff[i]], each runStride further on.
 func rowGeneric(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride int, acc bool) {
 	for i := 0; i < 2*tiles; i += 2 {
-		var s [2][4]float32
+		var s, t [4]float32
 		panel := b
 		for r := range runs {
 			a0 := a[aOff[i]+r*runStride:][:runLen]
 			a1 := a[aOff[i+1]+r*runStride:][:runLen]
+			s0, s1, s2, s3, t0, t1, t2, t3 := s[0], s[1], s[2], s[3], t[0], t[1], t[2], t[3]
 			for l, x := range a0 {
-				accumulate2x4(&s, x, a1[l], (*[4]float32)(panel[4*l:]))
+				y, v := a1[l], (*[4]float32)(panel)
+				panel = panel[4:]
+				s0, s1, s2, s3 = s0+x*v[0], s1+x*v[1], s2+x*v[2], s3+x*v[3]
+				t0, t1, t2, t3 = t0+y*v[0], t1+y*v[1], t2+y*v[2], t3+y*v[3]
 			}
-			panel = panel[4*runLen:]
+			s, t = [4]float32{s0, s1, s2, s3}, [4]float32{t0, t1, t2, t3}
 		}
-		store4((*[4]float32)(c[cOff[i]:]), &s[0], acc)
-		store4((*[4]float32)(c[cOff[i+1]:]), &s[1], acc)
+		store4((*[4]float32)(c[cOff[i]:]), &s, acc)
+		store4((*[4]float32)(c[cOff[i+1]:]), &t, acc)
 	}
 }
 
@@ -27,25 +31,17 @@ func rowGeneric(c []float32, cOff []int, a []float32, aOff []int, b []float32, t
 // The result has the row stride ldc.
 func colGeneric(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles, k int, acc bool) {
 	for i := range tiles {
-		var s [2][4]float32
-		for l, off := range kOff[:k] {
-			x := (*[2]float32)(a[i*aTile+off:])
-			accumulate2x4(&s, x[0], x[1], (*[4]float32)(b[4*l:]))
+		var s0, s1, s2, s3, t0, t1, t2, t3 float32
+		tile, panel := a[i*aTile:], b
+		for _, off := range kOff[:k] {
+			x, v := (*[2]float32)(tile[off:]), (*[4]float32)(panel)
+			panel = panel[4:]
+			s0, s1, s2, s3 = s0+x[0]*v[0], s1+x[0]*v[1], s2+x[0]*v[2], s3+x[0]*v[3]
+			t0, t1, t2, t3 = t0+x[1]*v[0], t1+x[1]*v[1], t2+x[1]*v[2], t3+x[1]*v[3]
 		}
-		store4((*[4]float32)(c[2*i*ldc:]), &s[0], acc)
-		store4((*[4]float32)(c[(2*i+1)*ldc:]), &s[1], acc)
+		store4((*[4]float32)(c[2*i*ldc:]), &[4]float32{s0, s1, s2, s3}, acc)
+		store4((*[4]float32)(c[(2*i+1)*ldc:]), &[4]float32{t0, t1, t2, t3}, acc)
 	}
-}
-
-func accumulate2x4(s *[2][4]float32, x, y float32, b *[4]float32) {
-	s[0][0] += x * b[0]
-	s[0][1] += x * b[1]
-	s[0][2] += x * b[2]
-	s[0][3] += x * b[3]
-	s[1][0] += y * b[0]
-	s[1][1] += y * b[1]
-	s[1][2] += y * b[2]
-	s[1][3] += y * b[3]
 }
 
 func store4(c, s *[4]float32, acc bool) {
