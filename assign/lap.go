@@ -49,6 +49,7 @@ type lap[T number] struct {
 	fresh  []int64 // row -> round in which its candidates were chosen afresh
 	round  int64
 	tree   []int32 // columns in the tree, in order of distance
+	open   []int32 // columns that are not, once the search is dense
 	heap   []entry[T]
 	bound  T // distance of the nearest free column found
 	target int32
@@ -367,16 +368,20 @@ func (p *lap[T]) augmentAll() (row int, ok bool) {
 }
 
 // search grows the tree of shortest alternating paths from row i until a free
-// column is nearer than everything unexplored.
+// column is nearer than everything unexplored. Where candidates turn out to be of
+// little use (costs with structure, as products a_i b_j) it goes on densely.
 func (p *lap[T]) search(i int32) bool {
 	p.round++
 	p.tree = p.tree[:0]
 	p.heap = p.heap[:0]
 	p.bound, p.target = p.inf, free
 	p.visit(i, 0)
-	for len(p.heap) > 0 && p.heap[0].key < p.bound {
+	for expanded := 0; len(p.heap) > 0 && p.heap[0].key < p.bound; {
 		e := p.pop()
 		if e.id < 0 {
+			if expanded++; expanded > 16+len(p.tree)/4 {
+				return p.searchDensely(i)
+			}
 			p.expand(^e.id)
 			continue
 		}
@@ -389,6 +394,63 @@ func (p *lap[T]) search(i int32) bool {
 		p.visit(p.rowOf[j], e.key-p.slack(j))
 	}
 	return p.target != free
+}
+
+// searchDensely carries on a search from row root with all columns outside the
+// tree relaxed in every step: Dijkstra's algorithm on arrays.
+func (p *lap[T]) searchDensely(root int32) bool {
+	p.open = p.open[:0]
+	for j, seen := range p.seen {
+		if seen == 2*p.round+1 {
+			continue
+		}
+		p.open = append(p.open, int32(j))
+		if seen != 2*p.round {
+			p.dist[j] = p.inf
+		}
+	}
+	if p.target != free {
+		p.dist[p.target] = p.bound
+	}
+	nearest := p.relaxOpen(root, 0)
+	for _, j := range p.tree {
+		nearest = p.relaxOpen(p.rowOf[j], p.dist[j]-p.slack(j))
+	}
+	for nearest >= 0 {
+		j := p.open[nearest]
+		if p.rowOf[j] == free {
+			p.bound, p.target = p.dist[j], j
+			return true
+		}
+		p.open[nearest] = p.open[len(p.open)-1]
+		p.open = p.open[:len(p.open)-1]
+		p.tree = append(p.tree, j)
+		nearest = p.relaxOpen(p.rowOf[j], p.dist[j]-p.slack(j))
+	}
+	return false
+}
+
+// relaxOpen offers all open columns a path through row i and returns the place of
+// the nearest in the list, -1 if none can be reached.
+func (p *lap[T]) relaxOpen(i int32, offset T) (nearest int) {
+	p.scans++
+	row := p.c[int(i)*p.m : (int(i)+1)*p.m]
+	v, dist := p.v[:len(row)], p.dist[:len(row)]
+	nearest = -1
+	least := p.inf
+	for t, j := range p.open {
+		d := row[j] - v[j] + offset
+		if d < dist[j] {
+			dist[j] = d
+			p.pred[j] = i
+		} else {
+			d = dist[j]
+		}
+		if d < least {
+			least, nearest = d, t
+		}
+	}
+	return nearest
 }
 
 // slack is the reduced cost of the pair that column j belongs to.

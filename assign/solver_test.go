@@ -169,6 +169,29 @@ func TestExactSign(t *testing.T) {
 	}
 }
 
+// Products (i+1)(j+1) are the worst case of Machol and Wien: every row wants the
+// columns of the others, and each search grows over all that are paired. The optimum
+// pairs large with small: n(n+1)(n+2)/6.
+func TestProductsOfRowAndColumn(t *testing.T) {
+	const n = 90
+	cost := make([]float64, n*n)
+	for at := range cost {
+		cost[at] = float64((at/n + 1) * (at%n + 1))
+	}
+	for _, k := range solvers {
+		s := Solver{candidates: k}
+		got, err := s.Matrix(cost, n, n, Options{})
+		if err != nil || got.Cost != n*(n+1)*(n+2)/6 || !got.Optimal || got.Gap != 0 {
+			t.Fatalf("%d candidates: cost %v, optimal %v, gap %v (%v)", k, got.Cost, got.Optimal, got.Gap, err)
+		}
+		for i, j := range got.Perm {
+			if int(j) != n-1-i {
+				t.Fatalf("row %d has column %d", i, j)
+			}
+		}
+	}
+}
+
 // What must not change the optimum, or change it predictably.
 func TestMetamorphic(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
