@@ -213,7 +213,7 @@ func (a *app) printJSON(v any) error {
 
 // newMeter draws on stderr: a redrawn line if that is a capable terminal whose user did not set NO_COLOR.
 func (a *app) newMeter() *meter {
-	m := &meter{w: a.stderr, every: plainEvery, now: time.Now, width: func() int { return 80 }}
+	m := &meter{w: a.stderr, every: plainEvery, now: time.Now, last: time.Now(), width: func() int { return 80 }}
 	f, ok := a.stderr.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) || a.env("NO_COLOR") != "" || a.env("TERM") == "dumb" {
 		return m

@@ -31,6 +31,8 @@ func TestMistakesInTheCommandLine(t *testing.T) {
 		{"train a b", []string{`unexpected argument "b"`}},
 		{"train --resume", []string{"--out RUN"}},
 		{"train d --seed 0", []string{"--seed 0"}},
+		{"train d --max-bad 120%", []string{"25 or a share such as 10%"}},
+		{"train d --max-bad 1.5", []string{"--max-bad"}},
 		{"train d --momentum -1", []string{"--momentum -1"}},
 		{"train d --resume --out r --dry-run", []string{"nat info r"}},
 		{"train d --encoder resnet --assign all --dim 1", []string{"encoder", "assign", "dim"}},

@@ -81,6 +81,9 @@ func (f embedFlags) check() (format string, err error) {
 	if f.limit < 0 || f.workers < 0 {
 		return "", usagef("--limit and --workers must not be negative")
 	}
+	if err := checkMaxBad(f.maxBad); err != nil {
+		return "", err
+	}
 	paths := []string{f.out}
 	if format == ".npy" {
 		paths = append(paths, sidecar(f.out))
@@ -141,7 +144,7 @@ func openModel(dir string, workers int) (*nat.Model, error) {
 }
 
 func (a *app) scanProgress(done, total int) {
-	a.progress.show(status{label: "scan", done: done, total: total, unit: "files"}, false)
+	a.progress.show(status{label: "scan", done: done, total: total, unit: "rows"}, false)
 }
 
 // writeEmbedding computes the rows and writes them to files that take their names only in the end.

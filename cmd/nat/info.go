@@ -61,7 +61,7 @@ func (a *app) printInfo(i *nat.RunInfo) {
 		"optimizer", fmt.Sprintf("%s, peak learning rate %g", o.Optimizer, o.LR),
 		"seed", fmt.Sprint(o.Seed),
 		"started from", o.Init,
-		"made by", fmt.Sprintf("nat %s, %s/%s, %s kernels", i.Version, i.Host.OS, i.Host.Arch, i.Host.Kernel),
+		"made by", fmt.Sprintf("nat %s, %s/%s, %s kernels", strings.Trim(i.Version, "()"), i.Host.OS, i.Host.Arch, i.Host.Kernel),
 		"last", lastFigures(i.Last))
 	fmt.Fprintln(a.stdout)
 	if len(i.Checkpoints) == 0 {

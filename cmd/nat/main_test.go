@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 //	gen KIND PATH ...       make data, see generate
 //	exits CODE nat ...      run and require this exit code
 //	json FIELD[=VALUE] ...  the last stdout is exactly one JSON object with these fields (a.0.b walks into it)
-//	interrupt SIGNAL CODE GLOB nat ...   start, wait for a file that matches, signal, require this exit code
+//	interrupt SIGNAL CODE FILE nat ...   start, wait until the file grows, signal, require this exit code
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -130,9 +130,10 @@ func scriptInterrupt(ts *testscript.TestScript, neg bool, args []string) {
 	cmd.Dir = ts.MkAbs(".")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	before := fileSize(ts.MkAbs(args[2]))
 	ts.Check(cmd.Start())
 	defer cmd.Process.Kill()
-	waitFor(ts, ts.MkAbs(args[2]))
+	waitForGrowth(ts, ts.MkAbs(args[2]), before)
 	ts.Check(cmd.Process.Signal(sig))
 	got := exitStatus(cmd.Wait())
 	ts.Check(os.WriteFile(ts.MkAbs("interrupted.stdout"), stdout.Bytes(), 0o644))
@@ -147,13 +148,22 @@ func fileExists(path string) bool {
 	return err == nil
 }
 
-func waitFor(ts *testscript.TestScript, glob string) {
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if found, _ := filepath.Glob(glob); len(found) > 0 {
+// fileSize is -1 for a file that is not there.
+func fileSize(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return -1
+	}
+	return info.Size()
+}
+
+func waitForGrowth(ts *testscript.TestScript, path string, before int64) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		if fileSize(path) > before {
 			return
 		}
 	}
-	ts.Fatalf("nothing matches %s after 30 s", glob)
+	ts.Fatalf("%s did not grow within 30 s", path)
 }
 
 // invoke runs a command line inside this process.

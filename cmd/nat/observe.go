@@ -13,7 +13,7 @@ import (
 func (a *app) observe(e nat.Event) {
 	switch e.Kind {
 	case nat.EventScan:
-		a.progress.show(status{label: "scan", done: e.Done, total: e.Total, unit: "files"}, false)
+		a.progress.show(status{label: "scan", done: e.Done, total: e.Total, unit: "rows"}, false)
 	case nat.EventStart:
 		a.progress.note("%s", startLine(e))
 	case nat.EventStep:
@@ -43,32 +43,43 @@ func startLine(e nat.Event) string {
 func stepStatus(e nat.Event) status {
 	s := status{label: fmt.Sprintf("epoch %d/%d", e.Epoch+1, e.Epochs), done: e.Step, total: e.Steps, unit: "steps", left: seconds(e.ETA)}
 	if e.Stats != nil {
-		s.fields = []string{
-			fmt.Sprintf("loss %.3f (-%.3f by re-assignment)", e.Loss, e.WonByReassignment),
-			fmt.Sprintf("cos %.2f/%.2f", e.Cosine, e.Level),
-			fmt.Sprintf("%.0f %% re-assigned", 100*e.Reassigned),
-		}
+		s.fields = []string{fmt.Sprintf("loss %.3f (-%.3f by re-assignment)", e.Loss, e.WonByReassignment)}
 	}
-	if e.Rate > 0 {
-		s.fields = append(s.fields, count(int(e.Rate))+" images/s")
-	}
+	s.fields = append(append(s.fields, matching(e)...), rate(e)...)
 	return s
 }
 
 // epochStatus is the line that stays: the means over the epoch, and the gauges when there are any.
 func epochStatus(e nat.Event) status {
-	s := stepStatus(e)
-	s.label = fmt.Sprintf("epoch %*d/%d done", len(fmt.Sprint(e.Epochs)), e.Epoch+1, e.Epochs)
+	label := fmt.Sprintf("epoch %*d/%d done", len(fmt.Sprint(e.Epochs)), e.Epoch+1, e.Epochs)
+	s := status{label: label, done: e.Step, total: e.Steps, unit: "steps", left: seconds(e.ETA)}
 	if e.Stats != nil {
-		s.fields[0] = fmt.Sprintf("loss %.3f", e.Loss)
+		s.fields = []string{fmt.Sprintf("loss %.3f", e.Loss)}
 	}
+	s.fields = append(s.fields, matching(e)...)
 	if e.Train != nil && e.Train.AssignmentGap != nil {
 		s.fields = append(s.fields, "gap "+percent(*e.Train.AssignmentGap))
 	}
 	if e.HeldOut != nil {
 		s.fields = append(s.fields, fmt.Sprintf("held-out alignment %.3f", e.HeldOut.Alignment))
 	}
+	s.fields = append(s.fields, rate(e)...)
 	return s
+}
+
+// matching is how well the batch meets its targets, and how many of them changed hands.
+func matching(e nat.Event) []string {
+	if e.Stats == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("cos %.2f/%.2f", e.Cosine, e.Level), fmt.Sprintf("%.0f %% re-assigned", 100*e.Reassigned)}
+}
+
+func rate(e nat.Event) []string {
+	if e.Rate <= 0 {
+		return nil
+	}
+	return []string{count(int(e.Rate)) + " images/s"}
 }
 
 // warn shows each warning once, also to those who want quiet: it is about the result, not about the progress.

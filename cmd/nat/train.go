@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -155,7 +157,7 @@ func (a *app) printSummary(s *nat.Summary) {
 		"steps", fmt.Sprintf("%s (%s)", count(s.Steps), plural(s.Epochs, "epoch")),
 		"time", fmt.Sprintf("%s, %s images/s", duration(seconds(s.Seconds)), count(int(s.ImagesPerSecond))),
 		"loss", fmt.Sprintf("%.4f (2 is chance)", s.Loss),
-		"cosine", fmt.Sprintf("%.3f with the own target (%.3f is the level of untrained matching)", s.Cosine, s.Level),
+		"cosine", fmt.Sprintf("%.3f with the matched target (the best random one in a batch has %.3f)", s.Cosine, s.Level),
 		"re-assigned", percent(s.Reassigned)+" of the rows in a step",
 		"assignment gap", gap,
 		"checkpoint", s.Checkpoint)
@@ -260,6 +262,9 @@ func (f *trainFlags) translate(cmd *cobra.Command) error {
 	if given("max-time") && f.MaxTime <= 0 {
 		return usagef("--max-time %v: must be longer than nothing", f.MaxTime)
 	}
+	if err := checkMaxBad(f.MaxBad); err != nil {
+		return err
+	}
 	for flag, value := range map[string]*float64{"momentum": &f.Momentum, "weight-decay": &f.WeightDecay} {
 		switch {
 		case !given(flag):
@@ -277,6 +282,16 @@ func (f *trainFlags) translate(cmd *cobra.Command) error {
 		f.Warmup = -1
 	}
 	return nil
+}
+
+// checkMaxBad accepts a count or a share, before any data are read.
+func checkMaxBad(s string) error {
+	number, share := strings.CutSuffix(s, "%")
+	v, err := strconv.ParseFloat(number, 64)
+	if s == "" || err == nil && v >= 0 && (share && v <= 100 || !share && v == math.Trunc(v)) {
+		return nil
+	}
+	return usagef("--max-bad %q: wants a count such as 25 or a share such as 10%%", s)
 }
 
 // quote writes an argument so that a POSIX shell reads it back.

@@ -27,7 +27,7 @@ type versionInfo struct {
 }
 
 func newVersionInfo() versionInfo {
-	v := versionInfo{Version: nat.Version(), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH,
+	v := versionInfo{Version: strings.Trim(nat.Version(), "()"), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH,
 		CPUs: runtime.NumCPU(), Kernel: kernel.Tier(), Features: cpuFeatures()}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
