@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"nat/internal/kernel"
@@ -188,12 +189,14 @@ func TestForbiddenPairs(t *testing.T) {
 
 func TestBadEntriesAreNamed(t *testing.T) {
 	var s Solver
-	for _, bad := range []float64{math.NaN(), math.Inf(-1), 1e301} {
+	for bad, hint := range map[float64]string{math.NaN(): "+Inf forbids", math.Inf(-1): "+Inf forbids", 1e301: "below 1e+300"} {
 		cost := []float64{1, 2, 3, 4, 5, bad}
 		_, err := s.Matrix(cost, 2, 3, Options{})
 		var entry *EntryError
 		if !errors.As(err, &entry) || entry.Row != 1 || entry.Col != 2 {
 			t.Errorf("entry %v at row 1, column 2: %v", bad, err)
+		} else if text := err.Error(); !strings.Contains(text, "row 1, column 2") || !strings.Contains(text, hint) {
+			t.Errorf("entry %v: %q does not say where, and %q", bad, text, hint)
 		}
 	}
 	pool := kernel.NewPool(1)

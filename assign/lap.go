@@ -1,7 +1,5 @@
 package assign
 
-import "math"
-
 // number is what the solver computes in: int32 fixed point for unit vectors,
 // float64 for anything else.
 type number interface{ int32 | float64 }
@@ -585,16 +583,4 @@ func (p *lap[T]) pop() entry[T] {
 	}
 	p.heap = h
 	return top
-}
-
-// infinity is the cost of a forbidden pair in T.
-func infinity[T number]() T {
-	var t T
-	switch any(t).(type) {
-	case int32:
-		inf := int32(math.MaxInt32)
-		return T(inf)
-	default:
-		return T(math.Inf(1))
-	}
 }
