@@ -187,8 +187,9 @@ func (q *convTask) run(worker, i int) {
 }
 
 // images prepares the windows of output rows [r0, r1) of images [n0, n1): it
-// returns the memory they lie in and the distances between rows and between
-// images there. slack is how many elements past a window may be read.
+// returns the memory they lie in, from the first window on, and the distances
+// between rows and between images there. Without padding they lie where they
+// are. slack is how many elements past the last window may be read.
 func (q *convTask) images(w *workspace, n0, n1, r0, r1, slack int) (a []float32, row, image int) {
 	s := &q.s
 	if s.Pad == 0 && slack == 0 {
@@ -220,8 +221,8 @@ func padImage(dst, src []float32, h, w, c, top, left, rows, cols int) {
 	}
 }
 
-// offsets lists the positions of images x rows x cols elements in w.off, which
-// are image, row and col apart.
+// offsets lists, in the memory of dst, the positions of images x rows x cols
+// elements that are image, row and col apart.
 func offsets(dst []int, images, image, rows, row, cols, col int) []int {
 	dst = dst[:0]
 	for n := range images {

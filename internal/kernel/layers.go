@@ -36,7 +36,7 @@ func (p *Pool) startPass(n, chunk int) *passTask {
 	return q
 }
 
-// loop runs do over the pieces.
+// loopPass runs do over the pieces.
 func (p *Pool) loopPass(q *passTask, do func(q *passTask, t *tier, lo, hi int)) {
 	q.do = do
 	p.loopUnless(q.n <= q.chunk, ceilDiv(q.n, q.chunk), q)
@@ -45,16 +45,16 @@ func (p *Pool) loopPass(q *passTask, do func(q *passTask, t *tier, lo, hi int)) 
 // startRows is startPass over the rows of a matrix, in pieces whose size
 // depends on the shape only.
 func (p *Pool) startRows(rows, c int) *passTask {
-	if rows < 1 || c < 1 {
-		panic("kernel: matrix without rows or columns")
+	if rows < 0 || c < 1 {
+		panic("kernel: matrix size out of range")
 	}
 	q := p.startPass(rows, max(statFloats/c, 8))
 	q.c = c
 	return q
 }
 
-// addPartial runs do, which leaves two sums per column for each piece in
-// q.part, and adds the pieces up in order.
+// addPartial runs do, which leaves two sums per column of each piece in what
+// q.part returns for it, and adds the pieces up in order.
 func (p *Pool) addPartial(q *passTask, do func(q *passTask, t *tier, lo, hi int)) (a, b []float64) {
 	n := 2 * q.c
 	q.partial = grow(q.partial, ceilDiv(q.n, q.chunk)*n)
@@ -86,6 +86,9 @@ func (q *passTask) columns() {
 // y = gamma (x - mean) / sqrt(variance + eps) + beta, then max(y, 0) if relu.
 // y may be x if no gradient is needed.
 func (p *Pool) BatchNormForward(y, x, gamma, beta, mean, variance []float32, rows, c int, eps float32, relu bool) {
+	if rows < 1 {
+		panic("kernel: batch norm needs rows to take statistics of")
+	}
 	need(x, rows*c)
 	needColumns(c, mean, variance)
 	q := p.startRows(rows, c)

@@ -153,6 +153,18 @@ func TestBatchNormOffset(t *testing.T) {
 	})
 }
 
+func TestNoRows(t *testing.T) {
+	p := NewPool(1)
+	defer p.Close()
+	v := make([]float32, 3)
+	p.BatchNormInfer(nil, nil, v, v, v, v, 0, 3, testEps, true)
+	p.NormalizeRows(nil, nil, nil, 0, 3)
+	p.AddBias(nil, v, 0, 3)
+	mustPanic(t, "statistics of no rows", func() { p.BatchNormForward(nil, nil, v, v, v, v, 0, 3, testEps, true) })
+	mustPanic(t, "no columns", func() { p.AddBias(nil, nil, 3, 0) })
+	mustPanic(t, "AdamW step 0", func() { p.AdamW(v, v, v, v, 0, .1, .9, .99, 1e-8, 0) })
+}
+
 func TestBias(t *testing.T) {
 	eachTier(t, func(t *testing.T) {
 		p := NewPool(2)
