@@ -45,6 +45,7 @@ const (
 	gradPixels   = 256      // output pixels per step of a weight gradient, at most
 	padFloats    = 96 << 10 // padded images per item of work, unless one row needs more
 	gradFloats   = 1 << 21  // weight gradients of pieces of the batch, together
+	minBand      = 4        // rows of a band, though they have more pixels: bands overlap by a kernel
 	maxGradParts = 16
 )
 
@@ -62,7 +63,7 @@ type work struct {
 // and the floats of scratch memory that a row takes.
 func cut(n, rows, cols, pixels, rowFloats int) work {
 	k := work{images: 1, band: rows, bands: 1, totalRows: rows, n: n}
-	limit := max(1, min(pixels/cols, padFloats/rowFloats)) // rows
+	limit := max(1, min(max(pixels/cols, minBand), padFloats/rowFloats)) // rows
 	if rows <= limit {
 		k.images = min(limit/rows, max(1, n))
 	} else {
@@ -375,15 +376,17 @@ func (q *convTask) weightGradPart(w *workspace, part, split int) {
 		n0, n1, r0, r1 := q.work.item(i)
 		a, row, image := q.images(w, n0, n1, r0, r1, slack)
 		w.off = offsets(w.off, n1-n0, image, r1-r0, row*s.Stride, s.OutW(), s.C*s.Stride)
-		k := len(w.off)
-		w.b = grow(w.b, ceilDiv(j1-j0, t.nr)*t.nr*k)
 		dy := q.y[(n0*s.OutH()+r0)*s.OutW()*s.OutC:]
-		for j := j0; j < j1; j += t.nr {
-			packPanel(t, w.b[(j-j0)*k:], dy[j:], s.OutC, false, min(t.nr, s.OutC-j), k)
-		}
-		for kh := range s.KH {
-			m := s.KW * s.C
-			w.cols(t, dst[kh*m*s.OutC+j0:], s.OutC, m, a[kh*row:], t.mr, w.off, w.b, t.nr*k, j1-j0, k, i > first)
+		for l := 0; l < len(w.off); l += gradPixels {
+			k := min(gradPixels, len(w.off)-l)
+			w.b = grow(w.b, ceilDiv(j1-j0, t.nr)*t.nr*k)
+			for j := j0; j < j1; j += t.nr {
+				packPanel(t, w.b[(j-j0)*k:], dy[l*s.OutC+j:], s.OutC, false, min(t.nr, s.OutC-j), k)
+			}
+			for kh := range s.KH {
+				m := s.KW * s.C
+				w.cols(t, dst[kh*m*s.OutC+j0:], s.OutC, m, a[kh*row:], t.mr, w.off[l:], w.b, t.nr*k, j1-j0, k, i > first || l > 0)
+			}
 		}
 	}
 }
