@@ -62,8 +62,7 @@ func isMeta(name string) bool { return name == "batches.meta.txt" || name == "fi
 func findCIFAR(dir string) string {
 	for _, nested := range cifarNested {
 		sub := filepath.Join(dir, nested)
-		entries, err := os.ReadDir(sub)
-		if err == nil && slices.ContainsFunc(entries, func(e os.DirEntry) bool { return cifarName.MatchString(e.Name()) }) {
+		if names, err := matchingNames(sub, cifarName); err == nil && len(names) > 0 {
 			return sub
 		}
 	}

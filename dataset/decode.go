@@ -184,10 +184,16 @@ func (d *decoder) decode(b []byte, head *header, h, w int) (p picture, err error
 	rows := pixelRows(img)
 	src.C = rows.c
 	d.line, d.out = room(d.line, src.W*src.C), room(d.out, h*w*src.C)
-	newResizer(src, h, w).run(d.out, func(y int) []float32 {
-		rows.read(d.line, y)
-		return d.line
-	})
+	if src.H == h && src.W == w {
+		for y := range h {
+			rows.read(d.out[y*w*src.C:(y+1)*w*src.C], y)
+		}
+	} else {
+		newResizer(src, h, w).run(d.out, func(y int) []float32 {
+			rows.read(d.line, y)
+			return d.line
+		})
+	}
 	p = picture{pix: make([]byte, len(d.out)), c: src.C}
 	for i, v := range d.out {
 		p.pix[i] = byte(min(max(v, 0), 255) + .5)

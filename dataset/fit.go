@@ -131,17 +131,19 @@ func newAxis(n int, lo, length float64, out int) axis {
 	a := axis{start: make([]int32, out), w: make([][]float32, out)}
 	scale := length / float64(out)
 	radius := max(scale, 1)
+	all := make([]float32, 0, out*(int(2*radius)+2)) // one allocation for all weights
 	for o := range out {
 		centre := lo + (float64(o)+.5)*scale - .5
 		first := max(int(math.Ceil(centre-radius)), 0)
 		last := min(int(math.Floor(centre+radius)), n-1)
-		w := make([]float32, 0, last-first+1)
+		from := len(all)
 		sum := 0.
 		for i := first; i <= last; i++ {
 			v := max(1-math.Abs(float64(i)-centre)/radius, 0)
-			w = append(w, float32(v))
+			all = append(all, float32(v))
 			sum += v
 		}
+		w := all[from:]
 		for i := range w {
 			w[i] /= float32(sum)
 		}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -161,40 +162,89 @@ var idxName = regexp.MustCompile(`(?i)^(.*?)(train|t10k|test)-(images|labels)[-.
 // idxPair is the image file of a split and its labels ("" if there are none).
 type idxPair struct{ images, labels string }
 
+// idxNested are the folders below one given that IDX files are looked for in, as
+// patterns: where torchvision puts them.
+var idxNested = []string{"", "raw", "*/raw"}
+
 // findIDX looks for IDX files in a folder: prefix -> split -> files. Where a
 // file is there both plain and compressed, the plain one is taken.
 func findIDX(dir string) (map[string]map[string]*idxPair, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("data: %w", err)
+	var names []string
+	for _, nested := range idxNested {
+		subs := []string{dir}
+		if nested != "" {
+			subs, _ = filepath.Glob(filepath.Join(escapeGlob(dir), nested)) // the pattern is well-formed
+		}
+		for _, sub := range subs {
+			matches, err := matchingNames(sub, idxName)
+			if err != nil && sub == dir {
+				return nil, fmt.Errorf("data: %w", err)
+			}
+			for _, name := range matches {
+				names = append(names, filepath.Join(sub, name))
+			}
+		}
+		if len(names) > 0 {
+			break
+		}
 	}
 	found := map[string]map[string]*idxPair{}
-	for _, e := range entries { // sorted: the plain name comes before the .gz
-		m := idxName.FindStringSubmatch(e.Name())
-		if m == nil || e.IsDir() {
-			continue
-		}
-		split := strings.ToLower(m[2])
+	for _, path := range names { // sorted: the plain name comes before the .gz
+		m := idxName.FindStringSubmatch(filepath.Base(path))
+		prefix, split := filepath.Join(filepath.Dir(path), m[1]), strings.ToLower(m[2])
 		if split == "t10k" {
 			split = "test"
 		}
-		if found[m[1]] == nil {
-			found[m[1]] = map[string]*idxPair{}
+		if found[prefix] == nil {
+			found[prefix] = map[string]*idxPair{}
 		}
-		pair := found[m[1]][split]
+		pair := found[prefix][split]
 		if pair == nil {
 			pair = &idxPair{}
-			found[m[1]][split] = pair
+			found[prefix][split] = pair
 		}
 		slot := &pair.images
 		if strings.EqualFold(m[3], "labels") {
 			slot = &pair.labels
 		}
 		if *slot == "" {
-			*slot = filepath.Join(dir, e.Name())
+			*slot = path
 		}
 	}
 	return found, nil
+}
+
+// escapeGlob makes the characters of a path stand for themselves in a pattern.
+func escapeGlob(path string) string {
+	if filepath.Separator == '\\' { // where a backslash cannot escape
+		return path
+	}
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
+}
+
+// matchingNames returns the names in a folder that match, sorted. The folder is
+// read in portions, since it may be a flat one of a million images.
+func matchingNames(dir string, pattern *regexp.Regexp) (names []string, err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	for {
+		batch, err := f.ReadDir(1024)
+		for _, e := range batch {
+			if !e.IsDir() && pattern.MatchString(e.Name()) {
+				names = append(names, e.Name())
+			}
+		}
+		if len(batch) == 0 || err != nil {
+			slices.Sort(names)
+			if err == io.EOF {
+				err = nil
+			}
+			return names, err
+		}
+	}
 }
 
 // openIDXFolder opens the files found in a folder.

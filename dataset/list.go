@@ -188,22 +188,27 @@ func (l *lister) file(dir, name string) {
 // outside of the tree. So loops end.
 func (l *lister) link(dir, name string) error {
 	full := filepath.Join(l.root, filepath.FromSlash(dir), name)
-	note := func(why string) error {
-		l.bad = append(l.bad, BadFile{dir + name, why})
+	named := imageExtensions[strings.ToLower(filepath.Ext(name))]
+	note := func(expected bool, why string) error {
+		if expected {
+			l.bad = append(l.bad, BadFile{dir + name, why})
+		} else {
+			l.ignored++
+		}
 		return nil
 	}
 	target, err := filepath.EvalSymlinks(full)
 	if err != nil {
-		return note("broken link: " + reason(err))
-	}
-	rel, err := filepath.Rel(l.root, target)
-	if err != nil || !filepath.IsLocal(rel) {
-		return note("link that leaves the folder, not followed: copy the files, or give the folder they are in")
+		return note(named, "broken link: "+reason(err))
 	}
 	info, err := os.Stat(target)
+	if err != nil {
+		return note(named, "broken link: "+reason(err))
+	}
+	rel, err := filepath.Rel(l.root, target)
 	switch {
-	case err != nil:
-		return note("broken link: " + reason(err))
+	case err != nil || !filepath.IsLocal(rel):
+		return note(named || info.IsDir(), "link that leaves the folder, not followed: copy the files, or give the folder they are in")
 	case l.walked(filepath.ToSlash(rel)):
 		return nil
 	case info.IsDir():

@@ -20,7 +20,8 @@ type LoaderOptions struct {
 	Augment Augment
 	Norm    Normalizer
 	Out     Shape // network input; zero = OutShape(set)
-	// Prefetch is the number of batches made ahead; 0 = 3.
+	// Prefetch is the number of batches made ahead; 0 = as many as fit in 64 MiB,
+	// from 1 to 3.
 	Prefetch int
 }
 
@@ -70,21 +71,25 @@ const pieceRows = 8
 type loaderRun struct {
 	cancel context.CancelFunc
 	ctx    context.Context
-	ready  chan *slot // in order
+	room   chan struct{} // holds a token for each batch made ahead
+	ready  chan *slot    // in order
 	wg     sync.WaitGroup
 	err    error // sticky
 }
+
+// prefetchBytes bounds the memory of batches made ahead, beyond the first.
+const prefetchBytes = 64 << 20
 
 // NewLoader checks the options. Nothing is loaded before Start.
 func NewLoader(s *Set, opt LoaderOptions) (*Loader, error) {
 	if opt.Views == 0 {
 		opt.Views = 1
 	}
-	if opt.Prefetch == 0 {
-		opt.Prefetch = 3
-	}
 	if opt.Out == (Shape{}) {
 		opt.Out = s.out
+	}
+	if bytes := 4 * opt.Batch * opt.Views * opt.Out.Size(); opt.Prefetch == 0 && bytes > 0 {
+		opt.Prefetch = min(max(prefetchBytes/bytes, 1), 3)
 	}
 	if err := checkOut(s, opt.Out, opt.Norm); err != nil {
 		return nil, err
@@ -92,13 +97,13 @@ func NewLoader(s *Set, opt LoaderOptions) (*Loader, error) {
 	if err := opt.Augment.Validate(); err != nil {
 		return nil, err
 	}
-	if opt.Batch < 1 || opt.Views < 1 || opt.Prefetch < 1 {
-		return nil, fmt.Errorf("loader: batch %d, views %d and prefetch %d must be at least 1", opt.Batch, opt.Views, opt.Prefetch)
+	if opt.Batch < 1 || opt.Views < 1 || opt.Prefetch < 0 {
+		return nil, fmt.Errorf("loader: batch %d, views %d and prefetch %d must be positive", opt.Batch, opt.Views, opt.Prefetch)
 	}
 	if len(opt.Rows) < opt.Batch {
 		return nil, reject("%s: %d rows to train on, less than one batch of %d: choose a smaller batch", s.path, len(opt.Rows), opt.Batch)
 	}
-	return &Loader{set: s, opt: opt, free: make(chan *slot, opt.Prefetch+3)}, nil
+	return &Loader{set: s, opt: opt, free: make(chan *slot, opt.Prefetch+1)}, nil
 }
 
 // checkOut checks that rows of the set can become network inputs.
@@ -123,7 +128,7 @@ func (l *Loader) Start(ctx context.Context, epoch, batch int) {
 		panic("dataset: Start outside of the epoch")
 	}
 	l.stop()
-	r := &loaderRun{ready: make(chan *slot, l.opt.Prefetch)}
+	r := &loaderRun{room: make(chan struct{}, l.opt.Prefetch), ready: make(chan *slot, l.opt.Prefetch)}
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	workers := workerCount(l.opt.Workers)
 	pieces := make(chan piece, workers)
@@ -147,14 +152,15 @@ func (l *Loader) dispatch(r *loaderRun, pieces chan<- piece, epoch, batch int) {
 			order[i], order[j] = order[j], order[i]
 		})
 		for ; batch < l.BatchesPerEpoch(); batch++ {
-			s := l.newSlot()
-			s.Epoch, s.Index = epoch, batch
-			copy(s.Rows, order[batch*l.opt.Batch:])
 			select {
-			case r.ready <- s:
+			case r.room <- struct{}{}:
 			case <-r.ctx.Done():
 				return
 			}
+			s := l.newSlot()
+			s.Epoch, s.Index = epoch, batch
+			copy(s.Rows, order[batch*l.opt.Batch:])
+			r.ready <- s // there is room
 			for lo := 0; lo < l.opt.Batch; lo += pieceRows {
 				select {
 				case pieces <- piece{s, lo, min(lo+pieceRows, l.opt.Batch)}:
@@ -253,6 +259,7 @@ func (l *Loader) await(r *loaderRun) (*slot, error) {
 		}
 		select {
 		case <-s.done:
+			<-r.room
 			return s, nil
 		case <-r.ctx.Done():
 			return nil, r.ctx.Err()

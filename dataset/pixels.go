@@ -16,18 +16,17 @@ type rowReader struct {
 // the decoders return has its own, because image.Image.At costs an allocation a
 // pixel.
 func pixelRows(img image.Image) rowReader {
-	b := img.Bounds()
 	switch m := img.(type) {
 	case *image.Gray:
 		return rowReader{1, func(dst []float32, y int) {
-			for i, v := range m.Pix[y*m.Stride:][:b.Dx()] {
+			for i, v := range m.Pix[y*m.Stride:][:m.Rect.Dx()] {
 				dst[i] = float32(v)
 			}
 		}}
 	case *image.Gray16:
 		return rowReader{1, func(dst []float32, y int) {
-			row := m.Pix[y*m.Stride:][:2*b.Dx()]
-			for i := range b.Dx() {
+			row := m.Pix[y*m.Stride:]
+			for i := range m.Rect.Dx() {
 				dst[i] = wide(row[2*i], row[2*i+1])
 			}
 		}}
@@ -36,67 +35,67 @@ func pixelRows(img image.Image) rowReader {
 	case *image.NYCbCrA:
 		return rowReader{3, func(dst []float32, y int) {
 			readYCbCr(dst, &m.YCbCr, y)
-			row := m.A[y*m.AStride:][:b.Dx()]
-			for i, a := range row {
+			for i, a := range m.A[y*m.AStride:][:m.Rect.Dx()] {
 				overWhite(dst[3*i:3*i+3], float32(a))
 			}
 		}}
 	case *image.NRGBA:
-		return rowReader{3, func(dst []float32, y int) {
-			row := m.Pix[y*m.Stride:][:4*b.Dx()]
-			for i := range b.Dx() {
-				p, q := row[4*i:4*i+4], dst[3*i:3*i+3]
-				q[0], q[1], q[2] = float32(p[0]), float32(p[1]), float32(p[2])
-				if p[3] != 255 {
-					overWhite(q, float32(p[3]))
-				}
-			}
-		}}
-	case *image.RGBA: // already multiplied by the opacity
-		return rowReader{3, func(dst []float32, y int) {
-			row := m.Pix[y*m.Stride:][:4*b.Dx()]
-			for i := range b.Dx() {
-				p, q := row[4*i:4*i+4], dst[3*i:3*i+3]
-				white := float32(255 - p[3])
-				q[0], q[1], q[2] = float32(p[0])+white, float32(p[1])+white, float32(p[2])+white
-			}
-		}}
+		return packedRows(m.Pix, m.Stride, 4, m.Rect, readNRGBA)
+	case *image.RGBA:
+		return packedRows(m.Pix, m.Stride, 4, m.Rect, readRGBA)
 	case *image.NRGBA64:
-		return rowReader{3, func(dst []float32, y int) {
-			row := m.Pix[y*m.Stride:][:8*b.Dx()]
-			for i := range b.Dx() {
-				p, q := row[8*i:8*i+8], dst[3*i:3*i+3]
-				q[0], q[1], q[2] = wide(p[0], p[1]), wide(p[2], p[3]), wide(p[4], p[5])
-				overWhite(q, wide(p[6], p[7]))
-			}
-		}}
+		return packedRows(m.Pix, m.Stride, 8, m.Rect, readNRGBA64)
 	case *image.RGBA64:
-		return rowReader{3, func(dst []float32, y int) {
-			row := m.Pix[y*m.Stride:][:8*b.Dx()]
-			for i := range b.Dx() {
-				p, q := row[8*i:8*i+8], dst[3*i:3*i+3]
-				white := 255 - wide(p[6], p[7])
-				q[0], q[1], q[2] = wide(p[0], p[1])+white, wide(p[2], p[3])+white, wide(p[4], p[5])+white
-			}
-		}}
+		return packedRows(m.Pix, m.Stride, 8, m.Rect, readRGBA64)
 	case *image.CMYK:
-		return rowReader{3, func(dst []float32, y int) {
-			row := m.Pix[y*m.Stride:][:4*b.Dx()]
-			for i := range b.Dx() {
-				p, q := row[4*i:4*i+4], dst[3*i:3*i+3]
-				r, g, b := color.CMYKToRGB(p[0], p[1], p[2], p[3])
-				q[0], q[1], q[2] = float32(r), float32(g), float32(b)
-			}
-		}}
+		return packedRows(m.Pix, m.Stride, 4, m.Rect, readCMYK)
 	case *image.Paletted:
 		return palettedRows(m)
-	default:
-		return rowReader{3, func(dst []float32, y int) {
-			for i := range b.Dx() {
-				setColour(dst[3*i:3*i+3], img.At(b.Min.X+i, b.Min.Y+y))
-			}
-		}}
 	}
+	return rowReader{3, func(dst []float32, y int) {
+		b := img.Bounds()
+		for i := range b.Dx() {
+			setColour(dst[3*i:3*i+3], img.At(b.Min.X+i, b.Min.Y+y))
+		}
+	}}
+}
+
+// packedRows reads rows of pixels of size bytes with one function a pixel.
+func packedRows(pix []byte, stride, size int, rect image.Rectangle, pixel func(q []float32, p []byte)) rowReader {
+	return rowReader{3, func(dst []float32, y int) {
+		row := pix[y*stride:]
+		for i := range rect.Dx() {
+			pixel(dst[3*i:3*i+3], row[size*i:size*i+size])
+		}
+	}}
+}
+
+func readNRGBA(q []float32, p []byte) {
+	q[0], q[1], q[2] = float32(p[0]), float32(p[1]), float32(p[2])
+	if p[3] != 255 {
+		overWhite(q, float32(p[3]))
+	}
+}
+
+// readRGBA adds the white behind; colours are already multiplied by the opacity.
+func readRGBA(q []float32, p []byte) {
+	white := float32(255 - p[3])
+	q[0], q[1], q[2] = float32(p[0])+white, float32(p[1])+white, float32(p[2])+white
+}
+
+func readNRGBA64(q []float32, p []byte) {
+	q[0], q[1], q[2] = wide(p[0], p[1]), wide(p[2], p[3]), wide(p[4], p[5])
+	overWhite(q, wide(p[6], p[7]))
+}
+
+func readRGBA64(q []float32, p []byte) {
+	white := 255 - wide(p[6], p[7])
+	q[0], q[1], q[2] = wide(p[0], p[1])+white, wide(p[2], p[3])+white, wide(p[4], p[5])+white
+}
+
+func readCMYK(q []float32, p []byte) {
+	r, g, b := color.CMYKToRGB(p[0], p[1], p[2], p[3])
+	q[0], q[1], q[2] = float32(r), float32(g), float32(b)
 }
 
 // wide turns a big-endian 16-bit value into one from 0 to 255.
