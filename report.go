@@ -280,6 +280,9 @@ func reportCurves(rec Record, events []Event) []ReportCurve {
 		{"Re-assigned", "Share of a batch's rows whose target changed in its step. It falls as the pairing settles.", []curve{
 			{"fraction", false, steps(func(s *Stats) float64 { return s.Reassigned })},
 		}},
+		{"Won by re-assignment", "The space between the two lines of the loss, step by step: what re-pairing a batch still wins.", []curve{
+			{"loss before - after", false, steps(func(s *Stats) float64 { return s.WonByReassignment })},
+		}},
 		{"Assignment gap", "How much better the best pairing of a fixed sample with its own targets would be, as a share of the best cost; 0 is optimal, not stuck.", []curve{
 			{"gap", false, gauge(false, func(g *Gauge) float64 { return optional(g.AssignmentGap) })},
 		}},

@@ -181,7 +181,7 @@ func TestChartGeometry(t *testing.T) {
 	if want := fmt.Sprintf("%.1f,%.1f", c.Left, c.Top); !strings.HasPrefix(c.Lines[0].Points, want) {
 		t.Errorf("the first point is at %s, want %s", c.Lines[0].Points, want)
 	}
-	if l := c.Lines[0]; l.X != c.Right || l.Y != c.Bottom || l.Last != "0.5" {
+	if l := c.Lines[0]; l.X != c.Right || l.Y != c.Bottom || l.Last != "0.500" {
 		t.Errorf("the line ends at %v,%v with %s", l.X, l.Y, l.Last)
 	}
 	if c.Lines[1].Style != "reference" || c.Lines[0].Style != "s0" {

@@ -145,10 +145,18 @@ func (g *chart) line(s ReportSeries) line {
 		p := g.place(s.X[i], s.Y[i])
 		fmt.Fprintf(&b, "%.1f,%.1f ", p.x, p.y)
 		l.X, l.Y = p.x, p.y
-		l.Last = strconv.FormatFloat(s.Y[i], 'g', 3, 64)
+		l.Last = decimals(s.Y[i])
 	}
 	l.Points = strings.TrimSpace(b.String())
 	return l
+}
+
+// decimals writes a value of a chart, as the script of the page does.
+func decimals(v float64) string {
+	if math.Abs(v) < 10 {
+		return strconv.FormatFloat(v, 'f', 3, 64)
+	}
+	return strconv.FormatFloat(v, 'f', 1, 64)
 }
 
 // ticks chooses round values over a range, about five; with widen, the range grows
