@@ -58,7 +58,7 @@ func (a *app) printInfo(i *nat.RunInfo) {
 		"layers", strings.Join(i.Layers, " "),
 		"steps", fmt.Sprintf("%s (%s of %s, batch %d x %s)", count(i.Steps), plural(o.Epochs, "epoch"), count(i.StepsPerEpoch), o.Batch, plural(o.Views, "view")),
 		"assignment", assignName(o),
-		"optimizer", fmt.Sprintf("%s, peak learning rate %g", o.Optimizer, o.LR),
+		"optimizer", fmt.Sprintf("%s, peak learning rate %.3g", o.Optimizer, o.LR),
 		"seed", fmt.Sprint(o.Seed),
 		"started from", o.Init,
 		"made by", fmt.Sprintf("nat %s, %s/%s, %s kernels", strings.Trim(i.Version, "()"), i.Host.OS, i.Host.Arch, i.Host.Kernel),

@@ -19,11 +19,11 @@ func (a *app) observe(e nat.Event) {
 	case nat.EventStep:
 		a.progress.show(stepStatus(e), false)
 	case nat.EventEpoch:
-		a.progress.show(epochStatus(e), true)
+		a.progress.show(epochStatus(e), worthKeeping(e))
 	case nat.EventWarning:
 		a.warn([]string{e.Message})
 	case nat.EventProbe:
-		a.progress.show(status{label: e.Message, done: e.Done, total: e.Total}, false)
+		a.progress.show(status{label: "probe: " + e.Message, done: e.Done, total: e.Total}, false)
 	}
 }
 
@@ -65,6 +65,16 @@ func epochStatus(e nat.Event) status {
 	}
 	s.fields = append(s.fields, rate(e)...)
 	return s
+}
+
+// keptEpochs bounds, roughly, the epochs whose lines stay on the screen.
+const keptEpochs = 20
+
+// worthKeeping picks the first epoch, the last, and some evenly between.
+func worthKeeping(e nat.Event) bool {
+	n := e.Epoch + 1
+	every := (e.Epochs + keptEpochs - 1) / keptEpochs
+	return n == 1 || n == e.Epochs || n%max(every, 1) == 0
 }
 
 // matching is how well the batch meets its targets, and how many of them changed hands.

@@ -136,7 +136,7 @@ func (s status) fit(width int) string {
 
 func (s status) counts() string {
 	switch {
-	case s.unit == "" && s.total > 0:
+	case s.unit == "" && s.total > 0 && s.done > 0:
 		return fmt.Sprintf("%3d %%", 100*s.done/s.total)
 	case s.unit == "":
 		return ""
@@ -149,6 +149,9 @@ func (s status) counts() string {
 func (s status) eta() []string {
 	if s.left <= 0 {
 		return nil
+	}
+	if s.left < time.Second {
+		return []string{"ETA <1s"}
 	}
 	return []string{"ETA " + duration(s.left)}
 }

@@ -200,7 +200,7 @@ func (a *app) plan(ctx context.Context, opt nat.Options) error {
 		"encoder", fmt.Sprintf("%s, %s parameters, input %s, d = %d", p.Encoder.Name, count(p.Params), shapeName(d.Input), o.Dim),
 		"targets", fmt.Sprintf("%s points on the sphere, re-paired by %s", count(d.Train), assignName(o)),
 		"steps", fmt.Sprintf("%s (%s of %s, batch %d x %s)", count(p.Steps), plural(o.Epochs, "epoch"), count(p.StepsPerEpoch), o.Batch, plural(o.Views, "view")),
-		"optimizer", fmt.Sprintf("%s, peak learning rate %g, %s of warm-up", o.Optimizer, o.LR, plural(max(o.Warmup, 0), "step")),
+		"optimizer", fmt.Sprintf("%s, peak learning rate %.3g, %s of warm-up", o.Optimizer, o.LR, plural(max(o.Warmup, 0), "step")),
 		"memory", "about "+size(p.MemoryBytes),
 		"disk", "at most "+size(p.DiskBytes),
 		"time", "about "+duration(p.ETA)+" on this machine as busy as it is now")
@@ -219,11 +219,14 @@ func assignName(o nat.Options) string {
 }
 
 func describeData(d nat.DataInfo) string {
-	what := "images"
-	if d.Vector {
-		what = "vectors"
+	what := "images of"
+	switch {
+	case d.Vector:
+		what = "vectors of"
+	case d.Kind == "folder":
+		what = "images read at" // whatever their own sizes
 	}
-	s := fmt.Sprintf("%s (%s, %s of %s", d.Path, d.Kind, what, shapeName(d.Shape))
+	s := fmt.Sprintf("%s (%s, %s %s", d.Path, d.Kind, what, shapeName(d.Shape))
 	if len(d.Classes) > 0 {
 		s += fmt.Sprintf(", %d classes", len(d.Classes))
 	}
