@@ -84,8 +84,8 @@ func (s *Solver) Points(pool *kernel.Pool, z, c []float32, n, m, d int, opt Opti
 
 // pointsInto is Points with a result to reuse.
 func (s *Solver) pointsInto(r *Result, pool *kernel.Pool, z, c []float32, n, m, d int, opt Options) error {
-	if n < 0 || m < 0 || d < 0 || len(z) < n*d || len(c) < m*d {
-		panic("assign: Points needs n*d and m*d coordinates")
+	if n < 0 || m < 0 || d < 1 || len(z) < n*d || len(c) < m*d {
+		panic("assign: Points needs n*d and m*d coordinates, d >= 1")
 	}
 	s.checkStart(opt.Start, n, m)
 	guess := s.guessOf(opt.Start, n, m)

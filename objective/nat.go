@@ -39,6 +39,10 @@ type NATOptions struct {
 // normalised: sum_v ||z_v - c||^2 = V ||mean - c||^2 + const, so the assignment
 // of the means is the assignment of least loss, and <mean, c> is what the loss sees.
 //
+// Nothing is kept of an assignment but the permutation: to start the next solve of a
+// target from its last potential was tried, and made solves of 256 points some 12 %
+// slower, because the target's company in the batch is another each time.
+//
 // Memory is n x d for the targets and O(n) beside them. A NAT serves one caller at a
 // time; results do not depend on the number of workers of the pool.
 type NAT struct {
