@@ -112,6 +112,19 @@ func verify(t *testing.T, r *Result, cost []float64, n, m int) {
 	if r.Gap < 0 || r.Gap > 1e-13*float64(n+m)*largest {
 		t.Fatalf("gap %g", r.Gap)
 	}
+	checkBound(t, r, 1e-14*float64(n+m)*largest)
+}
+
+// checkBound checks that the lower bound is the sum of the potentials.
+func checkBound(t *testing.T, r *Result, tol float64) {
+	t.Helper()
+	var potentials sum
+	for _, x := range slices.Concat(r.U, r.V) {
+		potentials.add(x)
+	}
+	if math.Abs(potentials.value()-r.LowerBound) > tol || r.LowerBound > r.Cost {
+		t.Fatalf("lower bound %v of cost %v, potentials add up to %v", r.LowerBound, r.Cost, potentials.value())
+	}
 }
 
 func TestRectangularAgainstBruteForce(t *testing.T) {
@@ -293,6 +306,7 @@ func TestPointsAgreeWithMatrix(t *testing.T) {
 			if got.Cost-want.Cost > got.Gap+1e-12*want.Cost || !got.Optimal && got.Method == "jv-int32" {
 				t.Errorf("%s: cost %v with gap %g, matrix says %v", name, got.Cost, got.Gap, want.Cost)
 			}
+			checkBound(t, got, 1e-12*(1+got.Cost))
 			if got.Gap > 1e-6*float64(n+1) {
 				t.Errorf("%s: gap %g", name, got.Gap)
 			}
