@@ -70,11 +70,17 @@ type classified struct{ err, class error }
 func (e *classified) Error() string   { return e.err.Error() }
 func (e *classified) Unwrap() []error { return []error{e.err, e.class} }
 
+// classify gives class to a failure of the file system that nobody has classified yet.
 func classify(err, class error) error {
-	if err == nil || (!errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission)) {
-		return err
+	for _, kind := range []error{nat.ErrUsage, nat.ErrInput, nat.ErrArtefact, nat.ErrResource} {
+		if errors.Is(err, kind) {
+			return err
+		}
 	}
-	return &classified{err, class}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return &classified{err, class}
+	}
+	return err
 }
 
 // panicError is a bug of ours that reached the top.

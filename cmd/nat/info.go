@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,10 @@ import (
 
 // openRun opens what the user named as RUN; whatever is wrong with it is a broken artefact.
 func openRun(dir string) (*nat.Run, error) {
+	if stat, err := os.Stat(dir); err == nil && !stat.IsDir() {
+		err = fmt.Errorf("%s is a file, not a run directory (RUN comes before DATA)", dir)
+		return nil, &classified{err, nat.ErrArtefact}
+	}
 	run, err := nat.OpenRun(dir)
 	if err != nil {
 		return nil, &classified{err, nat.ErrArtefact}

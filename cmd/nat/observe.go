@@ -43,9 +43,12 @@ func startLine(e nat.Event) string {
 func stepStatus(e nat.Event) status {
 	s := status{label: fmt.Sprintf("epoch %d/%d", e.Epoch+1, e.Epochs), done: e.Step, total: e.Steps, unit: "steps", left: seconds(e.ETA)}
 	if e.Stats != nil {
-		s.fields = []string{fmt.Sprintf("loss %.3f (-%.3f by re-assignment)", e.Loss, e.WonByReassignment)}
+		s.fields = []string{
+			fmt.Sprintf("loss %.3f (-%.3f by re-assigning %.0f %%)", e.Loss, e.WonByReassignment, 100*e.Reassigned),
+			fmt.Sprintf("cos %.2f/%.2f", e.Cosine, e.Level),
+		}
 	}
-	s.fields = append(append(s.fields, matching(e)...), rate(e)...)
+	s.fields = append(s.fields, rate(e)...)
 	return s
 }
 
@@ -54,9 +57,12 @@ func epochStatus(e nat.Event) status {
 	label := fmt.Sprintf("epoch %*d/%d done", len(fmt.Sprint(e.Epochs)), e.Epoch+1, e.Epochs)
 	s := status{label: label, done: e.Step, total: e.Steps, unit: "steps", left: seconds(e.ETA)}
 	if e.Stats != nil {
-		s.fields = []string{fmt.Sprintf("loss %.3f", e.Loss)}
+		s.fields = []string{
+			fmt.Sprintf("loss %.3f", e.Loss),
+			fmt.Sprintf("cos %.2f/%.2f", e.Cosine, e.Level),
+			fmt.Sprintf("%.0f %% re-assigned", 100*e.Reassigned),
+		}
 	}
-	s.fields = append(s.fields, matching(e)...)
 	if e.Train != nil && e.Train.AssignmentGap != nil {
 		s.fields = append(s.fields, "gap "+percent(*e.Train.AssignmentGap))
 	}
@@ -75,14 +81,6 @@ func worthKeeping(e nat.Event) bool {
 	n := e.Epoch + 1
 	every := (e.Epochs + keptEpochs - 1) / keptEpochs
 	return n == 1 || n == e.Epochs || n%max(every, 1) == 0
-}
-
-// matching is how well the batch meets its targets, and how many of them changed hands.
-func matching(e nat.Event) []string {
-	if e.Stats == nil {
-		return nil
-	}
-	return []string{fmt.Sprintf("cos %.2f/%.2f", e.Cosine, e.Level), fmt.Sprintf("%.0f %% re-assigned", 100*e.Reassigned)}
 }
 
 func rate(e nat.Event) []string {

@@ -105,11 +105,11 @@ func (m *meter) erase() {
 	}
 }
 
-// plain writes s without its bar.
+// plain writes s without its bar, and with the unit, which the bar has no room for.
 func (s status) plain() string {
 	parts := []string{s.label}
 	if c := s.counts(); c != "" {
-		parts = append(parts, c)
+		parts = append(parts, strings.TrimRight(c+" "+s.unit, " "))
 	}
 	return strings.Join(append(append(parts, s.fields...), s.eta()...), "  ")
 }
@@ -141,9 +141,9 @@ func (s status) counts() string {
 	case s.unit == "":
 		return ""
 	case s.total > 0:
-		return count(s.done) + "/" + count(s.total) + " " + s.unit
+		return count(s.done) + "/" + count(s.total)
 	}
-	return count(s.done) + " " + s.unit
+	return count(s.done)
 }
 
 func (s status) eta() []string {
