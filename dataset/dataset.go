@@ -172,7 +172,7 @@ func Open(ctx context.Context, path string, opt Options) (*Set, error) {
 	}
 	info, err := os.Stat(abs)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("data: %s does not exist (%w): give a folder of images, or an IDX, CIFAR, .npy or .npz file", abs, fs.ErrNotExist)
+		return nil, fmt.Errorf("data: %s: %w: give a folder of images, or an IDX, CIFAR, .npy or .npz file", abs, fs.ErrNotExist)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
