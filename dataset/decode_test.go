@@ -97,9 +97,16 @@ func TestPixelTypes(t *testing.T) {
 		copy(p, noise(len(p), uint32(len(p))))
 	}
 	images := map[string]image.Image{
-		"paletted": paletted, "nycbcra": alpha, "ycbcr": &alpha.YCbCr,
+		"paletted": paletted, "nycbcra": alpha,
 		"gray": image.NewGray(bounds), "gray16": image.NewGray16(bounds), "rgba": image.NewRGBA(bounds), "nrgba": image.NewNRGBA(bounds),
 		"rgba64": image.NewRGBA64(bounds), "nrgba64": image.NewNRGBA64(bounds), "cmyk": image.NewCMYK(bounds), "alpha": image.NewAlpha(bounds),
+	}
+	for ratio := image.YCbCrSubsampleRatio444; ratio <= image.YCbCrSubsampleRatio410; ratio++ {
+		m := image.NewYCbCr(image.Rect(3, 2, 3+w, 2+h), ratio)
+		for _, p := range [][]byte{m.Y, m.Cb, m.Cr} {
+			copy(p, noise(len(p), uint32(len(p))))
+		}
+		images[ratio.String()] = m
 	}
 	seed := noise(w*h*4, 5)
 	for name, m := range images {

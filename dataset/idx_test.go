@@ -70,6 +70,24 @@ func TestIDXFolder(t *testing.T) {
 	}
 }
 
+// Where torchvision puts the files.
+func TestIDXNested(t *testing.T) {
+	flat := idxFolder(t, true)
+	for _, below := range []string{"raw", "Fashion [x]/raw"} {
+		dir := t.TempDir()
+		for _, name := range []string{"train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz"} {
+			b, err := os.ReadFile(filepath.Join(flat, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, b, dir, below, name)
+		}
+		if s := mustOpen(t, dir, Options{}); s.Len() != 7 || !s.HasTest() || s.Labelled() {
+			t.Errorf("%s: %d rows, has test %v, labelled %v", below, s.Len(), s.HasTest(), s.Labelled())
+		}
+	}
+}
+
 func TestIDXSingleFile(t *testing.T) {
 	dir := idxFolder(t, true)
 	s := mustOpen(t, filepath.Join(dir, "train-images-idx3-ubyte.gz"), Options{})

@@ -116,12 +116,25 @@ func setColour(q []float32, c color.Color) {
 	q[0], q[1], q[2] = (float32(r)+white)/257, (float32(g)+white)/257, (float32(b)+white)/257
 }
 
+// readYCbCr is what photographs go through, so it finds the rows of luma and
+// chroma once instead of asking the image for every pixel.
 func readYCbCr(dst []float32, m *image.YCbCr, y int) {
-	b := m.Rect
-	for i := range b.Dx() {
-		luma, chroma := m.YOffset(b.Min.X+i, b.Min.Y+y), m.COffset(b.Min.X+i, b.Min.Y+y)
-		r, g, b := color.YCbCrToRGB(m.Y[luma], m.Cb[chroma], m.Cr[chroma])
-		dst[3*i], dst[3*i+1], dst[3*i+2] = float32(r), float32(g), float32(b)
+	shift := 0 // columns of luma to one of chroma, as a power of two
+	switch m.SubsampleRatio {
+	case image.YCbCrSubsampleRatio422, image.YCbCrSubsampleRatio420:
+		shift = 1
+	case image.YCbCrSubsampleRatio411, image.YCbCrSubsampleRatio410:
+		shift = 2
+	}
+	x0, y0 := m.Rect.Min.X, m.Rect.Min.Y+y
+	luma := m.Y[m.YOffset(x0, y0):][:m.Rect.Dx()]
+	chroma := m.COffset(x0, y0)
+	cb, cr := m.Cb[chroma:], m.Cr[chroma:]
+	for i, v := range luma {
+		k := (x0+i)>>shift - x0>>shift
+		r, g, b := color.YCbCrToRGB(v, cb[k], cr[k])
+		q := dst[3*i : 3*i+3]
+		q[0], q[1], q[2] = float32(r), float32(g), float32(b)
 	}
 }
 
