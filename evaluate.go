@@ -178,8 +178,29 @@ func (ev *evaluation) open(data string, recorded Options) error {
 	if len(ev.train.rows) == 0 || len(ev.test.rows) == 0 {
 		return failf(ErrInput, "%s: %d labelled rows to fit and %d to test on: both are needed", data, len(ev.train.rows), len(ev.test.rows))
 	}
+	if most := ev.affordable(); len(ev.train.rows) > most {
+		ev.warnf("all %d training rows would need more than %d MiB for one representation: fitted on %d of them, in every row of the table",
+			len(ev.train.rows), evalBytes>>20, most)
+		ev.train.rows = spread(ev.train.rows, most)
+		ev.train.y = spread(ev.train.y, most)
+	}
 	ev.result.TrainRows, ev.result.TestRows, ev.result.Classes = len(ev.train.rows), len(ev.test.rows), ev.classes
 	return nil
+}
+
+// evalBytes bounds the training rows of the widest representation in memory.
+const evalBytes = 1 << 30
+
+// affordable is how many training rows fit evalBytes at the widest
+// representation: the same rows for all, or the comparison would be unfair.
+func (ev *evaluation) affordable() int {
+	widest := ev.model.Input.Size()
+	for _, layer := range ev.opt.Layers {
+		if width, err := ev.model.Network.Width(layer); err == nil { // Evaluate has checked the names
+			widest = max(widest, width)
+		}
+	}
+	return evalBytes / 4 / widest
 }
 
 func (ev *evaluation) warnf(format string, args ...any) {

@@ -46,7 +46,7 @@ type Event struct {
 	// Below: nothing but time, and so different in each run.
 	Time    time.Time `json:"time,omitzero"`
 	Elapsed float64   `json:"elapsed,omitempty"` // seconds of training, over all sittings
-	Rate    float64   `json:"rate,omitempty"`    // images (points x views are counted once per point) a second
+	Rate    float64   `json:"rate,omitempty"`    // images a second through the network, each view counted
 	Wait    float64   `json:"wait,omitempty"`    // share of the time spent waiting for the loader
 	ETA     float64   `json:"eta,omitempty"`     // seconds to go
 }

@@ -148,17 +148,14 @@ type clock struct {
 	began time.Time
 	base  float64 // seconds of earlier sittings
 
-	markTime   time.Time // of the last reading of the rate
-	markStep   int
-	markWaited time.Duration
-	stepTime   float64 // seconds, recent
-	wait       float64 // share, recent
+	steps    int           // since the mark
+	mark     time.Time     // when the steps being averaged began
+	waited   time.Duration // of the loader, at the mark
+	stepTime float64       // seconds, of the last window
+	wait     float64       // share, of the last window
 }
 
-func (c *clock) start(base float64) {
-	c.began, c.base = time.Now(), base
-	c.markTime, c.markStep = c.began, -1
-}
+func (c *clock) start(base float64) { c.began, c.base = time.Now(), base }
 
 func (c *clock) elapsed() float64 {
 	if c.began.IsZero() {
@@ -170,23 +167,33 @@ func (c *clock) elapsed() float64 {
 // rateWindow is how long steps are averaged over for the displayed rate.
 const rateWindow = 2 * time.Second
 
-// fill sets the time fields of an event.
-func (c *clock) fill(e *Event, t *trainer) {
+// step counts a step. The first one only starts the window: it also fills
+// caches and memory.
+func (c *clock) step(waited time.Duration) {
 	now := time.Now()
-	if c.markStep < 0 { // the first step also warms caches up: do not count it
-		c.markTime, c.markStep, c.markWaited = now, e.Step, t.loader.Waited()
-	}
-	if span := now.Sub(c.markTime); e.Step > c.markStep && (span >= rateWindow || c.stepTime == 0) {
-		waited := t.loader.Waited()
-		c.stepTime = span.Seconds() / float64(e.Step-c.markStep)
-		c.wait = min(1, (waited-c.markWaited).Seconds()/span.Seconds())
-		if span >= rateWindow {
-			c.markTime, c.markStep, c.markWaited = now, e.Step, waited
+	if !c.mark.IsZero() {
+		c.steps++
+		span := now.Sub(c.mark)
+		if span < rateWindow && c.stepTime > 0 {
+			return
+		}
+		c.stepTime = span.Seconds() / float64(c.steps)
+		c.wait = min(1, (waited-c.waited).Seconds()/span.Seconds())
+		if span < rateWindow {
+			return // a first estimate, soon replaced
 		}
 	}
+	c.mark, c.steps, c.waited = now, 0, waited
+}
+
+// pause ends the window: what comes next is not a step.
+func (c *clock) pause() { c.mark = time.Time{} }
+
+// fill sets the time fields of an event.
+func (c *clock) fill(e *Event, p *Plan) {
 	if c.stepTime > 0 {
-		e.Rate = float64(t.plan.Options.Batch*t.plan.Options.Views) / c.stepTime
-		e.ETA = c.stepTime * float64(t.plan.Steps-e.Step)
+		e.Rate = float64(p.Options.Batch*p.Options.Views) / c.stepTime
+		e.ETA = c.stepTime * float64(p.Steps-e.Step)
 	}
 	e.Wait = c.wait
 }

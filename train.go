@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,15 +19,15 @@ type Summary struct {
 	Run             string   `json:"run"`
 	Steps           int      `json:"steps"`
 	Epochs          int      `json:"epochs"`
-	Seconds         float64  `json:"seconds"` // of training, over all sittings
-	ImagesPerSecond float64  `json:"images_per_second"`
-	Loss            float64  `json:"loss"`           // mean of the last epoch
-	Reassigned      float64  `json:"reassigned"`     // mean of the last epoch
-	AssignmentGap   *float64 `json:"assignment_gap"` // (17) at the end of the last epoch; null before the first
-	Cosine          float64  `json:"cosine"`         // mean matched cosine of the last epoch
-	Level           float64  `json:"level"`          // (24), to read Cosine by
-	Checkpoint      string   `json:"checkpoint"`     // newest
-	Complete        bool     `json:"complete"`       // false when MaxTime ended it
+	Seconds         float64  `json:"seconds"`           // of training, over all sittings
+	ImagesPerSecond float64  `json:"images_per_second"` // each view counted, gauges and checkpoints included
+	Loss            float64  `json:"loss"`              // mean of the last epoch
+	Reassigned      float64  `json:"reassigned"`        // mean of the last epoch
+	AssignmentGap   *float64 `json:"assignment_gap"`    // (17) at the end of the last epoch; null before the first
+	Cosine          float64  `json:"cosine"`            // mean matched cosine of the last epoch
+	Level           float64  `json:"level"`             // (24), to read Cosine by
+	Checkpoint      string   `json:"checkpoint"`        // newest
+	Complete        bool     `json:"complete"`          // false when MaxTime ended it
 	Train           *Gauge   `json:"train,omitempty"`
 	HeldOut         *Gauge   `json:"held_out,omitempty"`
 	Warnings        []string `json:"warnings,omitempty"`
@@ -197,10 +198,13 @@ func (c *claim) take(opt Options) error {
 	if c.lock != nil {
 		return nil
 	}
-	if err := os.MkdirAll(opt.Out, 0o755); err != nil {
-		return failf(ErrResource, "making the run directory: %w", err)
+	err := os.MkdirAll(opt.Out, 0o755)
+	if err == nil {
+		err = disk{}.SyncDir(filepath.Dir(opt.Out))
 	}
-	var err error
+	if err != nil {
+		return failf(ErrResource, "making the run directory %s: %w", opt.Out, err)
+	}
 	if c.lock, err = lockRun(opt.Out); err != nil {
 		return err
 	}

@@ -252,7 +252,8 @@ func (t *trainer) advance() error {
 	t.st.Step++
 	t.st.Batch++
 	e.Step, e.Stats = t.st.Step, stats
-	t.clock.fill(&e, t)
+	t.clock.step(t.loader.Waited())
+	t.clock.fill(&e, &t.plan)
 	if err := t.emit(e); err != nil {
 		return err
 	}
@@ -344,6 +345,7 @@ func allFinite(x []float32) bool {
 // endEpoch closes an epoch: what is left in the pool is matched, the gauges
 // are read, and a checkpoint is written.
 func (t *trainer) endEpoch() error {
+	t.clock.pause()
 	e := t.event(EventEpoch)
 	if err := t.obj.EndEpoch(); err != nil {
 		return fmt.Errorf("end of epoch %d: %w", t.st.Epoch, err)
@@ -358,13 +360,13 @@ func (t *trainer) endEpoch() error {
 	t.st.Last = lastEpoch{Stats: e.Stats, Train: e.Train, HeldOut: e.HeldOut}
 	t.st.Means = epochMeans{}
 	t.st.Epoch, t.st.Batch = t.st.Epoch+1, 0
-	t.clock.fill(&e, t)
+	t.clock.fill(&e, &t.plan)
 	if err := t.emit(e); err != nil {
 		return err
 	}
 	if t.done() {
 		done := t.event(EventDone)
-		t.clock.fill(&done, t)
+		t.clock.fill(&done, &t.plan)
 		if err := t.emit(done); err != nil {
 			return err
 		}
@@ -374,6 +376,7 @@ func (t *trainer) endEpoch() error {
 
 // save writes a checkpoint of this moment.
 func (t *trainer) save() error {
+	t.clock.pause()
 	for _, w := range t.net.State() {
 		if v, ok := w.Data.([]float32); ok && !allFinite(v) {
 			return &DivergedError{Step: t.st.Step - 1, What: "the value of " + w.Name, Checkpoint: t.saved}
