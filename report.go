@@ -235,74 +235,86 @@ type curve struct {
 	read      func(Event) float64
 }
 
-func reportCurves(rec Record, events []Event) []ReportCurve {
-	steps := func(f func(s *Stats) float64) func(Event) float64 {
-		return func(e Event) float64 {
-			if e.Kind != EventStep || e.Stats == nil {
-				return math.NaN()
-			}
-			return f(e.Stats)
-		}
-	}
-	gauge := func(held bool, f func(g *Gauge) float64) func(Event) float64 {
-		return func(e Event) float64 {
-			g := e.Train
-			if held {
-				g = e.HeldOut
-			}
-			if e.Kind != EventEpoch || g == nil {
-				return math.NaN()
-			}
-			return f(g)
-		}
-	}
-	optional := func(v *float64) float64 {
-		if v == nil {
+// fromSteps reads a statistic of every step.
+func fromSteps(f func(s *Stats) float64) func(Event) float64 {
+	return func(e Event) float64 {
+		if e.Kind != EventStep || e.Stats == nil {
 			return math.NaN()
 		}
-		return *v
+		return f(e.Stats)
 	}
-	matched := func(g *Gauge) float64 { return g.MatchedCosine }
-	alignment := func(g *Gauge) float64 { return g.Alignment }
-	rank := func(g *Gauge) float64 { return g.EffectiveRank }
-	charts := []struct {
-		title, note string
-		curves      []curve
-	}{
+}
+
+// fromGauge reads a gauge at the epochs that have one: that of the held-out
+// rows or that of the training rows.
+func fromGauge(held bool, f func(g *Gauge) float64) func(Event) float64 {
+	return func(e Event) float64 {
+		g := e.Train
+		if held {
+			g = e.HeldOut
+		}
+		if e.Kind != EventEpoch || g == nil {
+			return math.NaN()
+		}
+		return f(g)
+	}
+}
+
+// onBoth is a quantity on training and on held-out rows.
+func onBoth(f func(g *Gauge) float64) []curve {
+	return []curve{{"training rows", false, fromGauge(false, f)}, {"held-out rows", false, fromGauge(true, f)}}
+}
+
+// chartOf says what a chart shows and in which words.
+type chartOf struct {
+	title, note string
+	curves      []curve
+}
+
+// stepCharts are about single steps and the batches they saw.
+func stepCharts() []chartOf {
+	return []chartOf{
 		{"Loss", "Mean squared distance between embedding and target; a random pairing has 2. The space between the lines is what each re-assignment wins, the rest of the fall is won by the network.", []curve{
-			{"before re-assignment", false, steps(func(s *Stats) float64 { return s.LossBefore })},
-			{"after", false, steps(func(s *Stats) float64 { return s.Loss })},
+			{"before re-assignment", false, fromSteps(func(s *Stats) float64 { return s.LossBefore })},
+			{"after", false, fromSteps(func(s *Stats) float64 { return s.Loss })},
 		}},
 		{"Matched cosine", "Mean cosine between embedding and target in a batch. The dashed level is geometry alone: the best of a batch of random targets.", []curve{
-			{"after re-assignment", false, steps(func(s *Stats) float64 { return s.Cosine })},
-			{"best of a random batch", true, steps(func(s *Stats) float64 { return s.Level })},
+			{"after re-assignment", false, fromSteps(func(s *Stats) float64 { return s.Cosine })},
+			{"best of a random batch", true, fromSteps(func(s *Stats) float64 { return s.Level })},
 		}},
 		{"Re-assigned", "Share of a batch's rows whose target changed in its step. It falls as the pairing settles.", []curve{
-			{"fraction", false, steps(func(s *Stats) float64 { return s.Reassigned })},
+			{"fraction", false, fromSteps(func(s *Stats) float64 { return s.Reassigned })},
 		}},
 		{"Won by re-assignment", "The space between the two lines of the loss, step by step: what re-pairing a batch still wins.", []curve{
-			{"loss before - after", false, steps(func(s *Stats) float64 { return s.WonByReassignment })},
-		}},
-		{"Assignment gap", "How much better the best pairing of a fixed sample with its own targets would be, as a share of the best cost; 0 is optimal, not stuck.", []curve{
-			{"gap", false, gauge(false, func(g *Gauge) float64 { return optional(g.AssignmentGap) })},
-		}},
-		{"Alignment of views", "Mean squared distance between two views of one row: 0 if they coincide, 2 if they are unrelated. A wide space between the lines is memorisation.", []curve{
-			{"training rows", false, gauge(false, alignment)},
-			{"held-out rows", false, gauge(true, alignment)},
-		}},
-		{"Match with fresh targets", "Mean cosine when a sample is paired in the best way with new random targets: how evenly the embeddings fill the sphere. The samples differ in size, and so do their levels.", []curve{
-			{"training rows", false, gauge(false, matched)},
-			{"held-out rows", false, gauge(true, matched)},
-			{"level, training", true, gauge(false, func(g *Gauge) float64 { return g.Level })},
-			{"level, held-out", true, gauge(true, func(g *Gauge) float64 { return g.Level })},
-		}},
-		{"Effective rank", fmt.Sprintf("Directions that the embeddings really use: %d if they fill the sphere evenly, 1 if they collapse to a line.", rec.Options.Dim), []curve{
-			{"training rows", false, gauge(false, rank)},
-			{"held-out rows", false, gauge(true, rank)},
+			{"loss before - after", false, fromSteps(func(s *Stats) float64 { return s.WonByReassignment })},
 		}},
 	}
+}
+
+// gaugeCharts are about the fixed samples that are measured between epochs.
+func gaugeCharts(dim int) []chartOf {
+	level := func(g *Gauge) float64 { return g.Level }
+	gap := func(g *Gauge) float64 {
+		if g.AssignmentGap == nil {
+			return math.NaN()
+		}
+		return *g.AssignmentGap
+	}
+	return []chartOf{
+		{"Assignment gap", "How much better the best pairing of a fixed sample with its own targets would be, as a share of the best cost; 0 is optimal, not stuck.", []curve{
+			{"gap", false, fromGauge(false, gap)},
+		}},
+		{"Alignment of views", "Mean squared distance between two views of one row: 0 if they coincide, 2 if they are unrelated. A wide space between the lines is memorisation.", onBoth(func(g *Gauge) float64 { return g.Alignment })},
+		{"Match with fresh targets", "Mean cosine when a sample is paired in the best way with new random targets: how evenly the embeddings fill the sphere. The samples differ in size, and so do their levels.", append(
+			onBoth(func(g *Gauge) float64 { return g.MatchedCosine }),
+			curve{"level, training", true, fromGauge(false, level)}, curve{"level, held-out", true, fromGauge(true, level)})},
+		{"Effective rank", fmt.Sprintf("Directions that the embeddings really use: %d if they fill the sphere evenly, 1 if they collapse to a line.", dim), onBoth(func(g *Gauge) float64 { return g.EffectiveRank })},
+	}
+}
+
+func reportCurves(rec Record, events []Event) []ReportCurve {
 	var out []ReportCurve
-	for _, c := range charts {
+	for _, c := range slices.Concat(stepCharts(), gaugeCharts(rec.Options.Dim)) {
 		chart := ReportCurve{Title: c.title, Note: c.note, XLabel: "epoch"}
 		for _, l := range c.curves {
 			if s := series(l, events, rec.StepsPerEpoch); len(s.X) > 0 {
@@ -376,7 +388,7 @@ func (m *Model) addSample(ctx context.Context, d *ReportData, set *dataset.Set, 
 	}
 	flat := make([]float32, n*pca.K)
 	pca.Apply(flat, z, n)
-	share := 100 * (pca.Variance[0] + pca.Variance[1]) / pca.Total
+	share := 100 * (pca.Variance[0] + pca.Variance[1]) / max(pca.Total, math.SmallestNonzeroFloat32)
 	d.Map.Layouts = []ReportLayout{
 		{"t-SNE", fmt.Sprintf("t-SNE of %s embeddings, started from their principal components. It keeps neighbours together; "+
 			"distances between groups, their sizes and the axes mean nothing.", group(n)), tsne},
