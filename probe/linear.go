@@ -15,9 +15,11 @@ import (
 type LinearOptions struct {
 	// L2 is lambda in the penalty (lambda/2) |W|^2 added to the mean
 	// cross-entropy, on standardised features; the intercepts are free.
-	// 0 = 1e-4; negative = none.
+	// 0 = 5e-7 x Dim: weights drawn from a prior of variance 1/lambda then give
+	// logits of one spread whatever the dimension, and wide features are not
+	// left nearly unpenalised. Negative = none.
 	L2 float64
-	// Evaluations caps the evaluations of the objective; 0 = 120.
+	// Evaluations caps the evaluations of the objective; 0 = 100.
 	Evaluations int
 }
 
@@ -34,7 +36,7 @@ func Linear(ctx context.Context, pool *kernel.Pool, data Data, opt LinearOptions
 		return 0, err
 	}
 	if opt.Evaluations == 0 {
-		opt.Evaluations = 120
+		opt.Evaluations = 100
 	}
 	if opt.Evaluations < 0 || math.IsNaN(opt.L2) {
 		return 0, fmt.Errorf("probe: linear needs evaluations > 0 and a number for l2, got %d and %g", opt.Evaluations, opt.L2)
@@ -78,7 +80,7 @@ func newLogistic(pool *kernel.Pool, data Data, opt LinearOptions) *logistic {
 	m := &logistic{pool: pool, data: data, lambda: opt.L2}
 	switch {
 	case opt.L2 == 0:
-		m.lambda = 1e-4
+		m.lambda = 5e-7 * float64(data.Dim)
 	case opt.L2 < 0:
 		m.lambda = 0
 	}
