@@ -110,7 +110,7 @@ func TestSameBitsForAnyWorkers(t *testing.T) {
 		}
 	}
 	fit := func(workers int) []float64 {
-		w, err := newLogistic(newPool(t, workers), d, LinearOptions{}).fit(context.Background(), 30)
+		w, err := newLogistic(newPool(t, workers), d, LinearOptions{}).fit(context.Background(), make([]float64, (d.Dim+1)*d.Classes), 30)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -234,7 +234,7 @@ func TestLogisticClosedForm(t *testing.T) {
 	}
 	d.Test, d.TestY = d.Train, d.TrainY
 	m := newLogistic(newPool(t, 1), d, LinearOptions{L2: -1})
-	w, err := m.fit(context.Background(), 100)
+	w, err := m.fit(context.Background(), make([]float64, len(m.grad)), 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -337,7 +337,7 @@ func TestAgainstSklearn(t *testing.T) {
 	}
 
 	m := newLogistic(pool, d, opt)
-	w, err := m.fit(ctx, 500)
+	w, err := m.fit(ctx, make([]float64, len(m.grad)), 500)
 	if err != nil {
 		t.Fatal(err)
 	}
