@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +28,10 @@ type folderSource struct {
 	gate   *gate
 	spares sync.Pool // of *decoder
 }
+
+// collectAbove is the size in bytes from which a decoded image is worth a garbage
+// collection of its own; decoding one takes half a second.
+const collectAbove = 64 << 20
 
 // errSize is returned for an image of another size than that of all others.
 var errSize = errors.New("has another size")
@@ -81,6 +86,9 @@ func (s *folderSource) load(i int) (p picture, sum [sha256.Size]byte, err error)
 	}
 	defer s.gate.leave(s.gate.enter(head.cost))
 	p, err = d.decode(b, &head, s.shape.H, s.shape.W)
+	if head.cost > collectAbove {
+		runtime.GC() // or the next one would come on top of this one
+	}
 	return p, sum, err
 }
 
