@@ -33,9 +33,9 @@ type Options struct {
 	Pool      int    `json:"pool"`      // batches in a pool; default 8 with assign=pool
 
 	Optimizer   string  `json:"optimizer"`    // sgd (Nesterov, default) or adamw
-	LR          float64 `json:"lr"`           // peak learning rate; default .05 x batch/256 for sgd, .001 for adamw
+	LR          float64 `json:"lr"`           // peak learning rate; default .2 x batch/256 (at most .4) for sgd, .001 for adamw
 	Momentum    float64 `json:"momentum"`     // sgd's momentum; default .9, negative: none
-	WeightDecay float64 `json:"weight_decay"` // default 1e-4 for sgd, .05 for adamw; negative: none
+	WeightDecay float64 `json:"weight_decay"` // default 5e-4 for sgd, .05 for adamw; negative: none
 	Warmup      int     `json:"warmup"`       // steps of linear warm-up before the cosine; default 5 % of all; negative: none
 
 	Seed    uint64 `json:"seed"`    // default 1

@@ -83,7 +83,7 @@ func DefaultAugment(s *Set) Augment {
 	case side <= 16:
 		return Augment{CropMin: .7, CropMax: 1, CropRatio: 1.15, Rotate: 12, Shift: .08, Brightness: .2}
 	case s.out.C == 1:
-		return Augment{CropMin: .4, CropMax: 1, CropRatio: 4. / 3, Flip: .5, Brightness: .4}
+		return Augment{CropMin: .3, CropMax: 1, CropRatio: 4. / 3, Flip: .5, Brightness: .4}
 	case s.shape == s.out:
 		return Augment{CropMin: .3, CropMax: 1, CropRatio: 4. / 3, Flip: .5,
 			Jitter: .8, Brightness: .4, Contrast: .4, Saturation: .4, Hue: .1, Grey: .2}
