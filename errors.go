@@ -11,7 +11,7 @@ import (
 var (
 	// ErrUsage: the options contradict each other or the state of the disk.
 	ErrUsage = errors.New("usage")
-	// ErrInput: the data were read and rejected.
+	// ErrInput: the data are not there, cannot be read, or were rejected.
 	ErrInput = errors.New("input data rejected")
 	// ErrArtefact: a run directory is damaged or does not fit the request.
 	ErrArtefact = errors.New("artefact corrupt or incompatible")

@@ -155,7 +155,7 @@ func TestModelTakesOnlyItsShape(t *testing.T) {
 	if _, err := m.OpenData(context.Background(), vectors, dataset.Options{}); !errors.Is(err, ErrInput) {
 		t.Errorf("vectors for a model of images: %v", err)
 	}
-	if _, err := m.OpenData(context.Background(), filepath.Join(t.TempDir(), "none"), dataset.Options{}); !errors.Is(err, ErrUsage) {
+	if _, err := m.OpenData(context.Background(), filepath.Join(t.TempDir(), "none"), dataset.Options{}); !errors.Is(err, ErrInput) {
 		t.Errorf("data that are not there: %v", err)
 	}
 }
