@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -73,7 +74,7 @@ func (f *trainFlags) declare(cmd *cobra.Command) {
 	fs.StringVar(&f.Optimizer, "optimizer", "", "sgd (default) or adamw")
 	fs.Float64Var(&f.LR, "lr", 0, "peak learning rate (0: by optimiser and batch)")
 	fs.Float64Var(&f.Momentum, "momentum", 0.9, "momentum of sgd")
-	fs.Float64Var(&f.WeightDecay, "weight-decay", 0, "weight decay (default 1e-4 for sgd, 0.05 for adamw)")
+	fs.Float64Var(&f.WeightDecay, "weight-decay", 0, "weight decay (default 5e-4 for sgd, 0.05 for adamw)")
 	fs.IntVar(&f.Warmup, "warmup", 0, "steps over which the learning rate rises (default: 5 % of all)")
 	fs.Uint64Var(&f.Seed, "seed", 1, "seed of all randomness: same seed, same bits, whatever the workers")
 	addWorkers(cmd, &f.Workers)
@@ -160,7 +161,17 @@ func (a *app) printSummary(s *nat.Summary) {
 		"cosine", fmt.Sprintf("%.3f with the matched target (the best random one in a batch has %.3f)", s.Cosine, s.Level),
 		"re-assigned", percent(s.Reassigned)+" of the rows in a step",
 		"assignment gap", gap,
-		"checkpoint", s.Checkpoint)
+		"checkpoint", s.Checkpoint,
+		"report", reportPath(s.Run))
+}
+
+// reportPath is empty for a run that has no report, because it is not complete.
+func reportPath(run string) string {
+	path := filepath.Join(run, "report.html")
+	if _, err := os.Stat(path); err != nil {
+		return ""
+	}
+	return path
 }
 
 // trainHints says on stderr what can be done next.
