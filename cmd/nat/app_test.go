@@ -105,7 +105,7 @@ func TestExitCodes(t *testing.T) {
 		{errors.New("x"), 1}, {usagef("x"), 2}, {fmt.Errorf("w: %w", nat.ErrInput), 3}, {dataset.ErrRejected, 3},
 		{fmt.Errorf("w: %w", nat.ErrArtefact), 4}, {nat.ErrResource, 5}, {&os.PathError{Err: syscall.ENOSPC}, 5},
 		{classify(os.ErrNotExist, nat.ErrInput), 3}, {classify(os.ErrNotExist, nat.ErrArtefact), 4},
-		{trainError(&nat.StoppedError{Cause: &signalled{os.Interrupt}}), 130},
+		{trainError(&nat.StoppedError{Cause: &signalled{os.Interrupt}, Checkpoint: "c"}), 130},
 		{trainError(&nat.StoppedError{Cause: &signalled{syscall.SIGTERM}}), 143},
 		{stoppedBy(&signalled{os.Interrupt}, fmt.Errorf("embed: %w", context.Canceled)), 130},
 		{internalError("boom", nil, false), 1},
@@ -113,6 +113,24 @@ func TestExitCodes(t *testing.T) {
 		if got := classOf(c.err).code; got != c.code {
 			t.Errorf("%v: exit code %d, want %d", c.err, got, c.code)
 		}
+	}
+}
+
+// TestStoppedBeforeACheckpoint: nothing is promised that is not there.
+func TestStoppedBeforeACheckpoint(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(&signalled{os.Interrupt})
+	var stdout, stderr strings.Builder
+	dir := t.TempDir()
+	code := run(ctx, []string{"train", "digits:", "--out", dir + "/run", "--json"}, &stdout, &stderr, func(string) string { return "" })
+	if code != 130 {
+		t.Errorf("exit code %d", code)
+	}
+	contains(t, stderr.String(), "stopped by an interrupt (SIGINT)")
+	if _, err := os.Stat(dir + "/run/latest"); err == nil {
+		contains(t, stderr.String(), "--resume")
+	} else if strings.Contains(stderr.String(), "--resume") {
+		t.Errorf("there is nothing to resume: %s", stderr.String())
 	}
 }
 

@@ -44,10 +44,15 @@ func (s *signalled) exitCode() int {
 	return 128 + int(syscall.SIGTERM)
 }
 
-// stoppedBy puts the cause of a cancelled context into an error that only says "context canceled".
+// stoppedBy replaces an error that only says that ctx was cancelled, or that a run was stopped before it had a
+// checkpoint, by the cause.
 func stoppedBy(cause, err error) error {
 	var s *signalled
-	if !errors.Is(err, context.Canceled) || errors.As(err, &s) {
+	var stop *nat.StoppedError
+	switch {
+	case errors.As(err, &stop) && stop.Checkpoint == "":
+		return cause
+	case !errors.Is(err, context.Canceled) || errors.As(err, &s):
 		return err
 	}
 	return cause

@@ -140,7 +140,7 @@ func (s *stoppedTraining) Unwrap() error { return s.err }
 
 func trainError(err error) error {
 	var stop *nat.StoppedError
-	if errors.As(err, &stop) {
+	if errors.As(err, &stop) && stop.Checkpoint != "" {
 		return &stoppedTraining{stop, stop.Checkpoint, resumeCommand(stop.Run)}
 	}
 	return classify(err, nat.ErrInput)
