@@ -114,8 +114,8 @@ func TestChangedOptionsAreRefusedByName(t *testing.T) {
 	if !errors.Is(err, ErrUsage) {
 		t.Fatalf("changed options: %v", err)
 	}
-	for _, want := range []string{"batch: 16 in the run, 32 now", "lr: 0.003125 in the run, 1 now", "seed: 1 in the run, 9 now",
-		"momentum: 0 in the run, 0.5 now", "weight-decay: 0.0001 in the run, -1 now"} {
+	for _, want := range []string{"batch: 16 in the run, 32 now", "lr: 0.0125 in the run, 1 now", "seed: 1 in the run, 9 now",
+		"momentum: 0 in the run, 0.5 now", "weight-decay: 0.0005 in the run, -1 now"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in:\n%v", want, err)
 		}
