@@ -140,9 +140,8 @@ func checkpointNames(run string) ([]string, error) {
 
 // saveCheckpoint writes a checkpoint so that at any instant, whatever fails,
 // the newest complete one on disk is either the one before or this one. It
-// then removes all but the newest keep, and those of steps beyond this one,
-// which were passed over as damaged. It returns the new checkpoint's path.
-func saveCheckpoint(fsys files, run string, snap snapshot, keep int) (string, error) {
+// returns the new checkpoint's path.
+func saveCheckpoint(fsys files, run string, snap snapshot) (string, error) {
 	dir := filepath.Join(run, checkpointsDir)
 	name := stepName(snap.state.Step)
 	tmp, final := filepath.Join(dir, tmpPrefix+name), filepath.Join(dir, name)
@@ -161,10 +160,7 @@ func saveCheckpoint(fsys files, run string, snap snapshot, keep int) (string, er
 		_, err := fmt.Fprintln(w, name)
 		return err
 	})
-	if err != nil {
-		return "", err
-	}
-	return final, pruneCheckpoints(fsys, run, snap.state.Step, keep)
+	return final, err
 }
 
 // writeCheckpoint fills dir, state.json last, and makes it durable.
@@ -233,6 +229,8 @@ func discard(fsys files, dir string) error {
 	return nil
 }
 
+// pruneCheckpoints removes all but the newest keep of the checkpoints up to
+// step, and those of later steps, which were passed over as damaged.
 func pruneCheckpoints(fsys files, run string, step, keep int) error {
 	names, err := checkpointNames(run)
 	if err != nil {

@@ -30,15 +30,19 @@ func failf(kind error, format string, args ...any) error {
 }
 
 // StoppedError reports that training was stopped from outside after it had
-// saved a checkpoint: a later resume continues bit for bit.
+// saved a checkpoint: a later resume continues bit for bit. Stopped before it
+// had begun, while the data were listed, it has no checkpoint to name.
 type StoppedError struct {
 	Cause      error  // context.Cause of the context that was cancelled
 	Run        string // run directory
-	Checkpoint string // path of the checkpoint that was written
+	Checkpoint string // path of the checkpoint that was written, or empty
 	Step       int    // steps done
 }
 
 func (e *StoppedError) Error() string {
+	if e.Checkpoint == "" {
+		return fmt.Sprintf("stopped before anything was written (%v)", e.Cause)
+	}
 	return fmt.Sprintf("stopped at step %d (%v); saved %s: continue with --out %s --resume", e.Step, e.Cause, e.Checkpoint, e.Run)
 }
 

@@ -92,10 +92,11 @@ func (f *failingFile) Close() error {
 	return errors.Join(f.file.Close(), f.disk.fail())
 }
 
-// Whatever operation fails, and however: training says so and does not go on
-// as if it had saved, a good checkpoint is on disk, and once the disk is well
+// Whatever operation fails, and however: training says so (and stops, unless
+// all that failed is the removal of an old checkpoint), a good checkpoint is on disk, and once the disk is well
 // the run ends as if nothing had happened.
 func TestEveryDiskOperationMayFail(t *testing.T) {
+	t.Parallel()
 	images, _ := writeImages(t, 45, 4)
 	opt := small(images, filepath.Join(t.TempDir(), "run"))
 	opt.Batch, opt.Epochs, opt.Keep, opt.CheckpointEvery = 8, 1, 2, "2steps"
@@ -109,7 +110,7 @@ func TestEveryDiskOperationMayFail(t *testing.T) {
 		run := opt
 		run.Out = filepath.Join(t.TempDir(), "run")
 		var saved int
-		_, err := trainOn(context.Background(), broken, run, func(e Event) {
+		s, err := trainOn(context.Background(), broken, run, func(e Event) {
 			if e.Kind == EventCheckpoint {
 				saved = e.Step
 			}
@@ -120,9 +121,11 @@ func TestEveryDiskOperationMayFail(t *testing.T) {
 			}
 			return
 		}
-		if err == nil { // closing the metrics, all synced
-			unnoticed++
-			outcomeOf(t, run.Out).equal(t, want, "closing fails")
+		if err == nil { // an old checkpoint stays, or closing the metrics fails, all synced
+			if len(s.Warnings) == 0 {
+				unnoticed++
+			}
+			outcomeOf(t, run.Out).equal(t, want, "with a failure that does no harm")
 			continue
 		}
 		checkFault(t, run, want, saved, fmt.Sprintf("operation %d fails with %q", at, broken.err), err)
@@ -149,6 +152,7 @@ func checkFault(t *testing.T, run Options, want outcome, saved int, what string,
 
 // A damaged newest checkpoint is named and the one before it is used.
 func TestDamagedCheckpointFallsBack(t *testing.T) {
+	t.Parallel()
 	images, _ := writeImages(t, smallRows, 4)
 	opt := small(images, filepath.Join(t.TempDir(), "run"))
 	opt.Epochs, opt.CheckpointEvery = 1, "4steps"

@@ -308,7 +308,7 @@ func MakePlan(ctx context.Context, opt Options) (*Plan, error) {
 	if opt.Resume {
 		return nil, failf(ErrUsage, "resume: a run that exists is planned already: see its run.json")
 	}
-	if err := chooseOut(&opt); err != nil {
+	if err := choosePaths(&opt); err != nil {
 		return nil, err
 	}
 	src, err := openSource(ctx, opt, dataset.Shape{}, func(Event) {})
@@ -326,6 +326,22 @@ func MakePlan(ctx context.Context, opt Options) (*Plan, error) {
 	}
 	j.plan.ETA = time.Duration(math.Round(float64(j.plan.StepTime) * float64(j.plan.Steps) * gaugeShare))
 	return &j.plan, nil
+}
+
+// choosePaths resolves the paths of opt. Those that are read again when a run is
+// resumed, perhaps from another folder, are made absolute.
+func choosePaths(opt *Options) error {
+	for _, path := range []*string{&opt.Labels, &opt.Val, &opt.Init} {
+		if *path == "" || *path == EmbeddedDigits {
+			continue
+		}
+		abs, err := filepath.Abs(*path)
+		if err != nil {
+			return err
+		}
+		*path = abs
+	}
+	return chooseOut(opt)
 }
 
 // chooseOut fills in Options.Out when none was named: the next free name, or

@@ -154,6 +154,7 @@ func (n *inode) afterPowerLoss(dir string, keepNames bool) error {
 // Whenever the power fails, the newest checkpoint that was reported, or a later
 // one, is on disk and whole, although all that was not synced is lost.
 func TestPowerLoss(t *testing.T) {
+	t.Parallel()
 	images, _ := writeImages(t, 45, 4)
 	base := t.TempDir()
 	opt := small(images, filepath.Join(base, "run"))

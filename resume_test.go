@@ -19,6 +19,7 @@ func TestResumeFromEveryStep(t *testing.T) {
 	pooled.Assign, pooled.Pool, pooled.Optimizer = "pool", 4, "adamw"
 	conv := small(images, "")
 	conv.Encoder = "convnet"
+	t.Parallel()
 	for name, opt := range map[string]Options{"batch": conv, "pool": pooled} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -184,7 +185,7 @@ func TestAnotherInstructionSetIsAWarning(t *testing.T) {
 		t.Fatal(err)
 	}
 	snap.state.Kernel = "another"
-	if _, err := saveCheckpoint(unsynced{}, opt.Out, snap, 3); err != nil {
+	if _, err := saveCheckpoint(unsynced{}, opt.Out, snap); err != nil {
 		t.Fatal(err)
 	}
 	opt.Resume = true

@@ -147,7 +147,7 @@ func doubleTarget(t *testing.T, run string) {
 		t.Fatal(err)
 	}
 	perm[0] = perm[1]
-	if _, err := saveCheckpoint(unsynced{}, run, snap, 3); err != nil {
+	if _, err := saveCheckpoint(unsynced{}, run, snap); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -254,6 +254,35 @@ func TestBadFilesAreListed(t *testing.T) {
 	_, err := Train(context.Background(), Options{Data: dir, Out: filepath.Join(t.TempDir(), "strict"), MaxBad: "0"}, nil)
 	if !errors.Is(err, ErrInput) {
 		t.Errorf("max-bad 0: %v", err)
+	}
+}
+
+// With --val all rows own a target, and the others are read by the gauges only.
+func TestValReplacesTheHeldOutRows(t *testing.T) {
+	images, _ := writeImages(t, 60, 4)
+	other, _ := writeImages(t, 30, 4)
+	t.Chdir(filepath.Dir(other))
+	opt := Options{Data: images, Val: filepath.Base(other), Out: filepath.Join(t.TempDir(), "run"), Encoder: "linear", Dim: 4, Epochs: 1, Batch: 20}
+	s := mustTrain(t, opt)
+	if s.Train.Rows != 60 || s.HeldOut.Rows != 30 || s.Steps != 3 {
+		t.Errorf("%d training rows, %d held out, %d steps", s.Train.Rows, s.HeldOut.Rows, s.Steps)
+	}
+	t.Chdir(t.TempDir()) // the recorded path is not relative
+	mustTrain(t, Options{Out: opt.Out, Resume: true})
+}
+
+func TestStoppedWhileListing(t *testing.T) {
+	images, _ := writeImages(t, 60, 4)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	out := filepath.Join(t.TempDir(), "run")
+	_, err := Train(ctx, Options{Data: images, Out: out}, nil)
+	var stopped *StoppedError
+	if !errors.As(err, &stopped) && !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(out); err == nil && stopped != nil && stopped.Checkpoint == "" {
+		t.Error("a run directory was made before there was anything to put in")
 	}
 }
 

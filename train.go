@@ -52,7 +52,7 @@ func trainOn(ctx context.Context, fsys files, opt Options, observe func(Event), 
 	if err := opt.Validate(); err != nil {
 		return nil, err
 	}
-	if err := chooseOut(&opt); err != nil {
+	if err := choosePaths(&opt); err != nil {
 		return nil, err
 	}
 	var c claim

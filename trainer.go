@@ -390,9 +390,14 @@ func (t *trainer) save() error {
 	t.st.Streams = map[string]int{"shuffle": t.st.Epoch, "augment": t.st.Epoch, "noise": t.st.Step}
 	snap := snapshot{state: t.st, weights: t.net.State(), meta: t.meta, assignment: t.obj.State(), optimizer: t.optim.State()}
 	snap.state.Checksums = maps.Clone(t.st.Checksums)
-	path, err := saveCheckpoint(t.fsys, t.dir, snap, t.plan.Options.Keep)
+	path, err := saveCheckpoint(t.fsys, t.dir, snap)
 	if err != nil {
 		return err
+	}
+	// The new checkpoint is safe. An old one that stays, because someone reads
+	// it just now or the disk is unwell, is no reason to stop.
+	if err := pruneCheckpoints(t.fsys, t.dir, t.st.Step, t.plan.Options.Keep); err != nil {
+		t.warn(err.Error())
 	}
 	t.saved, t.savedStep, t.savedAt = path, t.st.Step, time.Now()
 	e := t.event(EventCheckpoint)
