@@ -74,9 +74,9 @@ func (s *source) close() {
 }
 
 // openSource opens the data that opt names and divides their rows.
-func openSource(ctx context.Context, opt Options, input dataset.Shape, observe func(Event)) (*source, error) {
+func openSource(ctx context.Context, opt Options, observe func(Event)) (*source, error) {
 	open := dataset.Options{Size: opt.Size, Limit: opt.Limit, Labels: opt.Labels, MaxBad: opt.MaxBad,
-		Workers: opt.Workers, Input: input, Progress: scanProgress(observe)}
+		Workers: opt.Workers, Progress: scanProgress(observe)}
 	set, err := openData(ctx, opt.Data, open)
 	if err != nil {
 		return nil, err
@@ -104,6 +104,22 @@ func openSource(ctx context.Context, opt Options, input dataset.Shape, observe f
 		Bad: len(set.Bad()), Shape: set.Shape(), Input: dataset.OutShape(set), Range: set.Range(), Vector: set.Vector(),
 		Classes: set.Classes(), Fingerprint: set.Fingerprint()}
 	return s, nil
+}
+
+// inheritSize lets a run that starts from another's weights train at that
+// one's resolution, whatever would be chosen for its own data.
+func inheritSize(opt *Options) error {
+	if opt.Init == "" || opt.Size != 0 {
+		return nil
+	}
+	from, err := OpenRun(opt.Init)
+	if err != nil {
+		return fmt.Errorf("init: %w", err)
+	}
+	if d := from.Record.Data; !d.Vector && d.Input.H == d.Input.W {
+		opt.Size = d.Input.H
+	}
+	return nil
 }
 
 func upTo(n int) []int {
@@ -311,7 +327,10 @@ func MakePlan(ctx context.Context, opt Options) (*Plan, error) {
 	if err := choosePaths(&opt); err != nil {
 		return nil, err
 	}
-	src, err := openSource(ctx, opt, dataset.Shape{}, func(Event) {})
+	if err := inheritSize(&opt); err != nil {
+		return nil, err
+	}
+	src, err := openSource(ctx, opt, func(Event) {})
 	if err != nil {
 		return nil, err
 	}

@@ -382,7 +382,7 @@ func (r *Run) checkData(ctx context.Context, path string) error {
 	if path == "" {
 		opt.Data = r.Record.Data.Path
 	}
-	src, err := openSource(ctx, opt, dataset.Shape{}, func(Event) {})
+	src, err := openSource(ctx, opt, func(Event) {})
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/gofrs/flock"
 
-	"nat/dataset"
 	"nat/internal/kernel"
 )
 
@@ -108,7 +107,10 @@ func prepare(ctx context.Context, opt Options, observe func(Event)) (*job, *snap
 	if opt.Data == "" {
 		return nil, nil, failf(ErrUsage, "out %s: no training has begun there: name the data to start one", opt.Out)
 	}
-	src, err := openSource(ctx, opt, dataset.Shape{}, observe)
+	if err := inheritSize(&opt); err != nil {
+		return nil, nil, err
+	}
+	src, err := openSource(ctx, opt, observe)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -134,7 +136,7 @@ func prepareResume(ctx context.Context, opt Options, observe func(Event)) (*job,
 	if err != nil {
 		return nil, nil, err
 	}
-	src, err := openSource(ctx, merged, dataset.Shape{}, observe)
+	src, err := openSource(ctx, merged, observe)
 	if err != nil {
 		return nil, nil, err
 	}
