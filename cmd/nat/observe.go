@@ -55,7 +55,7 @@ func stepStatus(e nat.Event) status {
 // epochStatus is the line that stays: the means over the epoch, and the gauges when there are any.
 func epochStatus(e nat.Event) status {
 	label := fmt.Sprintf("epoch %*d/%d done", len(fmt.Sprint(e.Epochs)), e.Epoch+1, e.Epochs)
-	s := status{label: label, done: e.Step, total: e.Steps, unit: "steps", left: seconds(e.ETA)}
+	s := status{label: label, left: seconds(e.ETA)}
 	if e.Stats != nil {
 		s.fields = []string{
 			fmt.Sprintf("loss %.3f", e.Loss),

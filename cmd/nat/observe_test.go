@@ -40,7 +40,7 @@ func TestObserveShowsATraining(t *testing.T) {
 training for 2 epochs, 8 steps
 epoch 1/2  3/8 steps  loss 1.250 (-0.030 by re-assigning 42 %)  cos 0.38/0.34  1,234 images/s  ETA 1m05s
 warning: few rows
-epoch 1/2 done  4/8 steps  loss 1.250  cos 0.38/0.34  42 % re-assigned  gap 10.8 %  held-out alignment 0.200  1,234 images/s  ETA <1s
+epoch 1/2 done  loss 1.250  cos 0.38/0.34  42 % re-assigned  gap 10.8 %  held-out alignment 0.200  1,234 images/s  ETA <1s
 probe: knn: run embedding   25 %
 `
 	if out.String() != want {

@@ -56,15 +56,14 @@ func (m *meter) show(s status, milestone bool) {
 		return
 	}
 	m.last = now
-	if milestone {
-		m.keep(s.plain())
-		return
-	}
-	if m.redraw {
+	switch {
+	case m.redraw && milestone:
+		m.keep(s.fit(m.width() - 1))
+	case m.redraw:
 		m.replace(s.fit(m.width() - 1))
-		return
+	default:
+		m.keep(s.plain())
 	}
-	m.keep(s.plain())
 }
 
 // note prints a line that stays.
