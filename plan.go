@@ -302,8 +302,9 @@ func (j *job) estimate() (memory, disk int64) {
 	input := int64(p.Data.Input.Size())
 	points, params := int64(p.Data.Train), int64(p.Params)
 	targets := 4 * points * int64(p.Options.Dim)
-	const program = 40 << 20 // runtime, code, scratch
-	memory = program + p.Encoder.MemoryBytes(int(rows), true) + 4*params /* optimiser */ + targets + 24*points +
+	const program = 40 << 20    // runtime, code, scratch
+	const reporting = 220 << 20 // the report's maps and images, drawn while the rest is still held
+	memory = program + reporting + p.Encoder.MemoryBytes(int(rows), true) + 4*params /* optimiser */ + targets + 24*points +
 		4*rows*input*6 /* prefetched batches */ + min(128<<20, 4*int64(p.Data.Rows)*int64(p.Data.Shape.Size())) /* cache */ +
 		gaugeRows*gaugeRows*4
 	checkpoint := 8*params + 8*points
