@@ -446,10 +446,11 @@ func TestInitialization(t *testing.T) {
 // TestMisuse wants panics for the caller's bugs, in the words of the package.
 func TestMisuse(t *testing.T) {
 	pool := testPool(t, 1)
-	net := mustNew(t, mustPreset(t, "linear", Shape{1, 1, 3}, 2), pool)
+	spec := mustPreset(t, "linear", Shape{1, 1, 3}, 2)
+	net, fresh := mustNew(t, spec, pool), mustNew(t, spec, pool)
 	x := make([]float32, 6)
 	for name, f := range map[string]func(){
-		"backward first":  func() { net.Backward(make([]float32, 4)) },
+		"backward first":  func() { fresh.Backward(make([]float32, 4)) },
 		"backward twice":  func() { net.Forward(x, 2, true); net.Backward(make([]float32, 4)); net.Backward(make([]float32, 4)) },
 		"short gradient":  func() { net.Forward(x, 2, true); net.Backward(make([]float32, 3)) },
 		"short input":     func() { net.Forward(x, 3, true) },
