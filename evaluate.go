@@ -3,6 +3,7 @@ package nat
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -100,7 +101,7 @@ func Evaluate(ctx context.Context, run *Run, data string, opt EvalOptions, obser
 	}
 	ev := &evaluation{ctx: ctx, model: model, opt: opt, observe: observe}
 	defer ev.close()
-	if err := ev.open(data, run.Record.Options); err != nil {
+	if err := ev.open(data, run.Record); err != nil {
 		return nil, err
 	}
 	ev.result.Run, ev.result.Data, ev.result.PerClass = run.Dir, data, opt.PerClass
@@ -140,11 +141,12 @@ func (ev *evaluation) close() {
 	}
 }
 
-// open finds the labelled rows to fit and to test on.
-func (ev *evaluation) open(data string, recorded Options) error {
-	opt := dataset.Options{Limit: ev.opt.Limit, Labels: ev.opt.Labels, MaxBad: recorded.MaxBad, Progress: scanProgress(ev.observe)}
-	if opt.Labels == "" {
-		opt.Labels = recorded.Labels
+// open finds the labelled rows to fit and to test on. The run's file of labels
+// is that of its own data: rows of others would be given labels of these.
+func (ev *evaluation) open(data string, rec Record) error {
+	opt := dataset.Options{Limit: ev.opt.Limit, Labels: ev.opt.Labels, MaxBad: rec.Options.MaxBad, Progress: scanProgress(ev.observe)}
+	if abs, err := filepath.Abs(data); opt.Labels == "" && (data == rec.Data.Path || err == nil && abs == rec.Data.Path) {
+		opt.Labels = rec.Options.Labels
 	}
 	set, err := ev.model.OpenData(ev.ctx, data, opt)
 	if err != nil {

@@ -141,6 +141,29 @@ func TestEvaluate(t *testing.T) {
 	}
 }
 
+// The file of labels a run recorded is that of its own data.
+func TestEvaluateUsesRecordedLabelsForTheRunsDataOnly(t *testing.T) {
+	images, labels := writeImages(t, smallRows, 6)
+	opt := small(images, filepath.Join(t.TempDir(), "run"))
+	opt.Labels, opt.Epochs = labels, 1
+	mustTrain(t, opt)
+	run, err := OpenRun(opt.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(filepath.Dir(images))
+	probes := EvalOptions{Probes: []string{"knn"}, Layers: []string{"embedding"}, Workers: 2}
+	for _, own := range []string{"", images, filepath.Base(images)} {
+		if _, err := Evaluate(context.Background(), run, own, probes, nil); err != nil {
+			t.Errorf("the run's own data as %q: %v", own, err)
+		}
+	}
+	other, _ := writeImages(t, smallRows, 6)
+	if _, err := Evaluate(context.Background(), run, other, probes, nil); !errors.Is(err, ErrInput) {
+		t.Errorf("other data took the labels of the run's: %v", err)
+	}
+}
+
 // The model does what the one that was trained does: its description, weights
 // and normaliser come from the checkpoint alone.
 func TestModelTakesOnlyItsShape(t *testing.T) {
