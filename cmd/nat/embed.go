@@ -43,7 +43,7 @@ with the row's identity (its path in a folder, its index elsewhere) and its clas
   .npy          the float32 matrix; identities in OUT.ids.txt beside it, one a line
   .csv          columns id, label, e0, e1, ...
   .parquet      columns id, label (null without one), embedding (list of float)
-  .safetensors  tensors embedding, ids (text, one a line), labels (int64, -1 without one)
+  .safetensors  tensors embedding, ids (text, one a line), labels (int64, -1 without one); collected in memory first
 The file appears only when it is whole.`,
 		Example: `  nat embed run photos -o photos.parquet
   nat embed run fashion-mnist -o test.npy --split test --layer features`,
