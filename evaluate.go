@@ -250,23 +250,24 @@ func (ev *evaluation) networks(seed uint64) error {
 	return nil
 }
 
-// calibrateRows are shown to the untrained network so that its batch norms
-// know the statistics of the data, as a trained network's do: the comparison
-// is about the weights.
-const calibrateRows = 64 * embedRows
+// calibratePasses are made in training mode by the untrained network so that
+// its batch norms know the statistics of the data, as a trained network's do:
+// the comparison is about the weights. Running averages that keep .9 of
+// themselves in a pass then hold a thousandth of what they began with.
+const calibratePasses = 64
 
+// calibrate goes round the training rows, block by block, without a remainder
+// too small for good statistics unless it is all there is.
 func (ev *evaluation) calibrate(net *encoder.Network) error {
-	rows := spread(ev.train.rows, calibrateRows)
-	x := make([]float32, min(embedRows, len(rows))*ev.model.Input.Size())
-	for lo := 0; lo < len(rows); lo += embedRows {
-		hi := min(lo+embedRows, len(rows))
-		if lo > 0 && hi-lo < embedRows {
-			break // statistics of a small remainder are poor
-		}
-		if err := dataset.Plain(ev.ctx, ev.train.set, ev.model.Norm, ev.model.Input, rows[lo:hi], x, ev.opt.Workers); err != nil {
+	rows := spread(ev.train.rows, calibratePasses*embedRows)
+	size := min(embedRows, len(rows))
+	x := make([]float32, size*ev.model.Input.Size())
+	for pass := range calibratePasses {
+		lo := pass % (len(rows) / size) * size
+		if err := dataset.Plain(ev.ctx, ev.train.set, ev.model.Norm, ev.model.Input, rows[lo:lo+size], x, ev.opt.Workers); err != nil {
 			return err
 		}
-		net.Forward(x, hi-lo, true)
+		net.Forward(x, size, true)
 	}
 	return nil
 }
