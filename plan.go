@@ -49,6 +49,7 @@ type DataInfo struct {
 	Vector      bool          `json:"vector"`
 	Classes     []string      `json:"classes,omitempty"`
 	Fingerprint string        `json:"fingerprint"`
+	Val         string        `json:"val_fingerprint,omitempty"` // of the data of Options.Val
 }
 
 // source is opened data together with what training takes from them.
@@ -103,6 +104,9 @@ func openSource(ctx context.Context, opt Options, observe func(Event)) (*source,
 	s.info = DataInfo{Path: path, Kind: set.Kind(), Rows: set.Len(), Train: len(s.rows), HeldOut: len(s.held),
 		Bad: len(set.Bad()), Shape: set.Shape(), Input: dataset.OutShape(set), Range: set.Range(), Vector: set.Vector(),
 		Classes: set.Classes(), Fingerprint: set.Fingerprint()}
+	if s.val != nil {
+		s.info.Val = s.val.Fingerprint()
+	}
 	return s, nil
 }
 

@@ -375,10 +375,10 @@ func (v *VerifyReport) note(what string, err error) {
 	}
 }
 
-// checkData compares the fingerprint of the data with the recorded one.
+// checkData compares the fingerprints of the data with the recorded ones.
 func (r *Run) checkData(ctx context.Context, path string) error {
 	opt := r.Record.Options
-	opt.Data, opt.Val, opt.Labels, opt.Workers = path, "", "", 0
+	opt.Data, opt.Labels, opt.Workers = path, "", 0
 	if path == "" {
 		opt.Data = r.Record.Data.Path
 	}
@@ -391,9 +391,14 @@ func (r *Run) checkData(ctx context.Context, path string) error {
 }
 
 func (r *Run) sameData(info DataInfo) error {
-	if info.Fingerprint == r.Record.Data.Fingerprint {
-		return nil
+	rec := &r.Record.Data
+	if info.Fingerprint != rec.Fingerprint {
+		return failf(ErrArtefact, "the data at %s (%d rows, fingerprint %.12s) are not those of the run (%s, %d rows, fingerprint %.12s)",
+			info.Path, info.Rows, info.Fingerprint, rec.Path, rec.Rows, rec.Fingerprint)
 	}
-	return failf(ErrArtefact, "the data at %s (%d rows, fingerprint %.12s) are not those of the run (%s, %d rows, fingerprint %.12s)",
-		info.Path, info.Rows, info.Fingerprint, r.Record.Data.Path, r.Record.Data.Rows, r.Record.Data.Fingerprint)
+	if rec.Val != "" && info.Val != rec.Val { // runs of older versions have none
+		return failf(ErrArtefact, "the held-out data at %s (%d rows, fingerprint %.12s) are not those of the run (%d rows, fingerprint %.12s)",
+			r.Record.Options.Val, info.HeldOut, info.Val, rec.HeldOut, rec.Val)
+	}
+	return nil
 }

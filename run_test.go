@@ -269,6 +269,21 @@ func TestValReplacesTheHeldOutRows(t *testing.T) {
 	}
 	t.Chdir(t.TempDir()) // the recorded path is not relative
 	mustTrain(t, Options{Out: opt.Out, Resume: true})
+
+	run, err := OpenRun(opt.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := run.Verify(context.Background(), ""); err != nil {
+		t.Errorf("the held-out data are the same: %v", err)
+	}
+	writeNPY(t, other, []int{30, 4, 4}, make([]uint8, 30*16))
+	if _, err := run.Verify(context.Background(), ""); !errors.Is(err, ErrArtefact) || !strings.Contains(err.Error(), other) {
+		t.Errorf("verify with other held-out data: %v", err)
+	}
+	if _, err := Train(context.Background(), Options{Out: opt.Out, Resume: true}, nil); !errors.Is(err, ErrArtefact) || !strings.Contains(err.Error(), other) {
+		t.Errorf("resumed with other held-out data: %v", err)
+	}
 }
 
 func TestStoppedWhileListing(t *testing.T) {
