@@ -3,7 +3,6 @@ package nat
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"path/filepath"
 
 	"nat/dataset"
@@ -154,20 +153,7 @@ func (m *Model) blocks(ctx context.Context, set *dataset.Set, rows []int) <-chan
 	return out
 }
 
-// readTargets reads a run's n x d targets.
-func readTargets(run string, n, d int) ([]float32, error) {
-	path := filepath.Join(run, targetsFile)
-	ts, _, err := tensorfile.ReadSafetensorsFile(path)
-	if err != nil {
-		return nil, err
-	}
-	t, ok := tensorfile.Find(ts, "targets")
-	if !ok {
-		return nil, fmt.Errorf("%s: it holds no tensor named targets", path)
-	}
-	c, err := t.Float32(n, d)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return c, nil
+// eachTargets reads a run's n x d targets in blocks of whole rows.
+func eachTargets(run string, n, d int, block func(first int, c []float32) error) error {
+	return tensorfile.StreamFloat32(filepath.Join(run, targetsFile), "targets", n, d, block)
 }

@@ -351,21 +351,19 @@ func (r *Run) checkPermutation(ts []tensorfile.Tensor) error {
 const unitTolerance = 1e-5
 
 func (r *Run) checkTargets() error {
-	n, d := r.Record.Data.Train, r.Record.Options.Dim
-	c, err := readTargets(r.Dir, n, d)
-	if err != nil {
-		return err
-	}
-	for i := range n {
-		var square float64
-		for _, x := range c[i*d : (i+1)*d] {
-			square += float64(x) * float64(x)
+	d := r.Record.Options.Dim
+	return eachTargets(r.Dir, r.Record.Data.Train, d, func(first int, c []float32) error {
+		for i := range len(c) / d {
+			var square float64
+			for _, x := range c[i*d : (i+1)*d] {
+				square += float64(x) * float64(x)
+			}
+			if norm := math.Sqrt(square); !(math.Abs(norm-1) < unitTolerance) {
+				return fmt.Errorf("target %d has norm %v", first+i, norm)
+			}
 		}
-		if norm := math.Sqrt(square); !(math.Abs(norm-1) < unitTolerance) {
-			return fmt.Errorf("%s: target %d has norm %v", filepath.Join(r.Dir, targetsFile), i, norm)
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func (v *VerifyReport) note(what string, err error) {

@@ -158,11 +158,14 @@ func (t *trainer) resume(snap *snapshot) error {
 	if err := removeTemporary(t.fsys, filepath.Join(t.dir, checkpointsDir)); err != nil {
 		return err
 	}
-	targets, err := readTargets(t.dir, len(t.src.rows), t.plan.Options.Dim)
+	d := t.plan.Options.Dim
+	err := eachTargets(t.dir, len(t.src.rows), d, func(first int, c []float32) error {
+		copy(t.obj.Targets()[first*d:], c)
+		return nil
+	})
 	if err != nil {
 		return fail(err)
 	}
-	copy(t.obj.Targets(), targets)
 	if err := t.net.SetState(snap.weights); err != nil {
 		return fail(err)
 	}

@@ -127,21 +127,77 @@ func writePair(b *bytes.Buffer, sep, key string, value any) {
 }
 
 // ReadSafetensorsFile reads the file at path; see [ReadSafetensors].
-func ReadSafetensorsFile(path string) ([]Tensor, map[string]string, error) {
-	f, err := os.Open(path)
+func ReadSafetensorsFile(path string) (ts []Tensor, meta map[string]string, err error) {
+	err = withFile(path, func(f io.ReaderAt, size int64) error {
+		ts, meta, err = ReadSafetensors(f, size)
+		return err
+	})
 	if err != nil {
 		return nil, nil, err
+	}
+	return ts, meta, nil
+}
+
+// withFile opens the file at path for read, and names it in the error.
+func withFile(path string, read func(f io.ReaderAt, size int64) error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	ts, meta, err := ReadSafetensors(f, info.Size())
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	if err := read(f, info.Size()); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	return ts, meta, nil
+	return nil
+}
+
+// streamValues is about how many values [StreamFloat32] holds at a time.
+const streamValues = 1 << 18
+
+// StreamFloat32 reads the n x d float32 tensor called name of the safetensors
+// file at path in blocks of whole rows, in order, so that memory does not grow
+// with n. block gets the number of its first row, and values that are valid
+// until it returns; its error ends the reading. The file is checked as by
+// [ReadSafetensors] before the first block.
+func StreamFloat32(path, name string, n, d int, block func(first int, values []float32) error) error {
+	return withFile(path, func(f io.ReaderAt, size int64) error {
+		entries, _, start, err := readHeader(f, size)
+		if err == nil {
+			err = checkTiling(entries, size-start)
+		}
+		if err != nil {
+			return err
+		}
+		e, ok := entries[name]
+		switch {
+		case !ok:
+			return formatError("it holds no tensor %q", name)
+		case e.DType != "F32":
+			return formatError("tensor %q holds %s, want F32", name, e.DType)
+		case !slices.Equal(e.Shape, []int{n, d}):
+			return formatError("tensor %q has shape %v, want %v", name, e.Shape, []int{n, d})
+		}
+		return streamRows(f, start+e.Offsets[0], n, d, block)
+	})
+}
+
+func streamRows(r io.ReaderAt, off int64, n, d int, block func(first int, values []float32) error) error {
+	per := max(1, streamValues/max(1, d))
+	values := make([]float32, min(per, n)*d)
+	for lo := 0; lo < n; lo += per {
+		part := values[:min(per, n-lo)*d]
+		if err := getInto(r, off+4*int64(lo)*int64(d), part); err != nil {
+			return err
+		}
+		if err := block(lo, part); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ReadSafetensors reads a file of size bytes and returns its tensors by

@@ -151,22 +151,27 @@ func putAll[T element](w io.Writer, values []T) error {
 // getAll reads n little-endian values that start at off.
 func getAll[T element](r io.ReaderAt, off int64, n int) ([]T, error) {
 	values := make([]T, n)
+	return values, getInto(r, off, values)
+}
+
+// getInto fills values with little-endian ones that start at off.
+func getInto[T element](r io.ReaderAt, off int64, values []T) error {
 	if raw, ok := any(values).([]uint8); ok {
-		return values, readAt(r, raw, off)
+		return readAt(r, raw, off)
 	}
 	size := elementSize[T]()
-	buf := make([]byte, min(chunkBytes, n*size))
+	buf := make([]byte, min(chunkBytes, len(values)*size))
 	for part := range slices.Chunk(values, chunkBytes/size) {
 		b := buf[:len(part)*size]
 		if err := readAt(r, b, off); err != nil {
-			return nil, err
+			return err
 		}
 		if _, err := binary.Decode(b, binary.LittleEndian, part); err != nil {
-			return nil, err
+			return err
 		}
 		off += int64(len(b))
 	}
-	return values, nil
+	return nil
 }
 
 // writeData writes the elements of a tensor's Data.

@@ -210,6 +210,49 @@ func TestReadSafetensorsFileNamesTheFile(t *testing.T) {
 	}
 }
 
+func TestStreamFloat32(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "targets.safetensors")
+	const n, d = 5, streamValues/2 - 1 // two rows a block, the last one alone
+	want := make([]float32, n*d)
+	for i := range want {
+		want[i] = float32(i)
+	}
+	file := encode(t, []Tensor{{Name: "a", Shape: []int{3}, Data: []int32{1, 2, 3}}, {Name: "x", Shape: []int{n, d}, Data: want}}, nil)
+	if err := os.WriteFile(path, file, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	var got []float32
+	err := StreamFloat32(path, "x", n, d, func(first int, values []float32) error {
+		if first*d != len(got) || len(values) > streamValues {
+			t.Errorf("%d values from row %d, after %d", len(values), first, len(got))
+		}
+		got = append(got, values...)
+		return nil
+	})
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%d values, %v", len(got), err)
+	}
+	stop := errors.New("enough")
+	if err := StreamFloat32(path, "x", n, d, func(int, []float32) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("the block's error: %v", err)
+	}
+	for message, stream := range map[string]func() error{
+		`no tensor "y"`: func() error { return StreamFloat32(path, "y", n, d, nil) },
+		"holds I32":     func() error { return StreamFloat32(path, "a", 3, 1, nil) },
+		"has shape [5 ": func() error { return StreamFloat32(path, "x", d, n, nil) },
+	} {
+		if err := stream(); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), message) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", message, err)
+		}
+	}
+	if err := os.WriteFile(path, file[:len(file)-4], 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := StreamFloat32(path, "x", n, d, nil); !errors.Is(err, ErrFormat) {
+		t.Errorf("cut short: %v", err)
+	}
+}
+
 func TestTypedAccess(t *testing.T) {
 	ts := []Tensor{{Name: "w", Shape: []int{2, 1}, Data: []float32{1, 2}}}
 	w, ok := Find(ts, "w")
