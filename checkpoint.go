@@ -289,8 +289,9 @@ func checkSums(run, dir string, s state) error {
 	return errors.Join(errs...)
 }
 
-// loadCheckpoint reads one checkpoint, every checksum compared.
-func loadCheckpoint(run, name string) (snap snapshot, err error) {
+// loadCheckpoint reads one checkpoint, every checksum compared. Of its tensors
+// it keeps those of the files named, or all if none is.
+func loadCheckpoint(run, name string, files ...string) (snap snapshot, err error) {
 	dir := filepath.Join(run, checkpointsDir, name)
 	if snap.state, err = readState(dir); err != nil {
 		return snap, err
@@ -299,7 +300,7 @@ func loadCheckpoint(run, name string) (snap snapshot, err error) {
 		return snap, err
 	}
 	read := func(file string) (ts []tensorfile.Tensor, meta map[string]string) {
-		if err == nil {
+		if err == nil && (len(files) == 0 || slices.Contains(files, file)) {
 			ts, meta, err = tensorfile.ReadSafetensorsFile(filepath.Join(dir, file))
 		}
 		return ts, meta
@@ -307,7 +308,7 @@ func loadCheckpoint(run, name string) (snap snapshot, err error) {
 	snap.weights, snap.meta = read(weightsFile)
 	snap.assignment, _ = read(assignmentFile)
 	snap.optimizer, _ = read(optimizerFile)
-	if err != nil {
+	if err != nil || snap.weights == nil {
 		return snap, err
 	}
 	if snap.spec, err = encoder.ParseSpec([]byte(snap.meta[metaEncoder])); err != nil {
@@ -318,8 +319,8 @@ func loadCheckpoint(run, name string) (snap snapshot, err error) {
 
 // loadNewest loads the newest checkpoint that is not damaged, with a warning
 // for each one passed over. Without any checkpoint name is empty; when all are
-// damaged the error is of kind ErrArtefact.
-func loadNewest(run string) (snap snapshot, name string, warnings []string, err error) {
+// damaged the error is of kind ErrArtefact. files is as for loadCheckpoint.
+func loadNewest(run string, files ...string) (snap snapshot, name string, warnings []string, err error) {
 	for range 3 { // a training process may prune what we are about to read
 		names, err := checkpointNames(run)
 		if err != nil || len(names) == 0 {
@@ -327,7 +328,7 @@ func loadNewest(run string) (snap snapshot, name string, warnings []string, err 
 		}
 		warnings = nil
 		for _, name := range names {
-			snap, err := loadCheckpoint(run, name)
+			snap, err := loadCheckpoint(run, name, files...)
 			if err == nil {
 				return snap, name, warnings, nil
 			}

@@ -314,7 +314,7 @@ func (r *Run) Verify(ctx context.Context, dataPath string) (*VerifyReport, error
 		v.note("checkpoints", errors.New("there is none"))
 	}
 	for _, name := range names {
-		snap, err := loadCheckpoint(r.Dir, name)
+		snap, err := loadCheckpoint(r.Dir, name, assignmentFile)
 		v.note("checkpoint "+name+": checksums", err)
 		if err == nil {
 			v.note("checkpoint "+name+": pi is a bijection", r.checkPermutation(snap.assignment))

@@ -168,7 +168,7 @@ func loadInit(dir string) (*snapshot, error) {
 	if _, err := OpenRun(dir); err != nil {
 		return nil, fmt.Errorf("init: %w", err)
 	}
-	snap, name, _, err := loadNewest(dir)
+	snap, name, _, err := loadNewest(dir, weightsFile)
 	if err != nil {
 		return nil, fmt.Errorf("init: %w", err)
 	}

@@ -116,6 +116,7 @@ func (t *trainer) begin() error {
 		if err := t.net.SetState(t.init.weights); err != nil {
 			return &kindError{ErrArtefact, fmt.Errorf("init %s: %w", t.plan.Options.Init, err)}
 		}
+		t.init = nil // the network has them now
 	}
 	if err := removeRun(t.fsys, t.dir); err != nil { // with Overwrite, or what a run killed at birth left
 		return err
