@@ -435,10 +435,11 @@ func (s *arraySource) setLabels(o *opened) error {
 		}
 	}
 	o.labels = make([]int32, 0, s.total)
-	for _, p := range s.parts {
-		for _, y := range p.labels {
+	for k := range s.parts {
+		for _, y := range s.parts[k].labels {
 			o.labels = append(o.labels, int32(y))
 		}
+		s.parts[k].labels = nil // not needed twice
 	}
 	o.classes = classNumbers(int(top) + 1)
 	return nil
