@@ -68,9 +68,10 @@ func matchCost(m int, p *Plan) int {
 	return int(perEntry * int64(m) * int64(m) / max(1, p.Encoder.FLOPs()))
 }
 
-// read takes all gauges of both groups of rows.
-func (g *gauges) read(net *encoder.Network, obj *objective.NAT) (train, held *Gauge, err error) {
-	train, z, err := g.group(net, g.src.set, g.probe)
+// read takes all gauges of both groups of rows. A row that cannot be read is an
+// error of kind ErrInput.
+func (g *gauges) read(ctx context.Context, net *encoder.Network, obj *objective.NAT) (train, held *Gauge, err error) {
+	train, z, err := g.group(ctx, net, g.src.set, g.probe)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -81,7 +82,7 @@ func (g *gauges) read(net *encoder.Network, obj *objective.NAT) (train, held *Ga
 	cosine := g.targetCosine(obj, z)
 	train.AssignmentGap, train.Cosine = &gap, &cosine
 	if len(g.held) > 1 {
-		held, _, err = g.group(net, g.src.heldSet(), g.held)
+		held, _, err = g.group(ctx, net, g.src.heldSet(), g.held)
 	}
 	return train, held, err
 }
@@ -100,20 +101,20 @@ func (g *gauges) targetCosine(obj *objective.NAT, z []float32) float64 {
 
 // group reads what needs no targets of the run, and returns the unaugmented
 // embeddings, len(rows) x d.
-func (g *gauges) group(net *encoder.Network, set *dataset.Set, rows []int) (*Gauge, []float32, error) {
+func (g *gauges) group(ctx context.Context, net *encoder.Network, set *dataset.Set, rows []int) (*Gauge, []float32, error) {
 	n, d := len(rows), g.plan.Options.Dim
 	z := make([]float32, n*d)
-	if err := g.embed(net, set, rows, z); err != nil {
-		return nil, nil, err
+	if err := g.embed(ctx, net, set, rows, z); err != nil {
+		return nil, nil, &kindError{ErrInput, err}
 	}
 	fresh := sphere.Uniform(n, d, rng.New(g.plan.Options.Seed, rng.Probe, uint64(n)))
 	match, err := g.solver.Points(g.pool, z, fresh, n, n, d, assign.Options{})
 	if err != nil {
 		return nil, nil, err
 	}
-	alignment, err := g.alignment(net, set, rows)
+	alignment, err := g.alignment(ctx, net, set, rows)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, &kindError{ErrInput, err}
 	}
 	return &Gauge{Rows: n, MatchedCosine: 1 - match.Cost/float64(2*n), Level: sphere.BestCosine(n, d),
 		Alignment: alignment, EffectiveRank: sphere.EffectiveRank(z, n, d)}, z, nil
@@ -123,12 +124,12 @@ func (g *gauges) group(net *encoder.Network, set *dataset.Set, rows []int) (*Gau
 const gaugeBatch = 256
 
 // embed writes the embeddings of unaugmented rows to z.
-func (g *gauges) embed(net *encoder.Network, set *dataset.Set, rows []int, z []float32) error {
+func (g *gauges) embed(ctx context.Context, net *encoder.Network, set *dataset.Set, rows []int, z []float32) error {
 	in, d := g.plan.Data.Input, g.plan.Options.Dim
 	x := make([]float32, min(gaugeBatch, len(rows))*in.Size())
 	for lo := 0; lo < len(rows); lo += gaugeBatch {
 		hi := min(lo+gaugeBatch, len(rows))
-		if err := dataset.Plain(context.Background(), set, g.norm, in, rows[lo:hi], x, g.plan.Options.Workers); err != nil {
+		if err := dataset.Plain(ctx, set, g.norm, in, rows[lo:hi], x, g.plan.Options.Workers); err != nil {
 			return err
 		}
 		copy(z[lo*d:hi*d], net.Forward(x, hi-lo, false))
@@ -137,7 +138,7 @@ func (g *gauges) embed(net *encoder.Network, set *dataset.Set, rows []int, z []f
 }
 
 // alignment is (25) between two augmented views, which are the same each time.
-func (g *gauges) alignment(net *encoder.Network, set *dataset.Set, rows []int) (float64, error) {
+func (g *gauges) alignment(ctx context.Context, net *encoder.Network, set *dataset.Set, rows []int) (float64, error) {
 	b, d := min(gaugeBatch, len(rows)), g.plan.Options.Dim
 	const otherThanTraining = 0x9e3779b97f4a7c15
 	loader, err := dataset.NewLoader(set, dataset.LoaderOptions{Batch: b, Views: 2, Seed: g.plan.Options.Seed ^ otherThanTraining,
@@ -146,7 +147,7 @@ func (g *gauges) alignment(net *encoder.Network, set *dataset.Set, rows []int) (
 		return 0, err
 	}
 	defer loader.Close()
-	loader.Start(context.Background(), 0, 0)
+	loader.Start(ctx, 0, 0)
 	var total float64
 	for range loader.BatchesPerEpoch() {
 		batch, err := loader.Next()

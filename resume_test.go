@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"nat/dataset"
 )
 
 // Every step of a run is a place to be interrupted: in the middle of an epoch,
@@ -83,6 +86,95 @@ func TestCancelledTrainingSavesAndContinues(t *testing.T) {
 		t.Errorf("resumed after its end: %+v", again)
 	}
 	outcomeOf(t, opt.Out).equal(t, want, "resumed after its end")
+}
+
+// A signal does not wait for the gauges; the resumed run reads them again.
+func TestCancelledGaugesAreReadAgain(t *testing.T) {
+	images, _ := writeImages(t, smallRows, 4)
+	pooled := small(images, "")
+	pooled.Assign, pooled.Pool = "pool", 4
+	for name, opt := range map[string]Options{"batch": small(images, ""), "pool": pooled} {
+		t.Run(name, func(t *testing.T) {
+			opt.Out, opt.Keep = filepath.Join(t.TempDir(), "whole"), 1
+			mustTrain(t, opt)
+			want := outcomeOf(t, opt.Out)
+			for _, last := range []int{10, smallSteps} { // steps of an epoch with gauges
+				opt.Out, opt.Resume = filepath.Join(t.TempDir(), "stopped"), false
+				for range 2 { // cut short, and cut short again
+					ctx, cancel := context.WithCancel(context.Background())
+					_, err := trainOn(ctx, unsynced{}, opt, func(e Event) {
+						if e.Kind == EventStep && e.Step == last || e.Kind == EventStart && e.Step == last {
+							cancel()
+						}
+						if e.Kind == EventEpoch && e.Step == last {
+							t.Errorf("the epoch of step %d was closed", last)
+						}
+					}, nil)
+					cancel()
+					var stopped *StoppedError
+					if !errors.As(err, &stopped) || stopped.Step != last || filepath.Base(stopped.Checkpoint) != stepName(last) {
+						t.Fatalf("cancelled in the gauges after step %d: %v", last, err)
+					}
+					opt.Resume = true
+				}
+				if s := mustTrain(t, opt); !s.Complete {
+					t.Errorf("after step %d: not complete", last)
+				}
+				outcomeOf(t, opt.Out).equal(t, want, fmt.Sprintf("cancelled in the gauges after step %d", last))
+			}
+		})
+	}
+}
+
+// A held-out photograph that vanishes does not cost the epoch.
+func TestUnreadableGaugeSavesTheWork(t *testing.T) {
+	images, _ := writeImages(t, smallRows, 8)
+	opt := small(images, filepath.Join(t.TempDir(), "whole"))
+	opt.Val, opt.Batch = photographs(t, 21, 8), 28
+	mustTrain(t, opt)
+	want := outcomeOf(t, opt.Out)
+
+	opt.Out = filepath.Join(t.TempDir(), "run")
+	if err := os.Mkdir(opt.Out, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	lost, away := filepath.Join(opt.Val, "photo-07.png"), filepath.Join(t.TempDir(), "away.png")
+	move := func(from, to string) {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	observe := func(e Event) {
+		if e.Kind == EventStep && e.Step == 1 {
+			move(lost, away)
+		}
+	}
+	j, _, err := prepare(context.Background(), opt, observe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.close()
+	j.src.val.Close()
+	j.src.val, err = dataset.Open(context.Background(), opt.Val, dataset.Options{Input: j.plan.Data.Input, CacheBytes: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := newTrainer(unsynced{}, j, observe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.close()
+	if err := tr.begin(); err != nil {
+		t.Fatal(err)
+	}
+	err = tr.run(context.Background())
+	if !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), lost) || !strings.Contains(err.Error(), stepName(6)) {
+		t.Fatalf("a held-out photograph vanished: %v", err)
+	}
+	move(away, lost)
+	opt.Resume = true
+	mustTrain(t, opt)
+	outcomeOf(t, opt.Out).equal(t, want, "a photograph vanished and came back")
 }
 
 func TestMaxTimeStopsWithACheckpoint(t *testing.T) {

@@ -3,6 +3,7 @@ package nat
 import (
 	"context"
 	"errors"
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
@@ -229,26 +230,33 @@ func TestPlanWritesNothing(t *testing.T) {
 	}
 }
 
-// A folder with a broken file trains on the others and lists it.
-func TestBadFilesAreListed(t *testing.T) {
-	dir := t.TempDir()
-	for i := range 21 {
-		f, err := os.Create(filepath.Join(dir, string(rune('a'+i))+".png"))
+// photographs makes a folder of n grey images of side x side pixels.
+func photographs(t testing.TB, n, side int) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for i := range n {
+		f, err := os.Create(filepath.Join(dir, fmt.Sprintf("photo-%02d.png", i)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		picture := image.NewGray(image.Rect(0, 0, 8, 8))
-		picture.Set(i%8, i/8, color.White)
+		picture := image.NewGray(image.Rect(0, 0, side, side))
+		picture.Set(i%side, i/side%side, color.White)
 		if err := errors.Join(png.Encode(f, picture), f.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Truncate(filepath.Join(dir, "c.png"), 30); err != nil {
+	return dir
+}
+
+// A folder with a broken file trains on the others and lists it.
+func TestBadFilesAreListed(t *testing.T) {
+	dir := photographs(t, 21, 8)
+	if err := os.Truncate(filepath.Join(dir, "photo-02.png"), 30); err != nil {
 		t.Fatal(err)
 	}
 	s := mustTrain(t, Options{Data: dir, Out: filepath.Join(t.TempDir(), "run"), Epochs: 1, Encoder: "linear", Dim: 4})
 	bad := readFile(t, filepath.Join(s.Run, badFilesFile))
-	if !strings.HasPrefix(bad, "path,reason\nc.png,") || !strings.Contains(strings.Join(s.Warnings, "\n"), badFilesFile) {
+	if !strings.HasPrefix(bad, "path,reason\nphoto-02.png,") || !strings.Contains(strings.Join(s.Warnings, "\n"), badFilesFile) {
 		t.Errorf("%s: %q, warnings %q", badFilesFile, bad, s.Warnings)
 	}
 	_, err := Train(context.Background(), Options{Data: dir, Out: filepath.Join(t.TempDir(), "strict"), MaxBad: "0"}, nil)

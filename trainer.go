@@ -211,7 +211,7 @@ func (t *trainer) run(ctx context.Context) error {
 	// A step that was begun is finished: the loader does not end with ctx.
 	t.loader.Start(context.WithoutCancel(ctx), t.st.Epoch, t.st.Batch)
 	for !t.done() {
-		if err := t.advance(); err != nil {
+		if err := t.advance(ctx); err != nil {
 			return err
 		}
 		stop := ctx.Err() != nil || !t.deadline.IsZero() && time.Now().After(t.deadline)
@@ -230,7 +230,11 @@ func (t *trainer) run(ctx context.Context) error {
 	return nil
 }
 
-func (t *trainer) done() bool { return t.st.Step >= t.plan.Steps }
+func (t *trainer) done() bool { return t.st.Step >= t.plan.Steps && !t.epochOver() }
+
+// epochOver tells that all steps of an epoch are done and endEpoch is to come. A
+// checkpoint of this moment is written when the gauges could not be read.
+func (t *trainer) epochOver() bool { return t.st.Batch >= t.plan.StepsPerEpoch }
 
 // due tells whether the cadence asks for a checkpoint.
 func (t *trainer) due() bool {
@@ -241,7 +245,21 @@ func (t *trainer) due() bool {
 }
 
 // advance does one step and, after the last of an epoch, what belongs there.
-func (t *trainer) advance() error {
+// Only this can be cut short by ctx, and is then done again.
+func (t *trainer) advance(ctx context.Context) error {
+	if !t.epochOver() {
+		if err := t.oneStep(); err != nil {
+			return err
+		}
+	}
+	if !t.epochOver() {
+		return nil
+	}
+	return t.endEpoch(ctx)
+}
+
+// oneStep takes a batch through a step and reports it.
+func (t *trainer) oneStep() error {
 	b, err := t.loader.Next()
 	if err != nil {
 		return t.unreadable(err)
@@ -258,13 +276,7 @@ func (t *trainer) advance() error {
 	e.Step, e.Stats = t.st.Step, stats
 	t.clock.step(t.loader.Waited())
 	t.clock.fill(&e, &t.plan)
-	if err := t.emit(e); err != nil {
-		return err
-	}
-	if t.st.Batch < t.plan.StepsPerEpoch {
-		return nil
-	}
-	return t.endEpoch()
+	return t.emit(e)
 }
 
 // unreadable saves what has been done before a row could not be read.
@@ -347,8 +359,9 @@ func allFinite(x []float32) bool {
 }
 
 // endEpoch closes an epoch: what is left in the pool is matched, the gauges
-// are read, and a checkpoint is written.
-func (t *trainer) endEpoch() error {
+// are read, and a checkpoint is written. When ctx ends while they are read,
+// nothing of it is left but the matching, and the epoch stays to be closed.
+func (t *trainer) endEpoch(ctx context.Context) error {
 	t.clock.pause()
 	e := t.event(EventEpoch)
 	if err := t.obj.EndEpoch(); err != nil {
@@ -357,7 +370,14 @@ func (t *trainer) endEpoch() error {
 	e.Stats = t.st.Means.mean(t.level)
 	if t.gauges.due(t.st.Epoch, t.plan.Options.Epochs) {
 		var err error
-		if e.Train, e.HeldOut, err = t.gauges.read(t.net, t.obj); err != nil {
+		e.Train, e.HeldOut, err = t.gauges.read(ctx, t.net, t.obj)
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, ErrInput):
+			return t.unreadable(fmt.Errorf("gauges after epoch %d: %w", t.st.Epoch, err))
+		default:
 			return fmt.Errorf("gauges after epoch %d: %w", t.st.Epoch, err)
 		}
 	}
@@ -400,7 +420,11 @@ func (t *trainer) save() error {
 	}
 	// The new checkpoint is safe. An old one that stays, because someone reads
 	// it just now or the disk is unwell, is no reason to stop.
-	if err := pruneCheckpoints(t.fsys, t.dir, t.st.Step, t.plan.Options.Keep); err != nil {
+	keep := t.plan.Options.Keep
+	if t.epochOver() {
+		keep++ // the next one will take the place of this, which must not be the only one then
+	}
+	if err := pruneCheckpoints(t.fsys, t.dir, t.st.Step, keep); err != nil {
 		t.warn(err.Error())
 	}
 	t.saved, t.savedStep, t.savedAt = path, t.st.Step, time.Now()
