@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 
@@ -180,29 +181,50 @@ func (ev *evaluation) open(data string, rec Record) error {
 	if len(ev.train.rows) == 0 || len(ev.test.rows) == 0 {
 		return failf(ErrInput, "%s: %d labelled rows to fit and %d to test on: both are needed", data, len(ev.train.rows), len(ev.test.rows))
 	}
-	if most := ev.affordable(); len(ev.train.rows) > most {
-		ev.warnf("all %d training rows would need more than %d MiB for one representation: fitted on %d of them, in every row of the table",
-			len(ev.train.rows), evalBytes>>20, most)
-		ev.train.rows = spread(ev.train.rows, most)
-		ev.train.y = spread(ev.train.y, most)
-	}
+	ev.bound()
 	ev.result.TrainRows, ev.result.TestRows, ev.result.Classes = len(ev.train.rows), len(ev.test.rows), ev.classes
 	return nil
 }
 
-// evalBytes bounds the training rows of the widest representation in memory.
-const evalBytes = 1 << 30
+// The rows of the widest representation may take this much memory. A probe
+// copies the test rows once; with that, evaluation stays within 2 GB.
+const (
+	evalTrainBytes = 1 << 30
+	evalTestBytes  = 1 << 28
+)
 
-// affordable is how many training rows fit evalBytes at the widest
-// representation: the same rows for all, or the comparison would be unfair.
-func (ev *evaluation) affordable() int {
-	widest := ev.model.Input.Size()
+// bound leaves as many rows as memory allows, the same for every
+// representation, or the comparison would be unfair.
+func (ev *evaluation) bound() {
+	width := ev.widest()
+	for _, b := range []struct {
+		part        *part
+		bytes       int
+		which, done string
+	}{
+		{&ev.train, evalTrainBytes, "training", "fitted"},
+		{&ev.test, evalTestBytes, "test", "tested"},
+	} {
+		most := max(1, b.bytes/4/width)
+		if n := len(b.part.rows); n > most {
+			ev.warnf("all %d %s rows would need more than %d MiB for one representation: %s on %d of them, in every row of the table",
+				n, b.which, b.bytes>>20, b.done, most)
+			b.part.rows, b.part.y = spread(b.part.rows, most), spread(b.part.y, most)
+		}
+	}
+}
+
+// widest is how many values of a row are held at a time, at most: a layer's, or
+// those of the input and of its principal components.
+func (ev *evaluation) widest() int {
+	size := ev.model.Input.Size()
+	widest := size + min(size, ev.model.Network.Dim())
 	for _, layer := range ev.opt.Layers {
 		if width, err := ev.model.Network.Width(layer); err == nil { // Evaluate has checked the names
 			widest = max(widest, width)
 		}
 	}
-	return evalBytes / 4 / widest
+	return widest
 }
 
 func (ev *evaluation) warnf(format string, args ...any) {
@@ -278,6 +300,7 @@ func (ev *evaluation) network(name, layer string, net *encoder.Network) error {
 	if err != nil {
 		return err
 	}
+	runtime.GC() // the last representation goes before this one comes
 	embed := func(set *dataset.Set, rows []int) ([]float32, error) {
 		z := make([]float32, 0, len(rows)*width)
 		err := ev.model.embed(ev.ctx, net, set, rows, layer, func(_ []int, block []float32, _ int) error {
@@ -304,6 +327,7 @@ func (ev *evaluation) data(dim int) probe.Data {
 func (ev *evaluation) inputs() error {
 	dim := ev.model.Input.Size()
 	raw := ev.data(dim)
+	runtime.GC() // the last representation goes before this one comes
 	var err error
 	read := func(set *dataset.Set, rows []int) []float32 {
 		x := make([]float32, len(rows)*dim)

@@ -232,3 +232,33 @@ func TestModelTakesOnlyItsShape(t *testing.T) {
 		t.Errorf("data that are not there: %v", err)
 	}
 }
+
+// Rows that are too large for memory are fewer, with a warning, whether they
+// are to fit or to test on; each keeps its label.
+func TestEvaluationIsBounded(t *testing.T) {
+	run, _, _ := trained(t, "linear")
+	m, err := run.Model(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	m.Input = dataset.Shape{H: 64, W: 64, C: 3}
+	ev := &evaluation{model: m, observe: func(Event) {}}
+	ev.train = part{rows: upTo(50_000), y: upTo(50_000)}
+	ev.test = part{rows: upTo(200_000), y: upTo(200_000)}
+	ev.bound()
+	width := m.Input.Size() + m.Network.Dim()
+	if n := len(ev.train.rows); n > evalTrainBytes/4/width || n < 20_000 || !slices.Equal(ev.train.rows, ev.train.y) {
+		t.Errorf("%d training rows with %d labels", n, len(ev.train.y))
+	}
+	if n := len(ev.test.rows); n > evalTestBytes/4/width || n < 5_000 || !slices.Equal(ev.test.rows, ev.test.y) {
+		t.Errorf("%d test rows with %d labels", n, len(ev.test.y))
+	}
+	if len(ev.result.Warnings) != 2 {
+		t.Errorf("warnings %q", ev.result.Warnings)
+	}
+	ev.bound()
+	if len(ev.result.Warnings) != 2 {
+		t.Errorf("what fits was cut: %q", ev.result.Warnings)
+	}
+}
