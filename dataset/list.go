@@ -184,8 +184,9 @@ func (l *lister) file(dir, name string) {
 }
 
 // link deals with a symbolic link. What it points to is taken once: not if it is
-// listed under its own path anyway, not twice through two links, and never
-// outside of the tree. So loops end.
+// listed under its own path anyway, and not twice through two links; folders
+// outside of the tree are not entered. So loops end, and a folder of links to
+// images elsewhere, the usual way to choose some of them, can be read.
 func (l *lister) link(dir, name string) error {
 	full := filepath.Join(l.root, filepath.FromSlash(dir), name)
 	named := imageExtensions[strings.ToLower(filepath.Ext(name))]
@@ -206,10 +207,11 @@ func (l *lister) link(dir, name string) error {
 		return note(named, "broken link: "+reason(err))
 	}
 	rel, err := filepath.Rel(l.root, target)
+	outside := err != nil || !filepath.IsLocal(rel)
 	switch {
-	case err != nil || !filepath.IsLocal(rel):
-		return note(named || info.IsDir(), "link that leaves the folder, not followed: copy the files, or give the folder they are in")
-	case l.walked(filepath.ToSlash(rel)):
+	case outside && !info.Mode().IsRegular():
+		return note(named || info.IsDir(), "link to a folder or device outside, not followed: link its files, or give that folder")
+	case !outside && l.walked(filepath.ToSlash(rel)):
 		return nil
 	case info.IsDir():
 		if _, ok := l.followed[target]; ok {
