@@ -16,6 +16,7 @@ type Model struct {
 	Network    *encoder.Network
 	Norm       dataset.Normalizer
 	Input      dataset.Shape // of the network
+	Stored     dataset.Shape // at which images are kept, of which Input is cut out
 	Range      [2]float64    // by which array images were scaled, see dataset.Options
 	Checkpoint string        // path of the checkpoint it was read from
 	Warnings   []string      // damaged checkpoints that were passed over
@@ -36,8 +37,12 @@ func (r *Run) Model(workers int) (*Model, error) {
 	}
 	m := &Model{Checkpoint: filepath.Join(r.Dir, checkpointsDir, name), Warnings: warnings, workers: workers}
 	weights := filepath.Join(m.Checkpoint, weightsFile)
-	for key, v := range map[string]any{metaNorm: &m.Norm, metaInput: &m.Input, metaRange: &m.Range} {
-		if err := json.Unmarshal([]byte(snap.meta[key]), v); err != nil {
+	for key, v := range map[string]any{metaNorm: &m.Norm, metaInput: &m.Input, metaStored: &m.Stored, metaRange: &m.Range} {
+		text, ok := snap.meta[key]
+		if !ok && key == metaStored {
+			continue // a run of an older version: the data choose
+		}
+		if err := json.Unmarshal([]byte(text), v); err != nil {
 			return nil, failf(ErrArtefact, "%s: metadata %q: %w", weights, key, err)
 		}
 	}
@@ -53,10 +58,10 @@ func (r *Run) Model(workers int) (*Model, error) {
 func (m *Model) Close() { m.pool.Close() }
 
 // OpenData opens the data at path as input for the model: at its resolution,
-// with its number of channels, scaled as the training data were. opt may say
+// with its number of channels, at the scale of the training data. opt may say
 // which split, how many rows, and where the labels are.
 func (m *Model) OpenData(ctx context.Context, path string, opt dataset.Options) (*dataset.Set, error) {
-	opt.Input, opt.Range, opt.Workers = m.Input, m.Range, m.workers
+	opt.Input, opt.Stored, opt.Range, opt.Workers = m.Input, m.Stored, m.Range, m.workers
 	set, err := openData(ctx, path, opt)
 	if err != nil {
 		return nil, err

@@ -74,17 +74,22 @@ func (s *source) close() {
 	}
 }
 
-// openSource opens the data that opt names and divides their rows.
-func openSource(ctx context.Context, opt Options, observe func(Event)) (*source, error) {
+// openSource opens the data that opt names and divides their rows. Images take
+// the shapes of like, unless it is nil: those of the run to go on with, or to
+// start from.
+func openSource(ctx context.Context, opt Options, like *DataInfo, observe func(Event)) (*source, error) {
 	open := dataset.Options{Size: opt.Size, Limit: opt.Limit, Labels: opt.Labels, MaxBad: opt.MaxBad,
 		Workers: opt.Workers, Progress: scanProgress(observe)}
+	if like != nil && !like.Vector {
+		open.Input, open.Stored = like.Input, like.Shape
+	}
 	set, err := openData(ctx, opt.Data, open)
 	if err != nil {
 		return nil, err
 	}
 	s := &source{set: set}
 	if opt.Val != "" {
-		s.val, err = openData(ctx, opt.Val, dataset.Options{Input: dataset.OutShape(set), Range: set.Range(),
+		s.val, err = openData(ctx, opt.Val, dataset.Options{Input: dataset.OutShape(set), Stored: set.Shape(), Range: set.Range(),
 			Limit: gaugeRows, MaxBad: opt.MaxBad, Workers: opt.Workers})
 		if err != nil {
 			set.Close()
@@ -110,20 +115,26 @@ func openSource(ctx context.Context, opt Options, observe func(Event)) (*source,
 	return s, nil
 }
 
-// inheritSize lets a run that starts from another's weights train at that
-// one's resolution, whatever would be chosen for its own data.
-func inheritSize(opt *Options) error {
-	if opt.Init == "" || opt.Size != 0 {
-		return nil
+// initData returns the data of the run whose weights opt starts from, so that
+// images are seen at the same scale and in the same channels, whatever would be
+// chosen for them. It is nil without such a run, or if another size is asked for.
+func initData(opt *Options) (*DataInfo, error) {
+	if opt.Init == "" {
+		return nil, nil
 	}
 	from, err := OpenRun(opt.Init)
 	if err != nil {
-		return fmt.Errorf("init: %w", err)
+		return nil, fmt.Errorf("init: %w", err)
 	}
-	if d := from.Record.Data; !d.Vector && d.Input.H == d.Input.W {
+	d := &from.Record.Data
+	square := !d.Vector && d.Input.H == d.Input.W
+	switch {
+	case opt.Size == 0 && square:
 		opt.Size = d.Input.H
+	case opt.Size != 0 && !(square && opt.Size == d.Input.H):
+		return nil, nil // chooseEncoder refuses it
 	}
-	return nil
+	return d, nil
 }
 
 func upTo(n int) []int {
@@ -332,10 +343,11 @@ func MakePlan(ctx context.Context, opt Options) (*Plan, error) {
 	if err := choosePaths(&opt); err != nil {
 		return nil, err
 	}
-	if err := inheritSize(&opt); err != nil {
+	like, err := initData(&opt)
+	if err != nil {
 		return nil, err
 	}
-	src, err := openSource(ctx, opt, func(Event) {})
+	src, err := openSource(ctx, opt, like, func(Event) {})
 	if err != nil {
 		return nil, err
 	}

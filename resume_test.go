@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image/color"
 	"math"
 	"os"
 	"path/filepath"
@@ -130,7 +131,7 @@ func TestCancelledGaugesAreReadAgain(t *testing.T) {
 func TestUnreadableGaugeSavesTheWork(t *testing.T) {
 	images, _ := writeImages(t, smallRows, 8)
 	opt := small(images, filepath.Join(t.TempDir(), "whole"))
-	opt.Val, opt.Batch = photographs(t, 21, 8), 28
+	opt.Val, opt.Batch = photographs(t, 21, 8, color.White), 28
 	mustTrain(t, opt)
 	want := outcomeOf(t, opt.Out)
 
@@ -265,6 +266,56 @@ func TestInitContinuesFromWeights(t *testing.T) {
 			t.Errorf("init with encoder %q, dimension %d: %v", other.Encoder, other.Dim, err)
 		}
 	}
+}
+
+// Images are seen at the scale of the data that were trained on, whatever their
+// own size: held-out data, those of a run that starts from the weights, and any
+// that the model embeds.
+func TestScaleOfTrainingIsKept(t *testing.T) {
+	const side, stored = 16, 18
+	small := photographs(t, 24, side, color.White) // would be kept at 16 by themselves
+	opt := Options{Data: photographs(t, 40, 40, color.RGBA{R: 255, A: 255}), Val: small, Out: filepath.Join(t.TempDir(), "colour"),
+		Size: side, Encoder: "linear", Dim: 4, Epochs: 1, Batch: 20, Workers: 2}
+	src, err := openSource(context.Background(), opt, nil, func(Event) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := dataset.Shape{H: stored, W: stored, C: 3}
+	if src.set.Shape() != want || src.val.Shape() != want {
+		t.Errorf("training rows are kept at %v, held-out ones at %v; want %v", src.set.Shape(), src.val.Shape(), want)
+	}
+	src.close()
+	mustTrain(t, opt)
+
+	next := Options{Data: small, Init: opt.Out, Out: filepath.Join(t.TempDir(), "grey"), Epochs: 2, Batch: 10, Workers: 2, CheckpointEvery: "1steps", Keep: 9}
+	mustTrain(t, next)
+	run, err := OpenRun(next.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if run.Record.Data.Shape != want {
+		t.Errorf("the run that starts from the weights keeps its rows at %v, want %v", run.Record.Data.Shape, want)
+	}
+	model, err := run.Model(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
+	set, err := model.OpenData(context.Background(), small, dataset.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	if set.Shape() != want {
+		t.Errorf("the model sees images of %v, want %v", set.Shape(), want)
+	}
+	if err := os.RemoveAll(opt.Out); err != nil { // the run goes on by its own record
+		t.Fatal(err)
+	}
+	end := outcomeOf(t, next.Out)
+	resumed := Options{Out: copyRun(t, next.Out, stepName(1)), Resume: true}
+	mustTrain(t, resumed)
+	outcomeOf(t, resumed.Out).equal(t, end, "resumed without the run it started from")
 }
 
 func TestAnotherInstructionSetIsAWarning(t *testing.T) {

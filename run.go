@@ -380,7 +380,7 @@ func (r *Run) checkData(ctx context.Context, path string) error {
 	if path == "" {
 		opt.Data = r.Record.Data.Path
 	}
-	src, err := openSource(ctx, opt, func(Event) {})
+	src, err := openSource(ctx, opt, &r.Record.Data, func(Event) {})
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image"
 	"image/color"
+	"image/draw"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -230,8 +231,8 @@ func TestPlanWritesNothing(t *testing.T) {
 	}
 }
 
-// photographs makes a folder of n grey images of side x side pixels.
-func photographs(t testing.TB, n, side int) (dir string) {
+// photographs makes a folder of n black images of side x side pixels with a spot.
+func photographs(t testing.TB, n, side int, spot color.Color) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	for i := range n {
@@ -239,8 +240,9 @@ func photographs(t testing.TB, n, side int) (dir string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		picture := image.NewGray(image.Rect(0, 0, side, side))
-		picture.Set(i%side, i/side%side, color.White)
+		picture := image.NewRGBA(image.Rect(0, 0, side, side))
+		draw.Draw(picture, picture.Bounds(), image.Black, image.Point{}, draw.Src)
+		picture.Set(i%side, i/side%side, spot)
 		if err := errors.Join(png.Encode(f, picture), f.Close()); err != nil {
 			t.Fatal(err)
 		}
@@ -250,7 +252,7 @@ func photographs(t testing.TB, n, side int) (dir string) {
 
 // A folder with a broken file trains on the others and lists it.
 func TestBadFilesAreListed(t *testing.T) {
-	dir := photographs(t, 21, 8)
+	dir := photographs(t, 21, 8, color.White)
 	if err := os.Truncate(filepath.Join(dir, "photo-02.png"), 30); err != nil {
 		t.Fatal(err)
 	}

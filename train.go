@@ -107,10 +107,11 @@ func prepare(ctx context.Context, opt Options, observe func(Event)) (*job, *snap
 	if opt.Data == "" {
 		return nil, nil, failf(ErrUsage, "out %s: no training has begun there: name the data to start one", opt.Out)
 	}
-	if err := inheritSize(&opt); err != nil {
+	like, err := initData(&opt)
+	if err != nil {
 		return nil, nil, err
 	}
-	src, err := openSource(ctx, opt, observe)
+	src, err := openSource(ctx, opt, like, observe)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -136,7 +137,7 @@ func prepareResume(ctx context.Context, opt Options, observe func(Event)) (*job,
 	if err != nil {
 		return nil, nil, err
 	}
-	src, err := openSource(ctx, merged, observe)
+	src, err := openSource(ctx, merged, &rec.Data, observe)
 	if err != nil {
 		return nil, nil, err
 	}

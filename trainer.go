@@ -94,12 +94,13 @@ const (
 	metaEncoder = "encoder"
 	metaNorm    = "normalizer"
 	metaInput   = "input"
+	metaStored  = "stored"
 	metaRange   = "range"
 )
 
 func modelMetadata(spec encoder.Spec, norm dataset.Normalizer, data DataInfo) (map[string]string, error) {
 	meta := map[string]string{}
-	for key, v := range map[string]any{metaEncoder: spec, metaNorm: norm, metaInput: data.Input, metaRange: data.Range} {
+	for key, v := range map[string]any{metaEncoder: spec, metaNorm: norm, metaInput: data.Input, metaStored: data.Shape, metaRange: data.Range} {
 		b, err := json.Marshal(v)
 		if err != nil {
 			return nil, fmt.Errorf("metadata %s: %w", key, err)
