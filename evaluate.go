@@ -20,7 +20,7 @@ type EvalOptions struct {
 	Layers   []string // default embedding, features
 	Labels   string   // file of labels, when the data carry none
 	Workers  int      // default one per core
-	Limit    int      // use only the first rows of each split
+	Limit    int      // use only so many rows of each split, chosen by a hash of their identity
 	PerClass int      // besides all labels, also with this many per class (mean of 5 draws); 0: not
 	Seed     uint64   // of the probes' own randomness; default 1
 }

@@ -40,7 +40,7 @@ type Options struct {
 
 	Seed    uint64 `json:"seed"`    // default 1
 	Workers int    `json:"workers"` // goroutines of loader and kernels alike; default one per core
-	Limit   int    `json:"limit"`   // use only the first rows
+	Limit   int    `json:"limit"`   // use only so many rows, chosen by a hash of their identity
 	Labels  string `json:"labels"`  // file of labels; only probes read them
 	Val     string `json:"val"`     // data of the held-out gauges; default min(2048, 5 %) of the rows
 	MaxBad  string `json:"max_bad"` // unreadable images tolerated, a count or a share; default 10%

@@ -58,7 +58,7 @@ The file appears only when it is whole.`,
 	fs.StringVar(&f.layer, "layer", "embedding", "embedding (unit vectors), features, or a layer that nat info names")
 	fs.StringVar(&f.split, "split", "all", "train, test or all")
 	fs.StringVar(&f.labels, "labels", "", "file of labels to write beside the vectors")
-	fs.IntVar(&f.limit, "limit", 0, "only the first N rows (0: all)")
+	fs.IntVar(&f.limit, "limit", 0, "only N rows, chosen by a hash of their identity (0: all)")
 	fs.StringVar(&f.maxBad, "max-bad", "", "unreadable images to tolerate, a count or a share (default 10%)")
 	addWorkers(cmd, &f.workers)
 	fs.BoolVar(&f.overwrite, "overwrite", false, "replace OUT if it exists")

@@ -37,7 +37,7 @@ untrained (random), the principal components of the input (pca) and the input it
 	fs.StringSliceVar(&opt.Layers, "layers", []string{"embedding", "features"}, "layers of the network to probe")
 	fs.StringVar(&opt.Labels, "labels", "", "file of labels, if DATA has none")
 	fs.IntVar(&opt.PerClass, "per-class", 0, "besides all labels, also with this many of each class (0: not)")
-	fs.IntVar(&opt.Limit, "limit", 0, "only the first N rows (0: all)")
+	fs.IntVar(&opt.Limit, "limit", 0, "only N rows, chosen by a hash of their identity (0: all)")
 	fs.Uint64Var(&opt.Seed, "seed", 1, "seed of the probes")
 	addWorkers(cmd, &opt.Workers)
 	completeWords(cmd, "probes", "knn", "linear", "mlp")

@@ -50,6 +50,19 @@ func TestManualNamesTheCommands(t *testing.T) {
 	}
 }
 
+// TestLimitSaysHowRowsAreChosen: every command says the same, and that it is not the order of the files.
+func TestLimitSaysHowRowsAreChosen(t *testing.T) {
+	for _, name := range []string{"train", "embed", "eval"} {
+		cmd, _, err := testRoot().Find([]string{name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if usage := cmd.Flags().Lookup("limit").Usage; !strings.Contains(usage, "chosen by a hash of their identity") {
+			t.Errorf("nat %s --limit: %s", name, usage)
+		}
+	}
+}
+
 // usageWords drops the brackets of a usage line and its placeholder [flags].
 func usageWords(line string) []string {
 	line = strings.ReplaceAll(strings.TrimSpace(line), "[flags]", "")

@@ -78,7 +78,7 @@ func (f *trainFlags) declare(cmd *cobra.Command) {
 	fs.IntVar(&f.Warmup, "warmup", 0, "steps over which the learning rate rises (default: 5 % of all)")
 	fs.Uint64Var(&f.Seed, "seed", 1, "seed of all randomness: same seed, same bits, whatever the workers")
 	addWorkers(cmd, &f.Workers)
-	fs.IntVar(&f.Limit, "limit", 0, "use only the first N rows (0: all)")
+	fs.IntVar(&f.Limit, "limit", 0, "use only N rows, chosen by a hash of their identity (0: all)")
 	fs.StringVar(&f.Labels, "labels", "", "file of labels; training never reads them, eval does")
 	fs.StringVar(&f.Val, "val", "", "data held out for the gauges (default: at most 5 % of the rows, 2,048)")
 	fs.StringVar(&f.MaxBad, "max-bad", "", "unreadable images to tolerate, a count or a share (default 10%)")
