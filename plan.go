@@ -306,29 +306,12 @@ func newJob(ctx context.Context, opt Options, src *source) (_ *job, err error) {
 	if n := src.info.Bad; n > 0 {
 		j.plan.Warnings = append(j.plan.Warnings, fmt.Sprintf("%d files could not be used and were skipped: see %s", n, badFilesFile))
 	}
-	j.plan.MemoryBytes, j.plan.DiskBytes = j.estimate()
-	return j, nil
-}
-
-// estimate returns upper estimates of memory and disk in bytes.
-func (j *job) estimate() (memory, disk int64) {
-	p := &j.plan
-	rows := int64(p.Options.Batch * p.Options.Views)
-	input := int64(p.Data.Input.Size())
-	points, params := int64(p.Data.Train), int64(p.Params)
-	targets := 4 * points * int64(p.Options.Dim)
-	const program = 40 << 20    // runtime, code, scratch
-	const reporting = 220 << 20 // the report's maps and images, drawn while the rest is still held
-	memory = program + reporting + p.Encoder.MemoryBytes(int(rows), true) + 4*params /* optimiser */ + targets + 24*points +
-		4*rows*input*6 /* prefetched batches */ + min(128<<20, 4*int64(p.Data.Rows)*int64(p.Data.Shape.Size())) /* cache */ +
-		gaugeRows*gaugeRows*4
-	checkpoint := 8*params + 8*points
-	if p.Options.Optimizer == "adamw" {
-		checkpoint += 4 * params
+	needs := j.memory()
+	j.plan.MemoryBytes, j.plan.DiskBytes = total(needs), j.disk()
+	if available, ok := availableMemory(); ok {
+		return j, checkMemory(needs, available)
 	}
-	const lineBytes, report = 600, 4 << 20
-	disk = int64(p.Options.Keep+1)*checkpoint + targets + lineBytes*int64(p.Steps) + report
-	return memory, disk
+	return j, nil
 }
 
 // MakePlan resolves the options against the data and measures a few steps.
