@@ -120,6 +120,7 @@ func (o Options) Validate() error {
 	check(o.Dim != 0 && o.Dim < 2, "dim %d: must be at least 2, the circle", o.Dim)
 	check(o.LR < 0, "lr %g: must be positive", o.LR)
 	check(o.Momentum >= 1, "momentum %g: must be below 1", o.Momentum)
+	check(o.Momentum != 0 && o.Optimizer == "adamw", "momentum: adamw has none of that name: leave it out")
 	check(o.MaxTime < 0, "max-time %v: must be positive", o.MaxTime)
 	check(o.Resume && o.Overwrite, "resume and overwrite: choose one")
 	check(o.Overwrite && o.Out == "", "overwrite: name the run to remove with --out")

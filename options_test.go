@@ -23,6 +23,11 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 			t.Errorf("nothing about %s in:\n%v", flag, err)
 		}
 	}
+	for _, momentum := range []float64{-1, .5} {
+		if err := (Options{Data: "x", Optimizer: "adamw", Momentum: momentum}).Validate(); !errors.Is(err, ErrUsage) {
+			t.Errorf("momentum %g of adamw: %v", momentum, err)
+		}
+	}
 	if err := (Options{Data: "x"}).Validate(); err != nil {
 		t.Errorf("the data alone: %v", err)
 	}

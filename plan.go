@@ -288,6 +288,9 @@ func newJob(ctx context.Context, opt Options, src *source) (_ *job, err error) {
 			return nil, err
 		}
 	}
+	if src.info.Vector && opt.Size != 0 {
+		return nil, failf(ErrUsage, "size %d: %s holds vectors, which have no side: leave it out", opt.Size, src.info.Path)
+	}
 	spec, err := chooseEncoder(&opt, src.info.Input, j.init)
 	if err != nil {
 		return nil, err
@@ -324,6 +327,9 @@ func MakePlan(ctx context.Context, opt Options) (*Plan, error) {
 		return nil, failf(ErrUsage, "resume: a run that exists is planned already: see its run.json")
 	}
 	if err := choosePaths(&opt); err != nil {
+		return nil, err
+	}
+	if err := checkOut(opt); err != nil {
 		return nil, err
 	}
 	like, err := initData(&opt)

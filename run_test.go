@@ -231,6 +231,30 @@ func TestPlanWritesNothing(t *testing.T) {
 	}
 }
 
+// A plan is refused for what training would be refused for.
+func TestPlanRefusesWhatTrainingWould(t *testing.T) {
+	images, _ := writeImages(t, smallRows, 8)
+	vectors := filepath.Join(t.TempDir(), "vectors.npy")
+	writeNPY(t, vectors, []int{40, 7}, make([]float32, 280))
+	out := filepath.Join(t.TempDir(), "run")
+	opt := small(images, out)
+	opt.Epochs = 1
+	mustTrain(t, opt)
+	for want, opt := range map[string]Options{
+		"a run is there already":  opt,
+		"exists and is not a run": {Data: images, Out: filepath.Dir(images)},
+		"size 32":                 {Data: vectors, Size: 32, Out: out + "-2"},
+	} {
+		_, planned := MakePlan(context.Background(), opt)
+		_, trained := Train(context.Background(), opt, nil)
+		for _, err := range []error{planned, trained} {
+			if !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), want) {
+				t.Errorf("want %q: %v", want, err)
+			}
+		}
+	}
+}
+
 // photographs makes a folder of n black images of side x side pixels with a spot.
 func photographs(t testing.TB, n, side int, spot color.Color) (dir string) {
 	t.Helper()
