@@ -201,10 +201,11 @@ func openParts(ctx context.Context, path string, parts []arrayPart, opt *Options
 		return nil, err
 	}
 	o := &opened{src: s, shape: native, out: native, vector: s.vector}
+	if err := opt.suits(path, native, s.vector); err != nil {
+		return nil, err
+	}
 	if !s.vector {
 		o.shape, o.out = shapes(native, autoSide, opt)
-	} else if opt.Input != (Shape{}) && opt.Input != native {
-		return nil, reject("%s: rows have %d features, the model takes %v", path, native.C, opt.Input)
 	}
 	s.fit = newFitter(native, o.shape)
 	if opt.Limit > 0 && opt.Limit < s.total {

@@ -56,7 +56,7 @@ func TestVectors(t *testing.T) {
 		}
 	}
 	mustReject(t, path, Options{Split: "test"}, "no test split")
-	mustReject(t, path, Options{Input: Shape{1, 1, 5}}, "4 features")
+	mustReject(t, path, Options{Input: Shape{1, 1, 5}}, "vectors of 5 numbers, these have 4")
 	if s := mustOpen(t, path, Options{Limit: 4}); s.Len() != 4 {
 		t.Errorf("limit 4 leaves %d rows", s.Len())
 	} else {

@@ -219,6 +219,24 @@ func (o *Options) complete() error {
 	return errors.Join(errs...)
 }
 
+// suits checks rows against the input that is asked for: images can be resized,
+// but not turned into vectors, nor vectors into anything else.
+func (o *Options) suits(path string, native Shape, vector bool) error {
+	in := o.Input
+	wantsVectors := in.H == 1 && in.W == 1 && o.Range == [2]float64{} // the range of images is not empty
+	switch {
+	case in == (Shape{}), !vector && !wantsVectors:
+		return nil
+	case !vector:
+		return reject("%s: the model takes vectors of %d numbers, these are images", path, in.C)
+	case !wantsVectors:
+		return reject("%s: the model takes images of %v, these are vectors of %d numbers", path, in, native.C)
+	case native != in:
+		return reject("%s: the model takes vectors of %d numbers, these have %d", path, in.C, native.C)
+	}
+	return nil
+}
+
 // maxSide bounds the stored side of an image; 4096 x 4096 x 3 floats are 200 MB.
 const maxSide = 4096
 

@@ -168,6 +168,9 @@ func splitFolders(root, split string) (walk, all []string, err error) {
 // sample of the files; if the whole does not bear it out, it begins again.
 func scanFolder(ctx context.Context, o *opened, root string, names listing, opt *Options) error {
 	native, side := sampleSizes(root, &names)
+	if err := opt.suits(root, native, false); err != nil {
+		return err
+	}
 	for {
 		stored, out := shapes(native, side, opt)
 		s := &folderSource{root: root, names: names, shape: stored, gate: newGate()}

@@ -155,6 +155,9 @@ func openRaster(ctx context.Context, s *rasterSource, native Shape, opt *Options
 	for _, p := range s.parts {
 		s.total += p.n
 	}
+	if err := opt.suits("the data", native, false); err != nil {
+		return nil, err
+	}
 	o.shape, o.out = shapes(native, autoSide, opt)
 	s.fit = newFitter(native, o.shape)
 	if opt.Limit > 0 && opt.Limit < s.total {
