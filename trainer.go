@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 
@@ -451,11 +452,13 @@ func (t *trainer) emit(e Event) error {
 }
 
 // report writes the run's report.html, unless a run resumed after its end has
-// one already.
+// one already. Before, it lets go of what only training needs.
 func (t *trainer) report(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Join(t.dir, reportFile)); err == nil {
 		return nil
 	}
+	t.net, t.obj, t.optim, t.gauges, t.dz = nil, nil, nil, nil, nil // training is over
+	runtime.GC()
 	run, err := OpenRun(t.dir)
 	if err != nil {
 		return err
