@@ -392,7 +392,7 @@ func (ev *evaluation) row(name, layer string, data probe.Data) (EvalRow, error) 
 		case "knn":
 			accuracy, err = probe.KNN(ev.ctx, ev.model.pool, data, probe.KNNOptions{})
 		case "linear":
-			accuracy, err = probe.Linear(ev.ctx, ev.model.pool, data, probe.LinearOptions{})
+			accuracy, err = probe.Linear(ev.ctx, ev.model.pool, data, probe.LinearOptions{Seed: ev.opt.Seed})
 		case "mlp":
 			accuracy, err = probe.MLP(ev.ctx, ev.model.pool, data, probe.MLPOptions{Seed: ev.opt.Seed})
 		}

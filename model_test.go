@@ -10,6 +10,9 @@ import (
 
 	"nat/dataset"
 	"nat/encoder"
+	"nat/internal/kernel"
+	"nat/internal/rng"
+	"nat/probe"
 )
 
 // trained is a run of a few epochs on labelled images.
@@ -144,6 +147,41 @@ func TestEvaluate(t *testing.T) {
 	}
 	if _, err := Evaluate(context.Background(), run, images, EvalOptions{Probes: []string{"svm"}}, nil); !errors.Is(err, ErrUsage) {
 		t.Errorf("an unknown probe: %v", err)
+	}
+}
+
+// Every probe with randomness of its own takes it from the seed.
+func TestEvaluateSeed(t *testing.T) {
+	const dim = 12
+	ev := &evaluation{ctx: context.Background(), model: &Model{pool: kernel.NewPool(2)}, observe: func(Event) {}}
+	defer ev.model.Close()
+	r := rng.New(3, "noisy test rows")
+	draw := func(n int) (x []float32, y []int) {
+		for i := range n {
+			y = append(y, i%2)
+			for range dim {
+				x = append(x, float32(r.NormFloat64()+.3*float64(i%2)))
+			}
+		}
+		return x, y
+	}
+	data := probe.Data{Dim: dim, Classes: 2}
+	data.Train, data.TrainY = draw(60)
+	data.Test, data.TestY = draw(400)
+	for _, name := range []string{"linear", "mlp"} {
+		ev.opt.Probes = []string{name}
+		seen := map[float64]bool{}
+		for seed := range uint64(6) {
+			ev.opt.Seed = seed + 1
+			row, err := ev.row("raw", "input", data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[**row.field(name)] = true
+		}
+		if len(seen) < 2 {
+			t.Errorf("%s: accuracy %v whatever the seed", name, seen)
+		}
 	}
 }
 
