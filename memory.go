@@ -49,8 +49,8 @@ func (j *job) memory() []need {
 		{"the program and its report", program + reporting, ""},
 		{"the data", 24*points + min(128<<20, 4*int64(p.Data.Rows)*int64(p.Data.Shape.Size())), "--limit"},
 		{"the targets", 4 * points * dim, "--dim or --limit"},
-		{"the network and its optimizer", p.Encoder.MemoryBytes(int(rows), true) + 4*int64(p.Params), "--batch or --size, or choose a smaller --encoder"},
-		{"the batches read ahead", 6 * rows * input, "--batch or --size"},
+		{"the network and its optimizer", p.Encoder.MemoryBytes(int(rows), true) + 4*int64(p.Params), "--batch, --views or --size, or choose a smaller --encoder"},
+		{"the batches read ahead", 6 * rows * input, "--batch, --views or --size"},
 		{"the assignment", solverBytes(matched, dim) + solverBytes(min(gaugeRows, points), dim), matching},
 	}
 }

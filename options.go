@@ -82,9 +82,25 @@ func oneOf(flag, value string, allowed ...string) error {
 	return fmt.Errorf("%s %q: choose one of %s", flag, value, strings.Join(allowed, ", "))
 }
 
-func nonNegative(flag string, value int) error {
-	if value < 0 {
+// The most that options may ask for: far more than is of use, so that no
+// product of them overflows, and a slip is told before anything is allocated.
+const (
+	maxSize    = 4096
+	maxDim     = 1 << 16
+	maxEpochs  = 1_000_000
+	maxBatch   = 1 << 20
+	maxViews   = 256
+	maxPool    = 1 << 16
+	maxWorkers = 4096
+	maxKeep    = 1_000_000
+)
+
+func upToMost(flag string, value, most int) error {
+	switch {
+	case value < 0:
 		return fmt.Errorf("%s %d: must not be negative", flag, value)
+	case value > most:
+		return fmt.Errorf("%s %d: must be at most %d", flag, value, most)
 	}
 	return nil
 }
@@ -105,9 +121,9 @@ func (o Options) Validate() error {
 		oneOf("objective", o.Objective, "nat"),
 		oneOf("assign", o.Assign, "batch", "pool"),
 		oneOf("optimizer", o.Optimizer, "sgd", "adamw"),
-		nonNegative("size", o.Size), nonNegative("epochs", o.Epochs), nonNegative("batch", o.Batch),
-		nonNegative("views", o.Views), nonNegative("pool", o.Pool), nonNegative("workers", o.Workers),
-		nonNegative("limit", o.Limit), nonNegative("keep", o.Keep),
+		upToMost("size", o.Size, maxSize), upToMost("epochs", o.Epochs, maxEpochs), upToMost("batch", o.Batch, maxBatch),
+		upToMost("views", o.Views, maxViews), upToMost("pool", o.Pool, maxPool), upToMost("workers", o.Workers, maxWorkers),
+		upToMost("limit", o.Limit, math.MaxInt), upToMost("keep", o.Keep, maxKeep),
 		finite("lr", o.LR), finite("momentum", o.Momentum), finite("weight-decay", o.WeightDecay),
 		cadenceErr,
 	}
@@ -118,6 +134,7 @@ func (o Options) Validate() error {
 	}
 	check(o.Data == "" && !o.Resume, "data: a path is needed")
 	check(o.Dim != 0 && o.Dim < 2, "dim %d: must be at least 2, the circle", o.Dim)
+	check(o.Dim > maxDim, "dim %d: must be at most %d", o.Dim, maxDim)
 	check(o.LR < 0, "lr %g: must be positive", o.LR)
 	check(o.Momentum >= 1, "momentum %g: must be below 1", o.Momentum)
 	check(o.Momentum != 0 && o.Optimizer == "adamw", "momentum: adamw has none of that name: leave it out")

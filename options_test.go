@@ -23,6 +23,14 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 			t.Errorf("nothing about %s in:\n%v", flag, err)
 		}
 	}
+	const huge = math.MaxInt
+	err = Options{Data: "x", Size: huge, Dim: huge, Epochs: huge, Batch: huge, Views: huge, Pool: huge, Assign: "pool",
+		Workers: huge, Keep: huge}.Validate()
+	for _, flag := range []string{"size", "dim", "epochs", "batch", "views", "pool", "workers", "keep"} {
+		if !errors.Is(err, ErrUsage) || !strings.Contains("\n"+err.Error(), "\n"+flag+" 9223372036854775807: must be at most ") {
+			t.Errorf("nothing about a huge %s in: %v", flag, err)
+		}
+	}
 	for _, momentum := range []float64{-1, .5} {
 		if err := (Options{Data: "x", Optimizer: "adamw", Momentum: momentum}).Validate(); !errors.Is(err, ErrUsage) {
 			t.Errorf("momentum %g of adamw: %v", momentum, err)

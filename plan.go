@@ -349,7 +349,8 @@ func MakePlan(ctx context.Context, opt Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	j.plan.ETA = time.Duration(math.Round(float64(j.plan.StepTime) * float64(j.plan.Steps) * gaugeShare))
+	eta := math.Round(float64(j.plan.StepTime) * float64(j.plan.Steps) * gaugeShare)
+	j.plan.ETA = time.Duration(min(eta, 1<<62)) // centuries
 	return &j.plan, nil
 }
 
