@@ -28,7 +28,7 @@ type app struct {
 // run executes one command line, prints its error if it fails, and returns the exit code. A cancelled ctx stops the
 // command; when its cause is a *signalled the code is that of the signal.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, env func(string) string) (code int) {
-	a := &app{stdout: stdout, stderr: stderr, env: env, json: wantsJSON(args)}
+	a := &app{stdout: stdout, stderr: stderr, env: env}
 	a.progress = a.newMeter()
 	defer func() {
 		if p := recover(); p != nil {
@@ -45,10 +45,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, env func(
 	if cause := context.Cause(ctx); cause != nil {
 		err = stoppedBy(cause, err)
 	}
+	a.json = a.json || wantsJSON(args)
 	return a.fail(err, cmd)
 }
 
-// wantsJSON looks for --json before the flags are parsed, so that a mistake in them is reported as JSON as well.
+// wantsJSON looks for --json where the flags could not be parsed, so that a mistake in them is reported as JSON as well.
 func wantsJSON(args []string) bool {
 	end := slices.Index(args, "--")
 	if end < 0 {
