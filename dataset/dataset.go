@@ -155,8 +155,9 @@ type opened struct {
 // Close.
 type Set struct {
 	opened
-	path  string
-	split string
+	path    string
+	split   string
+	workers int // of Options
 }
 
 // Open recognises the format of path, reads everything once and returns the
@@ -181,7 +182,7 @@ func Open(ctx context.Context, path string, opt Options) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{opened: *o, path: path, split: opt.Split}
+	s := &Set{opened: *o, path: path, split: opt.Split, workers: opt.Workers}
 	if err := s.finish(&opt); err != nil {
 		s.Close()
 		return nil, err

@@ -2,9 +2,12 @@ package dataset
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -95,6 +98,54 @@ func TestFitterConvertsChannels(t *testing.T) {
 	f.fit(got, func(x []float32) error { copy(x, []float32{.2, .7}); return nil })
 	if !slices.Equal(got, []float32{.2, .2, .2, .7, .7, .7}) {
 		t.Errorf("colour of grey is %v", got)
+	}
+}
+
+// crowd are rows whose first readers wait until as many are reading at once.
+type crowd struct {
+	n       int
+	arrived chan struct{}
+	all     atomic.Int64
+}
+
+func (c *crowd) rows() int                       { return c.n }
+func (c *crowd) appendID(b []byte, i int) []byte { return numbered(b, "", i) }
+func (c *crowd) close() error                    { return nil }
+
+func (c *crowd) read(i int, dst []float32) error {
+	if i > 0 && c.all.Add(1) <= int64(cap(c.arrived)) {
+		c.arrived <- struct{}{}
+		for began := time.Now(); len(c.arrived) < cap(c.arrived); time.Sleep(time.Millisecond) {
+			if time.Since(began) > 5*time.Second {
+				return errors.New("nobody else reads")
+			}
+		}
+	}
+	for k := range dst {
+		dst[k] = float32(math.Sqrt(float64(i*len(dst) + k)))
+	}
+	return nil
+}
+
+func TestNormalizerIsParallelWithTheSameBits(t *testing.T) {
+	var want Normalizer
+	for _, workers := range []int{1, 2, 3, 16} {
+		rows := make([]int, 5001)
+		for i := range rows {
+			rows[i] = i
+		}
+		source := &crowd{n: len(rows), arrived: make(chan struct{}, workers)}
+		s := &Set{opened: opened{src: source, shape: Shape{2, 2, 3}}, workers: workers}
+		got, err := FitNormalizer(context.Background(), s, rows)
+		if err != nil {
+			t.Fatalf("%d workers: %v", workers, err)
+		}
+		if want.Mean == nil {
+			want = got
+		}
+		if !slices.Equal(got.Mean, want.Mean) || !slices.Equal(got.Std, want.Std) {
+			t.Errorf("%d workers: %v, with one %v", workers, got, want)
+		}
 	}
 }
 

@@ -15,49 +15,86 @@ type Normalizer struct {
 // normalizerRows bounds how many rows the statistics are taken from.
 const normalizerRows = 4096
 
+// normalizerChunk rows are added up by one goroutine, so that the result does
+// not depend on how many there are.
+const normalizerChunk = 256
+
+// moments are the sums, per channel, of values less a shift and of their squares.
+type moments struct{ sum, square []float64 }
+
+func newMoments(c int) moments { return moments{make([]float64, c), make([]float64, c)} }
+
+// add counts all pixels of a row.
+func (m moments) add(x []float32, shift []float64) {
+	c := len(shift)
+	for i := 0; i < len(x); i += c {
+		for ch, v := range x[i : i+c] {
+			d := float64(v) - shift[ch]
+			m.sum[ch] += d
+			m.square[ch] += d * d
+		}
+	}
+}
+
 // FitNormalizer measures mean and standard deviation over at most 4,096 rows
-// spread evenly over rows, in one goroutine and in order.
+// spread evenly over rows. The same rows give the same bits for any number of
+// workers, which are those of [Options].
 func FitNormalizer(ctx context.Context, s *Set, rows []int) (Normalizer, error) {
 	if len(rows) == 0 {
 		panic("dataset: FitNormalizer without rows")
 	}
 	c, size := s.shape.C, s.shape.Size()
 	n := min(len(rows), normalizerRows)
-	sum, square := make([]float64, c), make([]float64, c)
-	shift := make([]float64, c) // the first row: keeps the variance exact when the mean is large
 	x := make([]float32, size)
-	for k := range n {
-		if err := ctx.Err(); err != nil {
-			return Normalizer{}, err
-		}
-		if err := s.Read(rows[k*len(rows)/n], x); err != nil {
-			return Normalizer{}, err
-		}
-		if k == 0 {
-			for ch := range shift {
-				shift[ch] = float64(x[ch])
+	if err := s.Read(rows[0], x); err != nil {
+		return Normalizer{}, err
+	}
+	shift := make([]float64, c) // the first pixel: keeps the variance exact when the mean is large
+	for ch := range shift {
+		shift[ch] = float64(x[ch])
+	}
+	chunks := make([]moments, (n+normalizerChunk-1)/normalizerChunk)
+	err := forEach(ctx, s.workers, len(chunks), func(i int) error {
+		m, x := newMoments(c), make([]float32, size)
+		for k := i * normalizerChunk; k < min(n, (i+1)*normalizerChunk); k++ {
+			if err := ctx.Err(); err != nil {
+				return err
 			}
-		}
-		for i := 0; i < size; i += c {
-			for ch, v := range x[i : i+c] {
-				d := float64(v) - shift[ch]
-				sum[ch] += d
-				square[ch] += d * d
+			if err := s.Read(rows[k*len(rows)/n], x); err != nil {
+				return err
 			}
+			m.add(x, shift)
+		}
+		chunks[i] = m
+		return nil
+	})
+	if err != nil {
+		return Normalizer{}, err
+	}
+	total := newMoments(c)
+	for _, m := range chunks {
+		for ch := range shift {
+			total.sum[ch] += m.sum[ch]
+			total.square[ch] += m.square[ch]
 		}
 	}
-	count := float64(n) * float64(size/c)
+	return total.normalizer(shift, float64(n)*float64(size/c)), nil
+}
+
+// normalizer is that of the given number of values per channel.
+func (m moments) normalizer(shift []float64, count float64) Normalizer {
+	c := len(shift)
 	norm := Normalizer{Mean: make([]float32, c), Std: make([]float32, c)}
 	for ch := range c {
-		m := sum[ch] / count
-		norm.Mean[ch] = float32(m + shift[ch])
-		norm.Std[ch] = float32(math.Sqrt(max(square[ch]/count-m*m, 0)))
+		mean := m.sum[ch] / count
+		norm.Mean[ch] = float32(mean + shift[ch])
+		norm.Std[ch] = float32(math.Sqrt(max(m.square[ch]/count-mean*mean, 0)))
 		// A spread below the rounding of float32 is no spread.
 		if scale := math.Abs(float64(norm.Mean[ch])); float64(norm.Std[ch]) <= 1e-6*scale || norm.Std[ch] == 0 {
 			norm.Std[ch] = 1
 		}
 	}
-	return norm, nil
+	return norm
 }
 
 // inverse returns 1/Std.
