@@ -2,6 +2,7 @@ package nat
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -125,6 +126,10 @@ func prepareResume(ctx context.Context, opt Options, observe func(Event)) (*job,
 		return nil, nil, err
 	}
 	rec := &run.Record
+	snap, name, warnings, err := loadNewest(opt.Out) // this also compares the checksum of run.json
+	if err != nil {
+		return nil, nil, err
+	}
 	if diff := optionDiff(rec.Options, opt); len(diff) > 0 {
 		return nil, nil, failf(ErrUsage, "resume %s: these options differ from those it began with:\n  %s\nLeave them out to continue, or start another run (--init %s starts from its weights)",
 			opt.Out, strings.Join(diff, "\n  "), opt.Out)
@@ -133,13 +138,9 @@ func prepareResume(ctx context.Context, opt Options, observe func(Event)) (*job,
 	if merged.Data != EmbeddedDigits && opt.Data == "" {
 		merged.Data = rec.Data.Path
 	}
-	snap, name, warnings, err := loadNewest(opt.Out)
-	if err != nil {
-		return nil, nil, err
-	}
 	src, err := openSource(ctx, merged, &rec.Data, observe)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, run.explain(ctx, merged, err)
 	}
 	if err := run.sameData(src.info); err != nil {
 		src.close()
@@ -155,6 +156,7 @@ func prepareResume(ctx context.Context, opt Options, observe func(Event)) (*job,
 	if name != "" {
 		return j, &snap, nil
 	}
+	j.plan.Warnings = append(warnings, fmt.Sprintf("%s has no checkpoint: training starts from the beginning", opt.Out))
 	if merged.Init != "" {
 		if j.init, err = loadInit(merged.Init); err != nil {
 			j.close()
@@ -162,6 +164,18 @@ func prepareResume(ctx context.Context, opt Options, observe func(Event)) (*job,
 		}
 	}
 	return j, nil, nil
+}
+
+// explain says that the data are others, where that is why the recorded labels
+// do not fit them.
+func (r *Run) explain(ctx context.Context, opt Options, err error) error {
+	if opt.Labels == "" || ctx.Err() != nil {
+		return err
+	}
+	if differ := r.checkData(ctx, opt.Data); errors.Is(differ, ErrArtefact) {
+		return differ
+	}
+	return err
 }
 
 // loadInit loads the weights of another run.
