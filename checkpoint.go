@@ -156,11 +156,20 @@ func saveCheckpoint(fsys files, run string, snap snapshot) (string, error) {
 		fsys.RemoveAll(tmp)
 		return "", err
 	}
-	_, err = replaceFile(fsys, filepath.Join(run, latestFile), func(w io.Writer) error {
+	return final, pointLatest(fsys, run, name)
+}
+
+// pointLatest makes RUN/latest name a checkpoint.
+func pointLatest(fsys files, run, name string) error {
+	path := filepath.Join(run, latestFile)
+	if b, err := os.ReadFile(path); err == nil && string(b) == name+"\n" {
+		return nil
+	}
+	_, err := replaceFile(fsys, path, func(w io.Writer) error {
 		_, err := fmt.Fprintln(w, name)
 		return err
 	})
-	return final, err
+	return err
 }
 
 // writeCheckpoint fills dir, state.json last, and makes it durable.

@@ -149,7 +149,7 @@ func (o outcome) equal(t testing.TB, want outcome, what string) {
 func copyRun(t testing.TB, from string, checkpoints ...string) string {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), "run")
-	for _, f := range []string{runFile, targetsFile, metricsFile} {
+	for _, f := range []string{runFile, targetsFile, metricsFile, latestFile} {
 		copyFile(t, filepath.Join(from, f), filepath.Join(to, f))
 	}
 	if len(checkpoints) == 0 {

@@ -300,8 +300,8 @@ type VerifyReport struct {
 	Problems []string `json:"problems"`
 }
 
-// Verify recomputes every checksum, and checks that pi is a bijection, that
-// the targets have unit norm and that the data are the same (those at
+// Verify recomputes every checksum, and checks that latest names the newest
+// checkpoint, that pi is a bijection, that the targets have unit norm and that the data are the same (those at
 // dataPath, or at the recorded path when it is empty). The error is of kind
 // ErrArtefact when something is wrong; the report is valid then too.
 func (r *Run) Verify(ctx context.Context, dataPath string) (*VerifyReport, error) {
@@ -320,6 +320,9 @@ func (r *Run) Verify(ctx context.Context, dataPath string) (*VerifyReport, error
 			v.note("checkpoint "+name+": pi is a bijection", r.checkPermutation(snap.assignment))
 		}
 	}
+	if len(names) > 0 {
+		v.note("latest: names the newest checkpoint", r.checkLatest(names))
+	}
 	v.note("targets: unit norm", r.checkTargets())
 	_, err = ReadEvents(filepath.Join(r.Dir, metricsFile))
 	v.note("metrics: readable", err)
@@ -332,6 +335,24 @@ func (r *Run) Verify(ctx context.Context, dataPath string) (*VerifyReport, error
 		return v, failf(ErrArtefact, "%s:\n%s", r.Dir, strings.Join(v.Problems, "\n"))
 	}
 	return v, nil
+}
+
+// checkLatest checks that RUN/latest, which is for readers other than this
+// program, names the first of the given checkpoints.
+func (r *Run) checkLatest(names []string) error {
+	path := filepath.Join(r.Dir, latestFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	name := strings.TrimSuffix(string(b), "\n")
+	switch {
+	case !slices.Contains(names, name):
+		return fmt.Errorf("%s names %q, which is no checkpoint of the run", path, name)
+	case name != names[0]:
+		return fmt.Errorf("%s names %s, the newest is %s", path, name, names[0])
+	}
+	return nil
 }
 
 // checkPermutation checks the saved assignment of a checkpoint.

@@ -108,14 +108,17 @@ func TestVerify(t *testing.T) {
 		data string
 		want string // part of the problem; empty: sound
 	}{
-		"sound":       {},
-		"moved":       {data: images},
-		"other data":  {data: other, want: "fingerprint"},
-		"weights":     {harm: flip(filepath.Join(newest, weightsFile)), want: weightsFile},
-		"optimizer":   {harm: flip(filepath.Join(newest, optimizerFile)), want: optimizerFile},
-		"targets":     {harm: flip(targetsFile), want: targetsFile},
-		"run.json":    {harm: flip(runFile), want: runFile},
-		"permutation": {harm: doubleTarget, want: "bijection"},
+		"sound":        {},
+		"moved":        {data: images},
+		"other data":   {data: other, want: "fingerprint"},
+		"weights":      {harm: flip(filepath.Join(newest, weightsFile)), want: weightsFile},
+		"optimizer":    {harm: flip(filepath.Join(newest, optimizerFile)), want: optimizerFile},
+		"targets":      {harm: flip(targetsFile), want: targetsFile},
+		"run.json":     {harm: flip(runFile), want: runFile},
+		"permutation":  {harm: doubleTarget, want: "bijection"},
+		"latest gone":  {harm: writeLatest("step-00000099\n"), want: latestFile},
+		"latest old":   {harm: writeLatest(stepName(0) + "\n"), want: "newest is " + stepName(10)},
+		"latest empty": {harm: writeLatest(""), want: latestFile},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := copyRun(t, opt.Out)
@@ -134,6 +137,28 @@ func TestVerify(t *testing.T) {
 				t.Errorf("no problem with %q: %+v, %v", c.want, report, err)
 			}
 		})
+	}
+}
+
+func writeLatest(text string) func(t *testing.T, run string) {
+	return func(t *testing.T, run string) {
+		if err := os.WriteFile(filepath.Join(run, latestFile), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A run killed between a checkpoint and the file that names it is mended when it goes on.
+func TestResumeMendsLatest(t *testing.T) {
+	images, _ := writeImages(t, smallRows, 4)
+	opt := small(images, filepath.Join(t.TempDir(), "run"))
+	opt.Epochs = 1
+	mustTrain(t, opt)
+	writeLatest(stepName(0)+"\n")(t, opt.Out)
+	opt.Resume = true
+	mustTrain(t, opt)
+	if got := readFile(t, filepath.Join(opt.Out, latestFile)); got != stepName(10)+"\n" {
+		t.Errorf("latest names %q", got)
 	}
 }
 

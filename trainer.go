@@ -183,6 +183,9 @@ func (t *trainer) resume(snap *snapshot) error {
 	t.st.Checksums = map[string]string{targetsFile: snap.state.Checksums[targetsFile], runFile: snap.state.Checksums[runFile]}
 	t.savedStep, t.savedAt = t.st.Step, time.Now()
 	t.saved = filepath.Join(t.dir, checkpointsDir, stepName(t.st.Step))
+	if err := pointLatest(t.fsys, t.dir, stepName(t.st.Step)); err != nil { // killed before it was
+		return err
+	}
 	if t.log, err = openMetrics(t.fsys, t.dir, t.st.MetricsOffset); err != nil {
 		return err
 	}
