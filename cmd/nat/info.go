@@ -50,7 +50,10 @@ func (a *app) infoCommand() *cobra.Command {
 func (a *app) printInfo(i *nat.RunInfo) {
 	o := i.Options
 	state := "complete"
-	if !i.Complete {
+	switch {
+	case len(i.Checkpoints) == 0:
+		state = "no checkpoint; begin again with: " + resumeCommand(i.Run)
+	case !i.Complete:
 		state = "not complete; continue with: " + resumeCommand(i.Run)
 	}
 	pairs(a.stdout,
@@ -68,11 +71,10 @@ func (a *app) printInfo(i *nat.RunInfo) {
 		"started from", o.Init,
 		"made by", fmt.Sprintf("nat %s, %s/%s, %s kernels", strings.Trim(i.Version, "()"), i.Host.OS, i.Host.Arch, i.Host.Kernel),
 		"last", lastFigures(i.Last))
-	fmt.Fprintln(a.stdout)
 	if len(i.Checkpoints) == 0 {
-		fmt.Fprintln(a.stdout, "no checkpoint yet")
 		return
 	}
+	fmt.Fprintln(a.stdout)
 	rows := make([][]string, len(i.Checkpoints))
 	for k, c := range i.Checkpoints {
 		damage := c.Damage
