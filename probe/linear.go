@@ -163,13 +163,7 @@ type logistic struct {
 }
 
 func newLogistic(pool *kernel.Pool, data Data, opt LinearOptions) *logistic {
-	m := &logistic{pool: pool, data: data, lambda: opt.L2}
-	switch {
-	case opt.L2 == 0:
-		m.lambda = 5e-7 * float64(data.Dim)
-	case opt.L2 < 0:
-		m.lambda = 0
-	}
+	m := &logistic{pool: pool, data: data, lambda: max(opt.L2, 0)}
 	m.std = standardise(pool, data.Train, data.Dim)
 	m.x = make([]float32, blockRows*data.Dim)
 	m.score = make([]float32, blockRows*data.Classes)
