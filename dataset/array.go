@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"nat/internal/tensorfile"
 )
@@ -286,9 +287,16 @@ func (s *arraySource) scan(ctx context.Context, path string, pick []int32, opt *
 	perBlock := max(scanBlock/rowLen, 1)
 	stats := make([]blockStats, (n+perBlock-1)/perBlock)
 	show := progress{total: n, report: opt.Progress}
+	size := min(perBlock, n) * rowLen
+	if s.memory != nil {
+		size = 0 // rows are read to where they stay
+	}
+	buffers := sync.Pool{New: func() any { x := make([]float32, size); return &x }}
 	err = forEach(ctx, opt.Workers, len(stats), func(b int) error {
 		lo, hi := b*perBlock, min(n, (b+1)*perBlock)
-		x, err := s.block(pick, lo, hi)
+		buffer := buffers.Get().(*[]float32)
+		defer buffers.Put(buffer)
+		x, err := s.block(*buffer, pick, lo, hi)
 		if err != nil {
 			return arrayError(err)
 		}
@@ -302,14 +310,15 @@ func (s *arraySource) scan(ctx context.Context, path string, pick []int32, opt *
 	return s.merge(path, stats, pick, perBlock, opt)
 }
 
-// block reads rows lo to hi-1 of the picked ones.
-func (s *arraySource) block(pick []int32, lo, hi int) ([]float32, error) {
+// block reads rows lo to hi-1 of the picked ones, into buffer if they are not to
+// be kept.
+func (s *arraySource) block(buffer []float32, pick []int32, lo, hi int) ([]float32, error) {
 	rowLen := s.fit.native.Size()
 	if s.memory != nil {
 		x := s.memory[lo*rowLen : hi*rowLen]
 		return x, s.readRows(x, lo, hi)
 	}
-	x := make([]float32, (hi-lo)*rowLen)
+	x := buffer[:(hi-lo)*rowLen]
 	if pick == nil {
 		return x, s.readRows(x, lo, hi)
 	}
