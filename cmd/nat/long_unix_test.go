@@ -23,7 +23,7 @@ import (
 const residentM = 500
 
 // TestLargerThanMemory makes a tree of 100,000 PNGs and a 4 GB array and trains
-// on each for an epoch: it interrupts the training in the middle, resumes it to
+// on each for an epoch: it interrupts the training on its way, resumes it to
 // its end and verifies the run, each in a process of its own that is measured.
 // It takes 5 GB of disk and, on two cores, some twenty minutes:
 //
@@ -38,20 +38,22 @@ func TestLargerThanMemory(t *testing.T) {
 		make        func(path string) error
 		stop        int // after so many steps
 	}{
-		{"array.npy", "--encoder linear --batch 4096", makeLongArray, 120},
-		{"tree", "--encoder convnet --views 1", func(path string) error { return writePhotos(path, 100, 1000, 32) }, 180},
+		{"array.npy", "--encoder linear --batch 1024", makeLongArray, 200},
+		{"tree", "--encoder convnet --views 1", func(path string) error { return writePhotos(path, 100, 1000, 32) }, 100},
 	} {
-		data, out := filepath.Join(dir, c.data), filepath.Join(dir, c.data+"-run")
-		if err := c.make(data); err != nil {
-			t.Fatal(err)
-		}
-		train := append([]string{"train", data, "--out", out, "--epochs", "1"}, strings.Fields(c.flags)...)
-		measure(t, c.data+", interrupted", 130, train, func(p *os.Process) { interruptAfter(p, filepath.Join(out, "metrics.jsonl"), c.stop) })
-		measure(t, c.data+", resumed", 0, []string{"train", "--out", out, "--resume"}, nil)
-		measure(t, c.data+", verified", 0, []string{"verify", out}, nil)
-		if err := os.RemoveAll(data); err != nil {
-			t.Fatal(err)
-		}
+		t.Run(c.data, func(t *testing.T) {
+			data, out := filepath.Join(dir, c.data), filepath.Join(dir, c.data+"-run")
+			if err := c.make(data); err != nil {
+				t.Fatal(err)
+			}
+			train := append([]string{"train", data, "--out", out, "--epochs", "1"}, strings.Fields(c.flags)...)
+			measure(t, "interrupted", 130, train, func(p *os.Process) { interruptAfter(p, filepath.Join(out, "metrics.jsonl"), c.stop) })
+			measure(t, "resumed", 0, []string{"train", "--out", out, "--resume"}, nil)
+			measure(t, "verified", 0, []string{"verify", out}, nil)
+			if err := os.RemoveAll(data); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 

@@ -16,7 +16,7 @@ func main() {
 // heapGrowth is by how many percent the heap may grow between collections, unless GOGC says it. Go's 100 would let the
 // targets of a million points, 256 MB, take twice that; and what is large here are arrays of numbers, which the
 // collector need not look through, so that to collect more often costs next to nothing.
-const heapGrowth = 40
+const heapGrowth = 25
 
 // mainCode runs the command line of this process under its signals: the first SIGINT or SIGTERM asks the command to
 // stop, which saves what is to be saved; the second one does not wait.
