@@ -43,6 +43,7 @@ type DataInfo struct {
 	Train       int           `json:"train"`    // rows that own a target
 	HeldOut     int           `json:"held_out"` // rows of the held-out gauges
 	Bad         int           `json:"bad"`      // rejected files
+	Ignored     int           `json:"ignored"`  // files that are not images by name
 	Shape       dataset.Shape `json:"shape"`    // of a row
 	Input       dataset.Shape `json:"input"`    // of the network
 	Range       [2]float64    `json:"range"`    // of array images, scaled to [0,1]
@@ -107,7 +108,7 @@ func openSource(ctx context.Context, opt Options, like *DataInfo, observe func(E
 		}
 	}
 	s.info = DataInfo{Path: path, Kind: set.Kind(), Rows: set.Len(), Train: len(s.rows), HeldOut: len(s.held),
-		Bad: len(set.Bad()), Shape: set.Shape(), Input: dataset.OutShape(set), Range: set.Range(), Vector: set.Vector(),
+		Bad: len(set.Bad()), Ignored: set.Ignored(), Shape: set.Shape(), Input: dataset.OutShape(set), Range: set.Range(), Vector: set.Vector(),
 		Classes: set.Classes(), Fingerprint: set.Fingerprint()}
 	if s.val != nil {
 		s.info.Val = s.val.Fingerprint()

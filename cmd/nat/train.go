@@ -249,6 +249,9 @@ func rowCounts(d nat.DataInfo) string {
 	if d.Bad > 0 {
 		s += fmt.Sprintf("; besides, %s cannot be read", plural(d.Bad, "file"))
 	}
+	if d.Ignored > 0 {
+		s += fmt.Sprintf("; %s ignored", plural(d.Ignored, "other file"))
+	}
 	return s
 }
 
