@@ -165,6 +165,8 @@ func openData(ctx context.Context, path string, opt dataset.Options) (*dataset.S
 		return set, nil
 	case ctx.Err() != nil:
 		return nil, &StoppedError{Cause: context.Cause(ctx)}
+	case errors.Is(err, dataset.ErrOption):
+		return nil, &kindError{ErrUsage, err}
 	case errors.Is(err, dataset.ErrRejected), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
 		return nil, &kindError{ErrInput, err}
 	}

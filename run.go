@@ -135,7 +135,7 @@ var ownNames = []string{latestFile, checkpointsDir, metricsFile, targetsFile, ba
 func checkOut(opt Options) error {
 	state, err := inspectDir(opt.Out)
 	if err != nil {
-		return fmt.Errorf("out %s: %w", opt.Out, err)
+		return failf(ErrUsage, "out %s: %w: choose another name", opt.Out, err)
 	}
 	_, statErr := os.Lstat(opt.Out)
 	switch {

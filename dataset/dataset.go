@@ -41,11 +41,19 @@ import (
 // cannot be used: damaged, inconsistent, empty, or not what it was taken for.
 var ErrRejected = errors.New("input data rejected")
 
+// ErrOption is wrapped by the error of [Open] for [Options] out of bounds.
+var ErrOption = errors.New("option out of bounds")
+
 // rejection carries a message of its own and is an [ErrRejected].
 type rejection struct {
 	text  string
 	cause error
 }
+
+// misuse carries a message of its own and is an [ErrOption].
+type misuse struct{ error }
+
+func (misuse) Unwrap() error { return ErrOption }
 
 func (r *rejection) Error() string { return r.text }
 
@@ -165,7 +173,7 @@ type Set struct {
 // [ErrRejected]; a path that cannot be read, an error of package fs.
 func Open(ctx context.Context, path string, opt Options) (*Set, error) {
 	if err := opt.complete(); err != nil {
-		return nil, err
+		return nil, misuse{err}
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {

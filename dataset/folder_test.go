@@ -204,7 +204,7 @@ func TestPathsThatAreNoData(t *testing.T) {
 	mustReject(t, write(t, gzipped([]byte("hello")), dir, "text.gz"), Options{}, "gzip file")
 	_, err = Open(context.Background(), dir, Options{Split: "dev", Size: -1, Limit: -1, MaxBad: "many", Input: Shape{0, 1, 1}, Stored: Shape{1, 1, 2}})
 	for _, word := range []string{"split", "size", "limit", "max bad", "input", "stored"} {
-		if err == nil || !strings.Contains(err.Error(), word) {
+		if !errors.Is(err, ErrOption) || !strings.Contains(err.Error(), word) {
 			t.Errorf("error does not report %s: %v", word, err)
 		}
 	}

@@ -276,8 +276,11 @@ func (f *trainFlags) translate(cmd *cobra.Command) error {
 	} else if f.Seed == 0 {
 		return usagef("--seed 0: choose 1 or more")
 	}
-	if given("max-time") && f.MaxTime <= 0 {
-		return usagef("--max-time %v: must be longer than nothing", f.MaxTime)
+	if f.MaxTime < 0 {
+		return usagef("--max-time %v: must not be negative", f.MaxTime)
+	}
+	if given("max-bad") && f.MaxBad == "" {
+		return usagef("--max-bad is empty: wants a count such as 25 or a share such as 10%%")
 	}
 	if err := checkMaxBad(f.MaxBad); err != nil {
 		return err
