@@ -320,7 +320,7 @@ func loadCheckpoint(run, name string, files ...string) (snap snapshot, err error
 	if err != nil || snap.weights == nil {
 		return snap, err
 	}
-	if snap.spec, err = encoder.ParseSpec([]byte(snap.meta[metaEncoder])); err != nil {
+	if snap.spec, err = encoder.ParseSpec([]byte(snap.meta[encoder.SpecKey])); err != nil {
 		return snap, fmt.Errorf("%s: %w", filepath.Join(dir, weightsFile), err)
 	}
 	return snap, nil

@@ -90,18 +90,18 @@ func (t *trainer) close() {
 	}
 }
 
-// Keys of the metadata of a weights file: all that is needed to embed with it.
+// Keys of the metadata of a weights file: with encoder.SpecKey, all that is
+// needed to embed with it.
 const (
-	metaEncoder = "encoder"
-	metaNorm    = "normalizer"
-	metaInput   = "input"
-	metaStored  = "stored"
-	metaRange   = "range"
+	metaNorm   = "normalizer"
+	metaInput  = "input"
+	metaStored = "stored"
+	metaRange  = "range"
 )
 
 func modelMetadata(spec encoder.Spec, norm dataset.Normalizer, data DataInfo) (map[string]string, error) {
 	meta := map[string]string{}
-	for key, v := range map[string]any{metaEncoder: spec, metaNorm: norm, metaInput: data.Input, metaStored: data.Shape, metaRange: data.Range} {
+	for key, v := range map[string]any{encoder.SpecKey: spec, metaNorm: norm, metaInput: data.Input, metaStored: data.Shape, metaRange: data.Range} {
 		b, err := json.Marshal(v)
 		if err != nil {
 			return nil, fmt.Errorf("metadata %s: %w", key, err)

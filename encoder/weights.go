@@ -11,8 +11,8 @@ import (
 	"nat/internal/tensorfile"
 )
 
-// specKey is the metadata entry of a weights file that holds the description.
-const specKey = "encoder"
+// SpecKey is the metadata entry of a weights file that holds the description.
+const SpecKey = "encoder"
 
 // slot is named memory that a tensor can be copied from or into.
 type slot struct {
@@ -93,15 +93,16 @@ func WriteWeights(w io.Writer, n *Network) error {
 	if err != nil {
 		return fmt.Errorf("network description: %w", err)
 	}
-	return tensorfile.WriteSafetensors(w, n.State(), map[string]string{specKey: string(desc)})
+	return tensorfile.WriteSafetensors(w, n.State(), map[string]string{SpecKey: string(desc)})
 }
 
 // ReadWeights rebuilds a network from the tensors and metadata of a file that
-// [WriteWeights] wrote.
+// [WriteWeights] wrote, or any with what State returns and the description, as
+// JSON, under [SpecKey].
 func ReadWeights(ts []tensorfile.Tensor, meta map[string]string, pool *kernel.Pool) (*Network, error) {
-	desc, ok := meta[specKey]
+	desc, ok := meta[SpecKey]
 	if !ok {
-		return nil, fmt.Errorf("%w: no network description in its metadata (key %q): not a weights file", tensorfile.ErrFormat, specKey)
+		return nil, fmt.Errorf("%w: no network description in its metadata (key %q): not a weights file", tensorfile.ErrFormat, SpecKey)
 	}
 	spec, err := ParseSpec([]byte(desc))
 	if err != nil {

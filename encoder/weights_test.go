@@ -56,9 +56,9 @@ func TestReadWeightsRefuses(t *testing.T) {
 	huge := `{"name":"x","input":{"h":1,"w":1,"c":30000},"layers":[{"type":"dense","name":"dense1","out":30000}]}`
 	for name, meta := range map[string]map[string]string{
 		"no description":  nil,
-		"bad description": {specKey: "{}"},
-		"larger network":  {specKey: huge},
-		"other network":   {specKey: `{"name":"x","input":{"h":1,"w":1,"c":2},"layers":[{"type":"dense","name":"dense1","out":3}]}`},
+		"bad description": {SpecKey: "{}"},
+		"larger network":  {SpecKey: huge},
+		"other network":   {SpecKey: `{"name":"x","input":{"h":1,"w":1,"c":2},"layers":[{"type":"dense","name":"dense1","out":3}]}`},
 	} {
 		if _, err := ReadWeights(net.State(), meta, pool); !errors.Is(err, tensorfile.ErrFormat) {
 			t.Errorf("%s: error %v, want a malformed file", name, err)
