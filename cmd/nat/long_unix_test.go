@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"image"
+	"image/png"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -39,7 +41,7 @@ func TestLargerThanMemory(t *testing.T) {
 		stop        int // after so many steps
 	}{
 		{"array.npy", "--encoder linear --batch 1024", makeLongArray, 200},
-		{"tree", "--encoder convnet --views 1", func(path string) error { return writePhotos(path, 100, 1000, 32) }, 100},
+		{"tree", "--encoder convnet --views 1", makeLongTree, 60},
 	} {
 		t.Run(c.data, func(t *testing.T) {
 			data, out := filepath.Join(dir, c.data), filepath.Join(dir, c.data+"-run")
@@ -97,6 +99,39 @@ func interruptAfter(p *os.Process, path string, lines int) {
 			return // it ended by itself
 		}
 	}
+}
+
+// pngBuffers keeps the buffers of the one encoder: a new one costs more than the image.
+type pngBuffers struct{ b *png.EncoderBuffer }
+
+func (p *pngBuffers) Get() *png.EncoderBuffer  { return p.b }
+func (p *pngBuffers) Put(b *png.EncoderBuffer) { p.b = b }
+
+// makeLongTree writes 100,000 grey PNGs of 32x32 noise in 100 folders.
+func makeLongTree(path string) error {
+	r := rand.New(rand.NewPCG(9, 10))
+	encoder := png.Encoder{CompressionLevel: png.NoCompression, BufferPool: new(pngBuffers)}
+	img := image.NewGray(image.Rect(0, 0, 32, 32))
+	var file bytes.Buffer
+	for k := range 100 {
+		dir := filepath.Join(path, fmt.Sprintf("class%02d", k))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		for i := range 1000 {
+			for j := range img.Pix {
+				img.Pix[j] = uint8(r.IntN(256))
+			}
+			file.Reset()
+			if err := encoder.Encode(&file, img); err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%03d.png", i)), file.Bytes(), 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // makeLongArray writes a million vectors of 1,024 features.
