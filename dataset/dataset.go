@@ -222,8 +222,8 @@ func (o *Options) complete() error {
 	if o.Limit < 0 {
 		errs = append(errs, fmt.Errorf("limit %d is negative (0 reads all rows)", o.Limit))
 	}
-	if _, err := parseMaxBad(o.MaxBad, 1); err != nil {
-		errs = append(errs, err)
+	if err := CheckMaxBad(o.MaxBad); err != nil {
+		errs = append(errs, fmt.Errorf("max bad: %w", err))
 	}
 	return errors.Join(errs...)
 }

@@ -300,7 +300,7 @@ func (s *folderSource) settle(o *opened, sums [][16]byte, failed map[int]string,
 func checkBad(root string, bad []BadFile, total, good int, maxBad string) error {
 	limit, err := parseMaxBad(maxBad, total)
 	if err != nil {
-		return err
+		return fmt.Errorf("max bad: %w", err)
 	}
 	if len(bad) <= limit && good > 0 {
 		return nil

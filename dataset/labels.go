@@ -3,7 +3,6 @@ package dataset
 import (
 	"bytes"
 	"encoding/csv"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -245,6 +244,13 @@ func classesOf(t labelTable, path string) (classes []string, number map[string]i
 	return classes, number, nil
 }
 
+// CheckMaxBad reports what is wrong with a value for [Options].MaxBad: it must be
+// a count such as "25", a share such as "10%", or empty.
+func CheckMaxBad(s string) error {
+	_, err := parseMaxBad(s, 1)
+	return err
+}
+
 // parseMaxBad returns how many of n files may be unusable: "25" or "10%".
 func parseMaxBad(s string, n int) (int, error) {
 	if s == "" {
@@ -253,13 +259,13 @@ func parseMaxBad(s string, n int) (int, error) {
 	if share, ok := strings.CutSuffix(s, "%"); ok {
 		p, err := strconv.ParseFloat(share, 64)
 		if err != nil || !(p >= 0 && p <= 100) {
-			return 0, fmt.Errorf("max bad %q is not a share from 0%% to 100%%", s)
+			return 0, fmt.Errorf("%q is not a share from 0%% to 100%%", s)
 		}
 		return int(p / 100 * float64(n)), nil
 	}
 	k, err := strconv.Atoi(s)
 	if err != nil || k < 0 {
-		return 0, errors.New("max bad " + strconv.Quote(s) + " is neither a count such as 25 nor a share such as 10%")
+		return 0, fmt.Errorf("%q is neither a count such as 25 nor a share such as 10%%", s)
 	}
 	return k, nil
 }

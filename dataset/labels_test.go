@@ -82,8 +82,8 @@ func TestMaxBad(t *testing.T) {
 			t.Errorf("%q of 200 is %d (%v), want %d", s, got, err, want)
 		}
 	}
-	for _, s := range []string{"-1", "x", "101%", "%", "NaN%", "1.5"} {
-		if _, err := parseMaxBad(s, 200); err == nil {
+	for _, s := range []string{"-1", "x", "101%", "%", "NaN%", "1.5", "1e2"} {
+		if err := CheckMaxBad(s); err == nil {
 			t.Errorf("%q is accepted", s)
 		}
 	}

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -304,14 +302,12 @@ func (f *trainFlags) translate(cmd *cobra.Command) error {
 	return nil
 }
 
-// checkMaxBad accepts a count or a share, before any data are read.
+// checkMaxBad refuses what is neither a count nor a share, before any data are read.
 func checkMaxBad(s string) error {
-	number, share := strings.CutSuffix(s, "%")
-	v, err := strconv.ParseFloat(number, 64)
-	if s == "" || err == nil && v >= 0 && (share && v <= 100 || !share && v == math.Trunc(v)) {
-		return nil
+	if err := dataset.CheckMaxBad(s); err != nil {
+		return usagef("--max-bad: %v", err)
 	}
-	return usagef("--max-bad %q: wants a count such as 25 or a share such as 10%%", s)
+	return nil
 }
 
 // quote writes an argument so that a POSIX shell reads it back.
