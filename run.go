@@ -330,7 +330,7 @@ func (r *Run) Verify(ctx context.Context, dataPath string) (*VerifyReport, error
 	if ctx.Err() != nil {
 		return nil, &StoppedError{Cause: context.Cause(ctx), Run: r.Dir}
 	}
-	v.note("data: fingerprint", err)
+	v.note("data: those of the run", err)
 	if len(v.Problems) > 0 {
 		return v, failf(ErrArtefact, "%s:\n%s", r.Dir, strings.Join(v.Problems, "\n"))
 	}
@@ -394,18 +394,24 @@ func (v *VerifyReport) note(what string, err error) {
 	}
 }
 
-// checkData compares the fingerprints of the data with the recorded ones.
+// checkData compares the fingerprints of the data with the recorded ones: those
+// at path alone or, when it is empty, all that the run remembers.
 func (r *Run) checkData(ctx context.Context, path string) error {
 	opt := r.Record.Options
 	opt.Data, opt.Labels, opt.Workers = path, "", 0
 	if path == "" {
 		opt.Data = r.Record.Data.Path
+	} else {
+		opt.Val = ""
 	}
 	src, err := openSource(ctx, opt, &r.Record.Data, func(Event) {})
 	if err != nil {
 		return err
 	}
 	defer src.close()
+	if opt.Val == "" {
+		src.info.Val = r.Record.Data.Val
+	}
 	return r.sameData(src.info)
 }
 

@@ -326,10 +326,26 @@ func TestValReplacesTheHeldOutRows(t *testing.T) {
 	if s.Train.Rows != 60 || s.HeldOut.Rows != 30 || s.Steps != 3 {
 		t.Errorf("%d training rows, %d held out, %d steps", s.Train.Rows, s.HeldOut.Rows, s.Steps)
 	}
+	run, err := OpenRun(opt.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(other, other+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := run.Verify(t.Context(), images); err != nil {
+		t.Errorf("data that are named are compared alone: %v", err)
+	}
+	if _, err := run.Verify(t.Context(), ""); !errors.Is(err, ErrArtefact) || !strings.Contains(err.Error(), "val") {
+		t.Errorf("held-out data that are gone: %v", err)
+	}
+	if err := os.Rename(other+".moved", other); err != nil {
+		t.Fatal(err)
+	}
 	t.Chdir(t.TempDir()) // the recorded path is not relative
 	mustTrain(t, Options{Out: opt.Out, Resume: true})
 
-	run, err := OpenRun(opt.Out)
+	run, err = OpenRun(opt.Out)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -131,10 +131,13 @@ func (a *app) verify(ctx context.Context, dir, data string) error {
 	}
 	if !a.json {
 		for _, c := range report.Checked {
-			fmt.Fprintln(a.stdout, "ok   ", c)
-		}
-		for _, p := range report.Problems {
-			fmt.Fprintln(a.stdout, "WRONG", p)
+			verdict, line := "ok   ", c
+			for _, p := range report.Problems {
+				if strings.HasPrefix(p, c+": ") {
+					verdict, line = "WRONG", p
+				}
+			}
+			fmt.Fprintln(a.stdout, verdict, line)
 		}
 	}
 	return err
