@@ -29,6 +29,22 @@ func trained(t *testing.T, encoder string) (run *Run, images, labels string) {
 	return run, images, labels
 }
 
+// openModel opens a run's model, and data for it.
+func openModel(t *testing.T, run *Run, data string, workers int) (*Model, *dataset.Set) {
+	t.Helper()
+	m, err := run.Model(workers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	set, err := m.OpenData(context.Background(), data, dataset.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { set.Close() })
+	return m, set
+}
+
 func embedAll(t *testing.T, m *Model, set *dataset.Set, rows []int, layer string) []float32 {
 	t.Helper()
 	var got []int
@@ -52,16 +68,7 @@ func embedAll(t *testing.T, m *Model, set *dataset.Set, rows []int, layer string
 
 func TestEmbed(t *testing.T) {
 	run, images, _ := trained(t, "convnet")
-	m, err := run.Model(2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	set, err := m.OpenData(context.Background(), images, dataset.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer set.Close()
+	m, set := openModel(t, run, images, 2)
 	all := upTo(set.Len())
 	z := embedAll(t, m, set, all, "embedding")
 	for i := range all {
@@ -95,19 +102,10 @@ func TestEmbed(t *testing.T) {
 
 func TestEmbedStops(t *testing.T) {
 	run, images, _ := trained(t, "linear")
-	m, err := run.Model(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	set, err := m.OpenData(context.Background(), images, dataset.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer set.Close()
+	m, set := openModel(t, run, images, 1)
 	rows := make([]int, 3000)
 	full := errors.New("disk full")
-	err = m.Embed(context.Background(), set, rows, "embedding", func([]int, []float32, int) error { return full }, nil)
+	err := m.Embed(context.Background(), set, rows, "embedding", func([]int, []float32, int) error { return full }, nil)
 	if !errors.Is(err, full) {
 		t.Errorf("error of emit: %v", err)
 	}
