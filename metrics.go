@@ -148,9 +148,12 @@ type clock struct {
 	began time.Time
 	base  float64 // seconds of earlier sittings
 
-	steps    int           // since the mark
-	mark     time.Time     // when the steps being averaged began
-	waited   time.Duration // of the loader, at the mark
+	last     time.Time     // end of the last step, zero after a pause
+	loaded   time.Duration // the loader's waiting until then
+	steps    int           // in the window
+	spent    time.Duration // on them
+	waited   time.Duration // of it, for the loader
+	full     bool          // a whole window has been measured
 	stepTime float64       // seconds, of the last window
 	wait     float64       // share, of the last window
 }
@@ -164,30 +167,31 @@ func (c *clock) elapsed() float64 {
 	return c.base + time.Since(c.began).Seconds()
 }
 
-// rateWindow is how long steps are averaged over for the displayed rate.
+// rateWindow is how long steps are averaged over for the displayed rate. Until
+// the first window is full, all steps since the start are.
 const rateWindow = 2 * time.Second
 
-// step counts a step. The first one only starts the window: it also fills
-// caches and memory.
-func (c *clock) step(waited time.Duration) {
-	now := time.Now()
-	if !c.mark.IsZero() {
+// step counts a step that ends now. The first one, and the first after a pause,
+// only starts the watch: it also fills caches and memory.
+func (c *clock) step(now time.Time, waited time.Duration) {
+	if !c.last.IsZero() {
 		c.steps++
-		span := now.Sub(c.mark)
-		if span < rateWindow && c.stepTime > 0 {
-			return
+		c.spent += max(now.Sub(c.last), 1)
+		c.waited += waited - c.loaded
+		if !c.full || c.spent >= rateWindow {
+			c.stepTime = c.spent.Seconds() / float64(c.steps)
+			c.wait = min(1, c.waited.Seconds()/c.spent.Seconds())
 		}
-		c.stepTime = span.Seconds() / float64(c.steps)
-		c.wait = min(1, (waited-c.waited).Seconds()/span.Seconds())
-		if span < rateWindow {
-			return // a first estimate, soon replaced
+		if c.spent >= rateWindow {
+			c.full = true
+			c.steps, c.spent, c.waited = 0, 0, 0
 		}
 	}
-	c.mark, c.steps, c.waited = now, 0, waited
+	c.last, c.loaded = now, waited
 }
 
-// pause ends the window: what comes next is not a step.
-func (c *clock) pause() { c.mark = time.Time{} }
+// pause stops the watch: what comes next is not a step.
+func (c *clock) pause() { c.last = time.Time{} }
 
 // fill sets the time fields of an event.
 func (c *clock) fill(e *Event, p *Plan) {

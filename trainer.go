@@ -279,7 +279,7 @@ func (t *trainer) oneStep() error {
 	t.st.Step++
 	t.st.Batch++
 	e.Step, e.Stats = t.st.Step, stats
-	t.clock.step(t.loader.Waited())
+	t.clock.step(time.Now(), t.loader.Waited())
 	t.clock.fill(&e, &t.plan)
 	return t.emit(e)
 }
