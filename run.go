@@ -152,6 +152,9 @@ func checkOut(opt Options) error {
 // removeRun empties a run directory of what training put there, keeping the
 // lock, which we hold.
 func removeRun(fsys files, dir string) error {
+	if err := removeTemporary(fsys, dir); err != nil {
+		return err
+	}
 	for _, name := range ownNames {
 		if name == lockFile {
 			continue

@@ -67,6 +67,26 @@ func TestNothingIsClobbered(t *testing.T) {
 	}
 }
 
+// What a run killed at birth left goes, whatever it had begun to write.
+func TestLeftoversOfABirthAreRemoved(t *testing.T) {
+	images, _ := writeImages(t, 45, 4)
+	opt := small(images, t.TempDir())
+	opt.Batch, opt.Epochs = 20, 1
+	for _, name := range []string{tmpPrefix + targetsFile, tmpPrefix + badFilesFile, badFilesFile} {
+		if err := os.WriteFile(filepath.Join(opt.Out, name), []byte("torn"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustTrain(t, opt)
+	left, err := filepath.Glob(filepath.Join(opt.Out, tmpPrefix+"*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	if _, err := os.Stat(filepath.Join(opt.Out, badFilesFile)); err == nil {
+		t.Errorf("%s is not of this run", badFilesFile)
+	}
+}
+
 func TestOneTrainingAtATime(t *testing.T) {
 	images, _ := writeImages(t, 45, 4)
 	opt := small(images, filepath.Join(t.TempDir(), "run"))
