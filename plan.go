@@ -305,6 +305,11 @@ func newJob(ctx context.Context, opt Options, src *source) (_ *job, err error) {
 	if j.norm, err = dataset.FitNormalizer(ctx, src.set, src.rows); err != nil {
 		return nil, err
 	}
+	if varies, err := dataset.Varies(src.set, src.rows); err != nil {
+		return nil, err
+	} else if !varies {
+		warnings = append(warnings, "the training rows that were looked at are all equal: there is nothing to learn from data without variation")
+	}
 	j.augment = dataset.DefaultAugment(src.set)
 	perEpoch := len(src.rows) / opt.Batch
 	j.plan = Plan{Options: opt, Run: opt.Out, Data: src.info, Encoder: spec, Params: spec.ParamCount(),

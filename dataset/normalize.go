@@ -89,12 +89,42 @@ func (m moments) normalizer(shift []float64, count float64) Normalizer {
 		mean := m.sum[ch] / count
 		norm.Mean[ch] = float32(mean + shift[ch])
 		norm.Std[ch] = float32(math.Sqrt(max(m.square[ch]/count-mean*mean, 0)))
-		// A spread below the rounding of float32 is no spread.
-		if scale := math.Abs(float64(norm.Mean[ch])); float64(norm.Std[ch]) <= 1e-6*scale || norm.Std[ch] == 0 {
+		if isRounding(float64(norm.Std[ch]), float64(norm.Mean[ch])) {
 			norm.Std[ch] = 1
 		}
 	}
 	return norm
+}
+
+// isRounding tells whether a spread around a value is no spread in float32: below
+// its rounding, or so small that the inverse is not finite.
+func isRounding(spread, value float64) bool {
+	const smallestNormal = 0x1p-126
+	return spread <= 1e-6*math.Abs(value) || spread < smallestNormal
+}
+
+// variesRows bounds how many rows Varies looks at.
+const variesRows = 64
+
+// Varies reports whether any of at most 64 rows, spread evenly over rows, differs
+// from the first by more than rounding.
+func Varies(s *Set, rows []int) (bool, error) {
+	n := min(len(rows), variesRows)
+	first, x := make([]float32, s.shape.Size()), make([]float32, s.shape.Size())
+	for k := range n {
+		if err := s.Read(rows[k*len(rows)/n], x); err != nil {
+			return false, err
+		}
+		if k == 0 {
+			copy(first, x)
+		}
+		for i, v := range x {
+			if !isRounding(math.Abs(float64(v)-float64(first[i])), float64(first[i])) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }
 
 // inverse returns 1/Std.
