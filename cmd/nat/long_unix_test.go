@@ -27,7 +27,7 @@ const residentM = 500
 // TestLargerThanMemory makes a tree of 100,000 PNGs and a 4 GB array and trains
 // on each for an epoch: it interrupts the training on its way, resumes it to
 // its end and verifies the run, each in a process of its own that is measured.
-// It takes 5 GB of disk and, on two cores, some twenty minutes:
+// It takes 5 GB of disk and, on two busy cores, eight minutes:
 //
 //	NAT_LONG=1 go test ./cmd/nat -run LargerThanMemory -v -timeout 2h
 func TestLargerThanMemory(t *testing.T) {
