@@ -224,7 +224,7 @@ func resolve(opt *Options, points int) (warnings []string) {
 	setDefault(&opt.CheckpointEvery, "10m")
 	setDefault(&opt.MaxBad, "10%")
 	if opt.Batch > points {
-		warnings = append(warnings, fmt.Sprintf("batch %d is larger than the %d training rows: using %d", opt.Batch, points, points))
+		warnings = append(warnings, fmt.Sprintf("batch %d is larger than the %s: using %d", opt.Batch, counted(points, "training row"), points))
 		opt.Batch = points
 	}
 	setDefault(&opt.Batch, clamp(points/4, min(points, 32), 256))
@@ -245,10 +245,21 @@ func resolve(opt *Options, points int) (warnings []string) {
 	}
 	setDefault(&opt.Warmup, opt.Epochs*perEpoch/20)
 	opt.Momentum, opt.WeightDecay, opt.Warmup = max(opt.Momentum, 0), max(opt.WeightDecay, 0), max(opt.Warmup, 0)
+	if steps := opt.Epochs * perEpoch; opt.Warmup >= steps {
+		warnings = append(warnings, fmt.Sprintf("warmup %d is not shorter than the run of %s: the learning rate only rises", opt.Warmup, counted(steps, "step")))
+	}
 	if points < 100 {
-		warnings = append(warnings, fmt.Sprintf("%d training rows are very few: expect features little better than random", points))
+		warnings = append(warnings, fmt.Sprintf("only %s: expect features little better than random", counted(points, "training row")))
 	}
 	return warnings
+}
+
+// counted writes a number and its noun: "1 file", "2 files".
+func counted(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }
 
 // wantSteps is the least number of steps that defaults aim at on small sets.
@@ -298,6 +309,9 @@ func newJob(ctx context.Context, opt Options, src *source) (_ *job, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if src.info.Vector && spec.Name == "convnet" {
+		return nil, failf(ErrUsage, "encoder convnet: %s holds vectors, which have no neighbours to convolve: choose linear or mlp", src.info.Path)
+	}
 	if len(src.rows) == 0 {
 		return nil, failf(ErrInput, "%s: no rows to train on", src.info.Path)
 	}
@@ -315,7 +329,7 @@ func newJob(ctx context.Context, opt Options, src *source) (_ *job, err error) {
 	j.plan = Plan{Options: opt, Run: opt.Out, Data: src.info, Encoder: spec, Params: spec.ParamCount(),
 		StepsPerEpoch: perEpoch, Steps: perEpoch * opt.Epochs, Warnings: warnings}
 	if n := src.info.Bad; n > 0 {
-		j.plan.Warnings = append(j.plan.Warnings, fmt.Sprintf("%d files could not be used and were skipped: see %s", n, badFilesFile))
+		j.plan.Warnings = append(j.plan.Warnings, fmt.Sprintf("%s could not be used: see %s", counted(n, "file"), badFilesFile))
 	}
 	needs := j.memory()
 	j.plan.MemoryBytes, j.plan.DiskBytes = total(needs), j.disk()
