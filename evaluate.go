@@ -143,11 +143,13 @@ func (ev *evaluation) close() {
 }
 
 // open finds the labelled rows to fit and to test on. The run's file of labels
-// is that of its own data: rows of others would be given labels of these.
+// is that of its own data: rows of others would be given labels of these. Its
+// limit holds for them too, unless another is given, but not for the test split.
 func (ev *evaluation) open(data string, rec Record) error {
 	opt := dataset.Options{Limit: ev.opt.Limit, Labels: ev.opt.Labels, MaxBad: rec.Options.MaxBad, Progress: scanProgress(ev.observe)}
-	if abs, err := filepath.Abs(data); opt.Labels == "" && (data == rec.Data.Path || err == nil && abs == rec.Data.Path) {
-		opt.Labels = rec.Options.Labels
+	if abs, err := filepath.Abs(data); data == rec.Data.Path || err == nil && abs == rec.Data.Path {
+		setDefault(&opt.Labels, rec.Options.Labels)
+		setDefault(&opt.Limit, rec.Options.Limit)
 	}
 	set, err := ev.model.OpenData(ev.ctx, data, opt)
 	if err != nil {
@@ -155,15 +157,15 @@ func (ev *evaluation) open(data string, rec Record) error {
 	}
 	ev.train.set = set
 	if set.HasTest() {
-		opt.Split = "test"
+		opt.Split, opt.Limit = "test", ev.opt.Limit
 		if ev.test.set, err = ev.model.OpenData(ev.ctx, data, opt); err != nil {
 			return err
 		}
 		ev.train.rows, ev.test.rows = upTo(set.Len()), upTo(ev.test.set.Len())
 	} else {
 		ev.train.rows, ev.test.rows = set.SplitTest()
-		ev.warnf("%s has no test split: fitted on %d rows, tested on %d chosen by their identity, which training has seen without labels",
-			data, len(ev.train.rows), len(ev.test.rows))
+		ev.warnf("%s has no test split: fitted on %d rows, tested on %d chosen by their identity, %s",
+			data, len(ev.train.rows), len(ev.test.rows), seen(set, ev.test.rows, rec))
 	}
 	if !set.Labelled() {
 		return failf(ErrInput, "%s has no labels of two or more classes, and a probe needs them: give a file with --labels", data)
@@ -182,8 +184,41 @@ func (ev *evaluation) open(data string, rec Record) error {
 		return failf(ErrInput, "%s: %d labelled rows to fit and %d to test on: both are needed", data, len(ev.train.rows), len(ev.test.rows))
 	}
 	ev.bound()
+	if fewest := slices.Min(ev.perClass()); fewest < ev.opt.PerClass {
+		ev.warnf("%d labels a class: the smallest class has %d labelled rows to fit on, and all are used where there are no more", ev.opt.PerClass, fewest)
+	}
 	ev.result.TrainRows, ev.result.TestRows, ev.result.Classes = len(ev.train.rows), len(ev.test.rows), ev.classes
 	return nil
+}
+
+// seen says how many rows of set training has seen.
+func seen(set *dataset.Set, rows []int, rec Record) string {
+	if set.Fingerprint() != rec.Data.Fingerprint {
+		return "which training may have seen without labels"
+	}
+	unseen := map[int]bool{}
+	if rec.Options.Val == "" {
+		_, held := set.HoldOut()
+		for _, i := range held {
+			unseen[i] = true
+		}
+	}
+	trained := 0
+	for _, i := range rows {
+		if !unseen[i] {
+			trained++
+		}
+	}
+	return fmt.Sprintf("of which training has seen %d without labels", trained)
+}
+
+// perClass counts the rows to fit on.
+func (ev *evaluation) perClass() []int {
+	n := make([]int, ev.classes)
+	for _, y := range ev.train.y {
+		n[y]++
+	}
+	return n
 }
 
 // The rows of the widest representation may take this much memory. A probe
