@@ -131,6 +131,9 @@ func openNPZ(ctx context.Context, path string, opt *Options) (*opened, error) {
 
 func npzParts(z *tensorfile.NPZ, path, split string) (parts []arrayPart, hasTest bool, err error) {
 	names := z.Names()
+	if len(names) == 0 {
+		return nil, false, reject("%s holds no arrays: np.savez(path, x=rows, y=labels)", path)
+	}
 	has := func(name string) bool { return slices.Contains(names, name) }
 	open := func(split, rows, labels string) error {
 		a, err := z.Open(rows)

@@ -48,6 +48,9 @@ func (s *Set) readLabels(path string) error {
 		return fmt.Errorf("labels: %w", err)
 	}
 	var table labelTable
+	if bytes.HasPrefix(b, []byte("PK\x03\x04")) || bytes.HasPrefix(b, []byte("PK\x05\x06")) || strings.EqualFold(filepath.Ext(path), ".npz") {
+		return reject("labels %s: npz is not supported for labels; give .npy or csv", path)
+	}
 	if bytes.HasPrefix(b, []byte("\x93NUMPY")) || strings.EqualFold(filepath.Ext(path), ".npy") {
 		table, err = npyLabels(b, path)
 	} else {
