@@ -5,12 +5,15 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 )
 
 // files is every operation by which a run directory changes. Tests put an
@@ -88,7 +91,7 @@ func writeFile(fsys files, path string, content func(io.Writer) error) (sum stri
 	c := &countingWriter{sum: sha256.New()}
 	defer func() {
 		if err != nil {
-			err = failf(ErrResource, "writing %s, after %d bytes: %w", path, c.n, err)
+			err = failf(ErrResource, "writing %s, after %d bytes: %w", path, c.n, reason(err))
 		}
 	}()
 	f, err := fsys.Create(path)
@@ -107,6 +110,19 @@ func writeFile(fsys files, path string, content func(io.Writer) error) (sum stri
 		err = closeErr
 	}
 	return hex.EncodeToString(c.sum.Sum(nil)), err
+}
+
+// reason is err without the path that package os puts before it, and with what
+// helps against a full disk.
+func reason(err error) error {
+	var named *fs.PathError
+	if errors.As(err, &named) {
+		err = named.Err
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: free space, then continue with --resume", err)
+	}
+	return err
 }
 
 // replaceFile is writeFile through a temporary name, so that path always

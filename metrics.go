@@ -72,7 +72,7 @@ func (l *metricsLog) write(e Event) error {
 		err = io.ErrShortWrite
 	}
 	if err != nil {
-		return failf(ErrResource, "writing %s at byte %d: %w", l.path, l.offset, err)
+		return failf(ErrResource, "writing %s at byte %d: %w", l.path, l.offset, reason(err))
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func (l *metricsLog) write(e Event) error {
 // sync makes what was written durable and returns its length.
 func (l *metricsLog) sync() (int64, error) {
 	if err := l.f.Sync(); err != nil {
-		return 0, failf(ErrResource, "writing %s at byte %d: %w", l.path, l.offset, err)
+		return 0, failf(ErrResource, "writing %s at byte %d: %w", l.path, l.offset, reason(err))
 	}
 	return l.offset, nil
 }
