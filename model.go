@@ -68,7 +68,7 @@ func (m *Model) OpenData(ctx context.Context, path string, opt dataset.Options) 
 	}
 	if out := dataset.OutShape(set); out != m.Input {
 		set.Close()
-		return nil, failf(ErrInput, "%s: its rows have shape %v, the model takes %v", path, out, m.Input)
+		return nil, failf(ErrInput, "the rows of %s have shape %v, the model takes %v", path, out, m.Input)
 	}
 	return set, nil
 }
