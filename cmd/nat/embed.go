@@ -49,6 +49,9 @@ The file appears only when it is whole.`,
   nat embed run fashion-mnist -o test.npy --split test --layer features`,
 		Args: a.arguments("RUN", "DATA"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("max-bad") && f.maxBad == "" {
+				return usagef("--max-bad is empty: wants a count such as 25 or a share such as 10%%")
+			}
 			return a.embed(cmd.Context(), args[0], args[1], *f)
 		},
 	}
