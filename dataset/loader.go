@@ -294,13 +294,6 @@ func (l *Loader) stop() {
 // again.
 func (l *Loader) Close() { l.stop() }
 
-// Plain writes rows of the SET to x, len(rows) x Out: normalised, not augmented,
-// the centre of each image. It is for evaluation and embedding, and may be called
-// while the loader runs.
-func (l *Loader) Plain(rows []int, x []float32) error {
-	return Plain(context.Background(), l.set, l.opt.Norm, l.opt.Out, rows, x, l.opt.Workers)
-}
-
 // Plain writes rows of a set to x, len(rows) x out: normalised, not augmented,
 // the centre of each image.
 func Plain(ctx context.Context, s *Set, norm Normalizer, out Shape, rows []int, x []float32, workers int) error {

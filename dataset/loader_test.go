@@ -99,11 +99,11 @@ func TestLoaderEpochs(t *testing.T) {
 	}
 }
 
-func TestLoaderPlainMatchesSet(t *testing.T) {
+func TestPlainMatchesSet(t *testing.T) {
 	l := digitsLoader(t, 3)
 	rows := []int{5, 0, 77, 3822}
 	x := make([]float32, len(rows)*64)
-	if err := l.Plain(rows, x); err != nil {
+	if err := Plain(context.Background(), l.set, l.opt.Norm, l.opt.Out, rows, x, 3); err != nil {
 		t.Fatal(err)
 	}
 	for k, i := range rows {
