@@ -24,7 +24,8 @@
 // from inside Do of the same Pool.
 package kernel
 
-//go:generate go run -C _gen .
+//go:generate go run -C _gen ./gemm
+//go:generate go run -C _gen ./layers
 
 // need panics unless s has at least n elements.
 func need(s []float32, n int) {

@@ -4,12 +4,14 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	. "nat/internal/kernel/_gen/asm"
 )
 
 // columnKernels emits the passes over a matrix of rows x c that treat each
 // column by itself. They do the first len(mean) (or len(sum)) columns, a
 // multiple of the number of lanes.
-func columnKernels(w width) {
+func columnKernels(w Width) {
 	columnSums(w, "columnSums", "(sum []float64, x []float32, rows, c int)", func(f *sums) {
 		f.add("sum", f.at("x"))
 	})
@@ -19,7 +21,7 @@ func columnKernels(w width) {
 	})
 	grad := func(positive bool) func(f *sums) {
 		return func(f *sums) {
-			g, d := f.at("dy"), w.vec()
+			g, d := f.at("dy"), w.Vec()
 			VSUBPS(f.column("mean"), f.at("x"), d)
 			if positive {
 				keepPositive(w, g, f.mem("y"), f.zero)
@@ -38,7 +40,7 @@ func columnKernels(w width) {
 // sums is the state of a loop that adds up functions of one vector of columns
 // over the rows, in float64.
 type sums struct {
-	w      width
+	w      Width
 	zero   reg.VecVirtual
 	col    reg.GPVirtual // index of the first column
 	row    reg.GPVirtual // col + row*c
@@ -57,7 +59,7 @@ func (f *sums) at(param string) reg.VecVirtual {
 	if v, ok := f.loaded[param]; ok {
 		return v
 	}
-	f.loaded[param] = f.w.load(f.mem(param))
+	f.loaded[param] = f.w.Load(f.mem(param))
 	return f.loaded[param]
 }
 
@@ -68,8 +70,8 @@ func (f *sums) column(param string) Mem {
 
 // doubles widens v to two vectors of float64.
 func (f *sums) doubles(v reg.VecVirtual) [2]reg.VecVirtual {
-	lo, hi, h := f.w.vec(), f.w.vec(), f.w.half()
-	if f.w.bytes == 64 {
+	lo, hi, h := f.w.Vec(), f.w.Vec(), f.w.Half()
+	if f.w.Bytes == 64 {
 		VEXTRACTF64X4(U8(1), v, h)
 		VCVTPS2PD(v.AsY(), lo)
 	} else {
@@ -100,9 +102,9 @@ func (f *sums) addProduct(sum string, a, b reg.VecVirtual) {
 
 // columnSums emits, for each vector of columns, a loop over the rows; what
 // body accumulates under the name of a []float64 parameter is stored there.
-func columnSums(w width, name, signature string, body func(f *sums)) {
-	function(w, name, signature, "is "+name+"Generic for whole vectors of columns.")
-	f := &sums{w: w, zero: w.zeros(1)[0], col: GP64(), row: GP64(), loaded: map[string]reg.VecVirtual{},
+func columnSums(w Width, name, signature string, body func(f *sums)) {
+	Begin(w, name, signature, "is "+name+"Generic for whole vectors of columns.")
+	f := &sums{w: w, zero: w.Zeros(1)[0], col: GP64(), row: GP64(), loaded: map[string]reg.VecVirtual{},
 		bases: map[string]reg.GPVirtual{}, acc: map[string][]reg.VecVirtual{}}
 	for _, p := range []struct {
 		name  string
@@ -115,49 +117,49 @@ func columnSums(w width, name, signature string, body func(f *sums)) {
 	} {
 		for _, n := range p.funcs {
 			if n == name {
-				f.bases[p.name] = base(p.name)
+				f.bases[p.name] = Base(p.name)
 			}
 		}
 	}
 	outputs := map[string][]string{"columnSums": {"sum"}, "columnMoments": {"sum", "sq"}, "columnGrads": {"sum", "dot"}, "columnGradsPositive": {"sum", "dot"}}[name]
-	c := integer("c")
+	c := Integer("c")
 	XORQ(f.col, f.col)
 	Label("column")
 	for _, o := range outputs {
-		f.acc[o] = w.zeros(2)
+		f.acc[o] = w.Zeros(2)
 	}
 	MOVQ(f.col, f.row)
-	n := integer("rows")
+	n := Integer("rows")
 	Label("row")
 	body(f)
 	ADDQ(c, f.row)
 	DECQ(n)
 	JNZ(LabelRef("row"))
 	for _, o := range outputs {
-		p := base(o)
+		p := Base(o)
 		for i, v := range f.acc[o] {
-			VMOVUPD(v, Mem{Base: p, Index: f.col, Scale: 8, Disp: i * w.bytes})
+			VMOVUPD(v, Mem{Base: p, Index: f.col, Scale: 8, Disp: i * w.Bytes})
 		}
 	}
-	ADDQ(U8(w.lanes()), f.col)
-	CMPQ(f.col, length("sum"))
+	ADDQ(U8(w.Lanes()), f.col)
+	CMPQ(f.col, Length("sum"))
 	JL(LabelRef("column"))
-	done()
+	Done()
 }
 
 // columns emits a loop over rows and, inside, over vectors of columns.
 // matrices advance with the row, parameters do not.
-func columns(w width, params, matrices []string, body func(at map[string]Mem)) {
-	j, n, rows, c := GP64(), Load(Param(params[0]).Len(), GP64()), integer("rows"), integer("c")
+func columns(w Width, params, matrices []string, body func(at map[string]Mem)) {
+	j, n, rows, c := GP64(), Load(Param(params[0]).Len(), GP64()), Integer("rows"), Integer("c")
 	at := map[string]Mem{}
 	for _, s := range append(append([]string{}, params...), matrices...) {
-		at[s] = Mem{Base: base(s), Index: j, Scale: 4}
+		at[s] = Mem{Base: Base(s), Index: j, Scale: 4}
 	}
 	Label("row")
 	XORQ(j, j)
 	Label("column")
 	body(at)
-	ADDQ(U8(w.lanes()), j)
+	ADDQ(U8(w.Lanes()), j)
 	CMPQ(j, n)
 	JL(LabelRef("column"))
 	for _, s := range matrices {
@@ -166,38 +168,38 @@ func columns(w width, params, matrices []string, body func(at map[string]Mem)) {
 	}
 	DECQ(rows)
 	JNZ(LabelRef("row"))
-	done()
+	Done()
 }
 
-func normColumns(w width) {
-	function(w, "normColumns", "(y, x, mean, scale, shift []float32, rows, c int, floor float32)", "is normColumnsGeneric for whole vectors of columns.")
-	floor := w.spread("floor")
+func normColumns(w Width) {
+	Begin(w, "normColumns", "(y, x, mean, scale, shift []float32, rows, c int, floor float32)", "is normColumnsGeneric for whole vectors of columns.")
+	floor := w.Spread("floor")
 	columns(w, []string{"mean", "scale", "shift"}, []string{"y", "x"}, func(at map[string]Mem) {
-		v := w.load(at["x"])
+		v := w.Load(at["x"])
 		VSUBPS(at["mean"], v, v)
-		s := w.load(at["scale"])
+		s := w.Load(at["scale"])
 		VFMADD213PS(at["shift"], s, v)
 		VMAXPS(v, floor, v) // a NaN in the first operand is the result
 		VMOVUPS(v, at["y"])
 	})
 }
 
-func normColumnsGrad(w width, name string, positive bool) {
+func normColumnsGrad(w Width, name string, positive bool) {
 	matrices := []string{"dx", "dy", "x"}
 	signature := "(dx, dy, x, mean, scale, slope, shift []float32, rows, c int)"
 	if positive {
 		matrices = append(matrices, "y")
 		signature = "(dx, dy, x, y, mean, scale, slope, shift []float32, rows, c int)"
 	}
-	function(w, name, signature, "is "+name+"Generic for whole vectors of columns.")
-	zero := w.zeros(1)[0]
+	Begin(w, name, signature, "is "+name+"Generic for whole vectors of columns.")
+	zero := w.Zeros(1)[0]
 	columns(w, []string{"mean", "scale", "slope", "shift"}, matrices, func(at map[string]Mem) {
-		g, v := w.load(at["dy"]), w.load(at["x"])
+		g, v := w.Load(at["dy"]), w.Load(at["x"])
 		if positive {
 			keepPositive(w, g, at["y"], zero)
 		}
 		VSUBPS(at["mean"], v, v)
-		s := w.load(at["slope"])
+		s := w.Load(at["slope"])
 		VFMADD213PS(at["shift"], s, v)
 		VFMADD231PS(at["scale"], g, v)
 		VMOVUPS(v, at["dx"])

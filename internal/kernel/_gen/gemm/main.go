@@ -1,10 +1,29 @@
+// Command gemm writes the micro-kernels of matrix products and convolutions:
+//
+//	go run -C internal/kernel/_gen ./gemm
 package main
 
 import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	. "nat/internal/kernel/_gen/asm"
 )
+
+func main() {
+	Write("gemm", func() {
+		for _, w := range Widths {
+			mr := 6 // accumulators 6x2 of 16 registers, or 8x2 of 32
+			if w == AVX512 {
+				mr = 8
+			}
+			rowKernel(w, mr, 2)
+			colKernel(w, mr, 2)
+		}
+		transpose8()
+	})
+}
 
 // unroll is the number of steps of k in one turn of the inner loops.
 const unroll = 4
@@ -12,15 +31,15 @@ const unroll = 4
 // rowKernel multiplies mr rows of A, each contiguous in k, by a packed panel
 // of B, nv vectors wide. A pointer per row is what lets the rows come from
 // anywhere: from a matrix, or from the pixels of a convolution.
-func rowKernel(w width, mr, nv int) {
-	function(w, "row", "(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride int, acc bool)",
+func rowKernel(w Width, mr, nv int) {
+	Begin(w, "row", "(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride int, acc bool)",
 		"is the row micro-kernel, rowGeneric, in tiles of 6 x 16 (AVX2) or 8 x 32 (AVX-512).")
 	row := GP64() // index of the tile's first row
 	XORQ(row, row)
 
 	Label("tile")
-	offs := base("aOff")
-	a, n := base("a"), integer("runLen")
+	offs := Base("aOff")
+	a, n := Base("a"), Integer("runLen")
 	LEAQ(Mem{Base: a, Index: n, Scale: 4}, a)
 	ptr := make([]reg.GPVirtual, mr) // one past the run of each row
 	for i := range ptr {
@@ -30,20 +49,20 @@ func rowKernel(w width, mr, nv int) {
 	}
 	sum := make([][]reg.VecVirtual, mr)
 	for i := range sum {
-		sum[i] = w.zeros(nv)
+		sum[i] = w.Zeros(nv)
 	}
-	b, runs := base("b"), integer("runs")
+	b, runs := Base("b"), Integer("runs")
 
 	Label("run")
-	k := integer("runLen")
+	k := Integer("runLen")
 	NEGQ(k)
 	step := func(u int) {
-		bv := w.vecs(nv)
+		bv := w.Vecs(nv)
 		for j, v := range bv {
-			VMOVUPS(Mem{Base: b, Disp: (u*nv + j) * w.bytes}, v)
+			VMOVUPS(Mem{Base: b, Disp: (u*nv + j) * w.Bytes}, v)
 		}
 		for i := range sum {
-			v := w.vec()
+			v := w.Vec()
 			VBROADCASTSS(Mem{Base: ptr[i], Index: k, Scale: 4, Disp: 4 * u}, v)
 			for j := range bv {
 				VFMADD231PS(bv[j], v, sum[i][j])
@@ -56,7 +75,7 @@ func rowKernel(w width, mr, nv int) {
 	for u := range unroll {
 		step(u)
 	}
-	ADDQ(U32(unroll*nv*w.bytes), b)
+	ADDQ(U32(unroll*nv*w.Bytes), b)
 	ADDQ(U8(unroll), k)
 	CMPQ(k, I8(-unroll))
 	JLE(LabelRef("steps"))
@@ -65,20 +84,20 @@ func rowKernel(w width, mr, nv int) {
 	JZ(LabelRef("next"))
 	Label("step")
 	step(0)
-	ADDQ(U32(nv*w.bytes), b)
+	ADDQ(U32(nv*w.Bytes), b)
 	INCQ(k)
 	JNZ(LabelRef("step"))
 	Label("next")
 	DECQ(runs)
 	JZ(LabelRef("store"))
-	stride := integer("runStride")
+	stride := Integer("runStride")
 	for _, p := range ptr {
 		LEAQ(Mem{Base: p, Index: stride, Scale: 4}, p)
 	}
 	JMP(LabelRef("run"))
 
 	Label("store")
-	c, to := base("c"), base("cOff")
+	c, to := Base("c"), Base("cOff")
 	LEAQ(Mem{Base: to, Index: row, Scale: 8}, to)
 	address := func(i int) reg.GPVirtual {
 		p := GP64()
@@ -88,20 +107,20 @@ func rowKernel(w width, mr, nv int) {
 	}
 	storeTile(w, sum, address)
 	ADDQ(U8(mr), row)
-	DECQ(arg("tiles"))
+	DECQ(Arg("tiles"))
 	JNZ(LabelRef("tile"))
-	done()
+	Done()
 }
 
 // storeTile writes a tile, or adds it to what is there if acc is set.
-func storeTile(w width, sum [][]reg.VecVirtual, address func(i int) reg.GPVirtual) {
-	CMPB(arg("acc"), U8(0))
+func storeTile(w Width, sum [][]reg.VecVirtual, address func(i int) reg.GPVirtual) {
+	CMPB(Arg("acc"), U8(0))
 	JEQ(LabelRef("write"))
 	for i := range sum {
 		p := address(i)
 		for j, v := range sum[i] {
-			VADDPS(Mem{Base: p, Disp: j * w.bytes}, v, v)
-			VMOVUPS(v, Mem{Base: p, Disp: j * w.bytes})
+			VADDPS(Mem{Base: p, Disp: j * w.Bytes}, v, v)
+			VMOVUPS(v, Mem{Base: p, Disp: j * w.Bytes})
 		}
 	}
 	JMP(LabelRef("stored"))
@@ -109,7 +128,7 @@ func storeTile(w width, sum [][]reg.VecVirtual, address func(i int) reg.GPVirtua
 	for i := range sum {
 		p := address(i)
 		for j, v := range sum[i] {
-			VMOVUPS(v, Mem{Base: p, Disp: j * w.bytes})
+			VMOVUPS(v, Mem{Base: p, Disp: j * w.Bytes})
 		}
 	}
 	Label("stored")
@@ -117,27 +136,27 @@ func storeTile(w width, sum [][]reg.VecVirtual, address func(i int) reg.GPVirtua
 
 // colKernel multiplies a tile of mr columns of a matrix stored with k as its
 // slow axis, whose rows lie at offsets given by a table, by a packed panel.
-func colKernel(w width, mr, nv int) {
-	function(w, "col", "(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles, k int, acc bool)",
+func colKernel(w Width, mr, nv int) {
+	Begin(w, "col", "(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles, k int, acc bool)",
 		"is the column micro-kernel, colGeneric, in tiles of 6 x 16 (AVX2) or 8 x 32 (AVX-512).")
-	a, c, ldc := base("a"), base("c"), integer("ldc")
+	a, c, ldc := Base("a"), Base("c"), Integer("ldc")
 	SHLQ(U8(2), ldc)
 
 	Label("tile")
 	sum := make([][]reg.VecVirtual, mr)
 	for i := range sum {
-		sum[i] = w.zeros(nv)
+		sum[i] = w.Zeros(nv)
 	}
-	b, off, k := base("b"), base("kOff"), integer("k")
+	b, off, k := Base("b"), Base("kOff"), Integer("k")
 	step := func(u int) {
 		p := GP64()
 		MOVQ(Mem{Base: off, Disp: 8 * u}, p)
-		bv := w.vecs(nv)
+		bv := w.Vecs(nv)
 		for j, v := range bv {
-			VMOVUPS(Mem{Base: b, Disp: (u*nv + j) * w.bytes}, v)
+			VMOVUPS(Mem{Base: b, Disp: (u*nv + j) * w.Bytes}, v)
 		}
 		for i := range sum {
-			v := w.vec()
+			v := w.Vec()
 			VBROADCASTSS(Mem{Base: a, Index: p, Scale: 4, Disp: 4 * i}, v)
 			for j := range bv {
 				VFMADD231PS(bv[j], v, sum[i][j])
@@ -151,7 +170,7 @@ func colKernel(w width, mr, nv int) {
 		step(u)
 	}
 	ADDQ(U8(8*unroll), off)
-	ADDQ(U32(unroll*nv*w.bytes), b)
+	ADDQ(U32(unroll*nv*w.Bytes), b)
 	SUBQ(U8(unroll), k)
 	JGE(LabelRef("steps"))
 	Label("tail")
@@ -160,7 +179,7 @@ func colKernel(w width, mr, nv int) {
 	Label("step")
 	step(0)
 	ADDQ(U8(8), off)
-	ADDQ(U32(nv*w.bytes), b)
+	ADDQ(U32(nv*w.Bytes), b)
 	DECQ(k)
 	JNZ(LabelRef("step"))
 
@@ -171,21 +190,21 @@ func colKernel(w width, mr, nv int) {
 		ADDQ(ldc, c)
 		return p
 	})
-	tile := integer("aTile")
+	tile := Integer("aTile")
 	LEAQ(Mem{Base: a, Index: tile, Scale: 4}, a)
-	DECQ(arg("tiles"))
+	DECQ(Arg("tiles"))
 	JNZ(LabelRef("tile"))
-	done()
+	Done()
 }
 
 // transpose8 transposes strips of 8 rows in blocks of 8 x 8: eight loads,
 // three rounds of eight shuffles, eight stores.
 func transpose8() {
-	w := avx2
-	function(w, "transpose8", "(dst []float32, dstStride int, src []float32, srcStride, blocks int)",
+	w := AVX2
+	Begin(w, "transpose8", "(dst []float32, dstStride int, src []float32, srcStride, blocks int)",
 		"sets dst[j*dstStride+i] = src[i*srcStride+j] for i < 8 and j < 8*blocks.")
-	dst, src := base("dst"), base("src")
-	ds, ss, n := integer("dstStride"), integer("srcStride"), integer("blocks")
+	dst, src := Base("dst"), Base("src")
+	ds, ss, n := Integer("dstStride"), Integer("srcStride"), Integer("blocks")
 	SHLQ(U8(2), ds)
 	SHLQ(U8(2), ss)
 	ss3, ds3 := GP64(), GP64()
@@ -203,21 +222,21 @@ func transpose8() {
 	Label("block")
 	var r []reg.VecVirtual
 	for _, m := range rows(src, ss, ss3) {
-		r = append(r, w.load(m))
+		r = append(r, w.Load(m))
 	}
-	t := w.vecs(8)
+	t := w.Vecs(8)
 	for i := 0; i < 8; i += 2 {
 		VUNPCKLPS(r[i+1], r[i], t[i])
 		VUNPCKHPS(r[i+1], r[i], t[i+1])
 	}
-	u := w.vecs(8)
+	u := w.Vecs(8)
 	for i := 0; i < 8; i += 4 {
 		VSHUFPS(U8(0x44), t[i+2], t[i], u[i])
 		VSHUFPS(U8(0xee), t[i+2], t[i], u[i+1])
 		VSHUFPS(U8(0x44), t[i+3], t[i+1], u[i+2])
 		VSHUFPS(U8(0xee), t[i+3], t[i+1], u[i+3])
 	}
-	out := w.vecs(8)
+	out := w.Vecs(8)
 	for i := range 4 {
 		VPERM2F128(U8(0x20), u[i+4], u[i], out[i])
 		VPERM2F128(U8(0x31), u[i+4], u[i], out[i+4])
@@ -229,5 +248,5 @@ func transpose8() {
 	LEAQ(Mem{Base: dst, Index: ds, Scale: 8}, dst)
 	DECQ(n)
 	JNZ(LabelRef("block"))
-	done()
+	Done()
 }
