@@ -32,6 +32,8 @@ type tier struct {
 	momentum func(w, g, v []float32, lr, mu, decay, a, b float32)
 	adamW    func(w, g, m, v []float32, lr, beta1, beta2, eps, decay, c1, c2 float32)
 
+	fma func(x []float32, rounds int) // peak.go
+
 	kSeq   []int // 0, mr, 2 mr, ...: a packed block of A, for col
 	rowSeq []int // 0, nr, 2 nr, ...: a tile in scratch memory, for row
 }
@@ -44,6 +46,7 @@ var genericTier = &tier{
 	columnGrads: columnGradsGeneric, columnGradsPositive: columnGradsPositiveGeneric,
 	normColumns: normColumnsGeneric, normColumnsGrad: normColumnsGradGeneric, normColumnsGradPositive: normColumnsGradPositiveGeneric,
 	sgd: sgdGeneric, momentum: momentumGeneric, adamW: adamWGeneric,
+	fma: fmaGeneric,
 }
 
 // tiers lists what this machine can run, best first.

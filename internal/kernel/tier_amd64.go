@@ -23,6 +23,7 @@ var avx512Tier = &tier{
 	columnGrads: columnGradsAVX512, columnGradsPositive: columnGradsPositiveAVX512,
 	normColumns: normColumnsAVX512, normColumnsGrad: normColumnsGradAVX512, normColumnsGradPositive: normColumnsGradPositiveAVX512,
 	sgd: sgdAVX512, momentum: momentumAVX512, adamW: adamWAVX512,
+	fma: fmaAVX512,
 }
 
 var avx2Tier = &tier{
@@ -33,4 +34,5 @@ var avx2Tier = &tier{
 	columnGrads: columnGradsAVX2, columnGradsPositive: columnGradsPositiveAVX2,
 	normColumns: normColumnsAVX2, normColumnsGrad: normColumnsGradAVX2, normColumnsGradPositive: normColumnsGradPositiveAVX2,
 	sgd: sgdAVX2, momentum: momentumAVX2, adamW: adamWAVX2,
+	fma: fmaAVX2,
 }
