@@ -10,11 +10,17 @@ func rowAVX2(c []float32, cOff []int, a []float32, aOff []int, b []float32, tile
 // colAVX2 is the column micro-kernel, colGeneric, in tiles of 6 x 16 (AVX2) or 8 x 32 (AVX-512).
 func colAVX2(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles int, k int, acc bool)
 
+// finishAVX2 is finishGeneric for whole vectors of columns.
+func finishAVX2(y []float32, add []float32, bias []float32, rows int, c int, floor float32)
+
 // rowAVX512 is the row micro-kernel, rowGeneric, in tiles of 6 x 16 (AVX2) or 8 x 32 (AVX-512).
 func rowAVX512(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, acc bool)
 
 // colAVX512 is the column micro-kernel, colGeneric, in tiles of 6 x 16 (AVX2) or 8 x 32 (AVX-512).
 func colAVX512(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles int, k int, acc bool)
+
+// finishAVX512 is finishGeneric for whole vectors of columns.
+func finishAVX512(y []float32, add []float32, bias []float32, rows int, c int, floor float32)
 
 // transpose8AVX2 sets dst[j*dstStride+i] = src[i*srcStride+j] for i < 8 and j < 8*blocks.
 func transpose8AVX2(dst []float32, dstStride int, src []float32, srcStride int, blocks int)

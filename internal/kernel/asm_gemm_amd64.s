@@ -474,6 +474,57 @@ stored:
 	VZEROUPPER
 	RET
 
+// func finishAVX2(y []float32, add []float32, bias []float32, rows int, c int, floor float32)
+// Requires: AVX
+TEXT ·finishAVX2(SB), NOSPLIT, $0-92
+	MOVQ         y_base+0(FP), AX
+	MOVQ         add_base+24(FP), CX
+	MOVQ         bias_base+48(FP), DX
+	MOVQ         rows+72(FP), BX
+	MOVQ         c+80(FP), SI
+	MOVQ         bias_len+56(FP), DI
+	SHLQ         $0x02, SI
+	VBROADCASTSS floor+88(FP), Y0
+	CMPQ         add_len+32(FP), $0x00
+	JNE          shortcut
+
+plain:
+	XORQ CX, CX
+
+plainColumn:
+	VMOVUPS (AX)(CX*4), Y1
+	VADDPS  (DX)(CX*4), Y1, Y1
+	VMAXPS  Y1, Y0, Y1
+	VMOVUPS Y1, (AX)(CX*4)
+	ADDQ    $0x08, CX
+	CMPQ    CX, DI
+	JL      plainColumn
+	ADDQ    SI, AX
+	DECQ    BX
+	JNZ     plain
+	JMP     done
+
+shortcut:
+	XORQ R8, R8
+
+shortcutColumn:
+	VMOVUPS (AX)(R8*4), Y1
+	VADDPS  (DX)(R8*4), Y1, Y1
+	VADDPS  (CX)(R8*4), Y1, Y1
+	VMAXPS  Y1, Y0, Y1
+	VMOVUPS Y1, (AX)(R8*4)
+	ADDQ    $0x08, R8
+	CMPQ    R8, DI
+	JL      shortcutColumn
+	ADDQ    SI, AX
+	ADDQ    SI, CX
+	DECQ    BX
+	JNZ     shortcut
+
+done:
+	VZEROUPPER
+	RET
+
 // func rowAVX512(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, acc bool)
 // Requires: AVX, AVX512F
 TEXT ·rowAVX512(SB), NOSPLIT, $0-153
@@ -1055,6 +1106,57 @@ stored:
 	LEAQ (AX)(BX*4), AX
 	DECQ tiles+112(FP)
 	JNZ  tile
+	VZEROUPPER
+	RET
+
+// func finishAVX512(y []float32, add []float32, bias []float32, rows int, c int, floor float32)
+// Requires: AVX, AVX512F
+TEXT ·finishAVX512(SB), NOSPLIT, $0-92
+	MOVQ         y_base+0(FP), AX
+	MOVQ         add_base+24(FP), CX
+	MOVQ         bias_base+48(FP), DX
+	MOVQ         rows+72(FP), BX
+	MOVQ         c+80(FP), SI
+	MOVQ         bias_len+56(FP), DI
+	SHLQ         $0x02, SI
+	VBROADCASTSS floor+88(FP), Z0
+	CMPQ         add_len+32(FP), $0x00
+	JNE          shortcut
+
+plain:
+	XORQ CX, CX
+
+plainColumn:
+	VMOVUPS (AX)(CX*4), Z1
+	VADDPS  (DX)(CX*4), Z1, Z1
+	VMAXPS  Z1, Z0, Z1
+	VMOVUPS Z1, (AX)(CX*4)
+	ADDQ    $0x10, CX
+	CMPQ    CX, DI
+	JL      plainColumn
+	ADDQ    SI, AX
+	DECQ    BX
+	JNZ     plain
+	JMP     done
+
+shortcut:
+	XORQ R8, R8
+
+shortcutColumn:
+	VMOVUPS (AX)(R8*4), Z1
+	VADDPS  (DX)(R8*4), Z1, Z1
+	VADDPS  (CX)(R8*4), Z1, Z1
+	VMAXPS  Z1, Z0, Z1
+	VMOVUPS Z1, (AX)(R8*4)
+	ADDQ    $0x10, R8
+	CMPQ    R8, DI
+	JL      shortcutColumn
+	ADDQ    SI, AX
+	ADDQ    SI, CX
+	DECQ    BX
+	JNZ     shortcut
+
+done:
 	VZEROUPPER
 	RET
 

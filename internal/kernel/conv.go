@@ -27,6 +27,12 @@ func (s ConvShape) OutH() int { return (s.H+2*s.Pad-s.KH)/s.Stride + 1 }
 // OutW returns the output width, floor((W + 2 Pad - KW) / Stride) + 1.
 func (s ConvShape) OutW() int { return (s.W+2*s.Pad-s.KW)/s.Stride + 1 }
 
+// Flops returns the multiplications and additions of a direct convolution, and
+// of either of its gradients, as a float64: those with the padding included.
+func (s ConvShape) Flops() float64 {
+	return 2 * float64(s.N) * float64(s.OutH()*s.OutW()) * float64(s.OutC) * float64(s.KH*s.KW*s.C)
+}
+
 // check panics unless the shape is sensible and the slices are long enough.
 func (s ConvShape) check(x, w, y []float32) {
 	if s.N < 0 || s.H < 1 || s.W < 1 || s.C < 1 || s.OutC < 1 || s.KH < 1 || s.KW < 1 || s.Stride < 1 || s.Pad < 0 {
@@ -112,13 +118,20 @@ type convTask struct {
 // pixels outside the image are zero. x is [N,H,W,C], w is [KH,KW,C,OutC] and y
 // is [N,OutH,OutW,OutC].
 func (p *Pool) ConvForward(y, x, w []float32, s ConvShape) {
+	p.ConvForwardThen(y, x, w, s, Epilogue{})
+}
+
+// ConvForwardThen is ConvForward, then what e says for the output.
+func (p *Pool) ConvForwardThen(y, x, w []float32, s ConvShape, e Epilogue) {
 	s.check(x, w, y)
 	q := p.startConv(s, x, w, y)
 	k, panels := s.KH*s.KW*s.C, ceilDiv(s.OutC, q.t.nr)
 	p.packed = grow(p.packed, panels*q.t.nr*k)
 	q.loop(packWeights, panels)
 	q.work = cut(s.N, s.OutH(), s.OutW(), convRows, s.Stride*(s.W+2*s.Pad)*s.C)
+	p.then.start(e, y, s.N*s.OutH()*s.OutW(), s.OutC, q.work.items)
 	q.loop(forward, q.work.items)
+	p.then.end()
 	q.end()
 }
 
@@ -246,6 +259,7 @@ func (q *convTask) forwardItem(w *workspace, i int) {
 	w.to = offsets(w.to, 1, 0, 1, 0, len(w.off), s.OutC)
 	y := q.y[(n0*outH+r0)*outW*s.OutC:]
 	w.windows(q.t, y, w.to, a, w.off, q.p.packed, s.OutC, s.KH, s.KW*s.C, row)
+	q.p.then.apply(q.t, i, (n0*outH+r0)*outW, len(w.off), 0, s.OutC)
 }
 
 // windows multiplies windows of runs x runLen elements, whose runs are row

@@ -42,6 +42,9 @@ type gemmTask struct {
 	packing        bool // items are panels of B to pack, else blocks of C
 	groups         int  // parts that the panels are split into
 	aOff, cOff     []int
+	then           *epilogue
+	col            int  // of C, the first in this block
+	last           bool // no more products will be added
 }
 
 // Gemm computes C = op(A) op(B), or adds it to C if accumulate is set, where
@@ -64,22 +67,51 @@ func (p *Pool) Gemm(c []float32, ldc int, a []float32, lda int, transA bool, b [
 	}
 	needStored(a, lda, m, k, transA)
 	needStored(b, ldb, k, n, transB)
+	p.startGemm(c, ldc, a, lda, transA, b, ldb, transB, m, n, k).blocks(c, a, b, n, k, accumulate)
+}
+
+// DenseForward computes y = x w, then what e says: x is [rows,in], w [in,out]
+// and y [rows,out].
+func (p *Pool) DenseForward(y, x, w []float32, rows, in, out int, e Epilogue) {
+	if rows < 0 || in < 1 || out < 1 {
+		panic("kernel: size of a dense layer out of range")
+	}
+	need(y, rows*out)
+	need(x, rows*in)
+	need(w, in*out)
+	p.then.start(e, y, rows, out, ceilDiv(rows, mBlock))
+	if rows > 0 {
+		g := p.startGemm(y, out, x, in, false, w, out, false, rows, out, in)
+		g.then = &p.then
+		g.blocks(y, x, w, out, in, false)
+	}
+	p.then.end()
+}
+
+func (p *Pool) startGemm(c []float32, ldc int, a []float32, lda int, transA bool, b []float32, ldb int, transB bool, m, n, k int) *gemmTask {
 	g := &p.gemm
 	*g = gemmTask{p: p, t: active, a: a, lda: lda, transA: transA, ldb: ldb, transB: transB, m: m, ldc: ldc, aOff: g.aOff, cOff: g.cOff}
 	g.aOff, g.cOff = g.aOff[:0], g.cOff[:0]
 	for i := range min(m, mBlock) {
 		g.aOff, g.cOff = append(g.aOff, i*lda), append(g.cOff, i*ldc)
 	}
+	return g
+}
+
+// blocks runs over the blocks of B that fit the packing buffer.
+func (g *gemmTask) blocks(c, a, b []float32, n, k int, accumulate bool) {
+	lda, ldb, transB := g.lda, g.ldb, g.transB
 	const side = 2048 // side x side = packFloats
 	for j := 0; j < n; j += side {
 		for l := 0; l < k; l += side {
 			g.c, g.b, g.n, g.k = c[j:], b[at(l, j, ldb, transB):], min(side, n-j), min(side, k-l)
-			g.a = a[at(0, l, lda, transA):]
+			g.a = a[at(0, l, lda, g.transA):]
 			g.acc = accumulate || l > 0
+			g.col, g.last = j, l+side >= k
 			g.multiply()
 		}
 	}
-	g.a, g.b, g.c = nil, nil, nil
+	g.a, g.b, g.c, g.then = nil, nil, nil, nil
 }
 
 // at returns the position of element (i, j) of op(A).
@@ -126,6 +158,9 @@ func (g *gemmTask) run(worker, i int) {
 		} else {
 			w.rows(g.t, c, g.cOff[:rows], a, g.aOff[:rows], b, g.t.nr*g.k, j1-j0, 1, k, 0, acc)
 		}
+	}
+	if g.then != nil && g.last {
+		g.then.apply(g.t, i/g.groups, i0, rows, g.col+j0, g.col+j1)
 	}
 }
 

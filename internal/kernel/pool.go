@@ -58,6 +58,7 @@ type Pool struct {
 	partial []float32   // weight gradients of pieces of the batch
 	gemm    gemmTask
 	conv    convTask
+	then    epilogue
 	pass    passTask
 }
 

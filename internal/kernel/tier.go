@@ -13,6 +13,7 @@ type tier struct {
 	row        func(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride int, acc bool)
 	col        func(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles, k int, acc bool)
 	transpose8 func(dst []float32, dstStride int, src []float32, srcStride, blocks int)
+	finish     func(y, add, bias []float32, rows, c int, floor float32)
 
 	dot, sqDist func(a, b []float32) float32
 	axpy        func(dst []float32, s float32, x []float32)
@@ -40,7 +41,7 @@ type tier struct {
 
 var genericTier = &tier{
 	name: "generic", lanes: 1, mr: 2, nr: 4,
-	row: rowGeneric, col: colGeneric, transpose8: transpose8Generic,
+	row: rowGeneric, col: colGeneric, transpose8: transpose8Generic, finish: finishGeneric,
 	dot: dotGeneric, sqDist: sqDistGeneric, axpy: axpyGeneric, exp: expGeneric, relu: reluGeneric, reluGrad: reluGradGeneric,
 	columnSums: columnSumsGeneric, columnMoments: columnMomentsGeneric,
 	columnGrads: columnGradsGeneric, columnGradsPositive: columnGradsPositiveGeneric,

@@ -17,7 +17,7 @@ func machineTiers() []*tier {
 
 var avx512Tier = &tier{
 	name: "avx512", lanes: 16, mr: 8, nr: 32,
-	row: rowAVX512, col: colAVX512, transpose8: transpose8AVX2,
+	row: rowAVX512, col: colAVX512, transpose8: transpose8AVX2, finish: finishAVX512,
 	dot: dotAVX512, sqDist: sqDistAVX512, axpy: axpyAVX512, exp: expAVX512, relu: reluAVX512, reluGrad: reluGradAVX512,
 	columnSums: columnSumsAVX512, columnMoments: columnMomentsAVX512,
 	columnGrads: columnGradsAVX512, columnGradsPositive: columnGradsPositiveAVX512,
@@ -28,7 +28,7 @@ var avx512Tier = &tier{
 
 var avx2Tier = &tier{
 	name: "avx2", lanes: 8, mr: 6, nr: 16,
-	row: rowAVX2, col: colAVX2, transpose8: transpose8AVX2,
+	row: rowAVX2, col: colAVX2, transpose8: transpose8AVX2, finish: finishAVX2,
 	dot: dotAVX2, sqDist: sqDistAVX2, axpy: axpyAVX2, exp: expAVX2, relu: reluAVX2, reluGrad: reluGradAVX2,
 	columnSums: columnSumsAVX2, columnMoments: columnMomentsAVX2,
 	columnGrads: columnGradsAVX2, columnGradsPositive: columnGradsPositiveAVX2,

@@ -20,6 +20,7 @@ func main() {
 			}
 			rowKernel(w, mr, 2)
 			colKernel(w, mr, 2)
+			finishKernel(w)
 		}
 		transpose8()
 	})
