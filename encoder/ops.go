@@ -109,7 +109,7 @@ func (o *batchNormOp) apply(e *env, y, x []float32, rows int, relu bool) {
 }
 
 func (o *batchNormOp) backward(e *env, dx, dy, x, y []float32, rows int) {
-	e.pool.BatchNormBackward(dx, o.gamma.grad, o.beta.grad, dy, x, y, o.gamma.value, o.mean, o.variance,
+	e.pool.BatchNormBackward(dx, nil, o.gamma.grad, o.beta.grad, dy, x, y, o.gamma.value, o.beta.value, o.mean, o.variance,
 		rows*o.positions, o.c, bnEpsilon, o.relu)
 }
 

@@ -17,7 +17,7 @@ type passTask struct {
 	w, g, m, v    []float32
 	s             [7]float32
 	relu          bool
-	mean          []float32
+	mean, beta    []float32
 	scale, slope  []float32
 	shift         []float32
 	coefficients  []float32 // memory of scale, slope and shift
@@ -75,17 +75,21 @@ func (q *passTask) part(lo int) (a, b []float64) {
 	return s[:q.c], s[q.c:]
 }
 
-// columns allots the per-column coefficients.
-func (q *passTask) columns() {
-	q.coefficients = grow(q.coefficients, 3*q.c)
-	q.scale, q.slope, q.shift = q.coefficients[:q.c], q.coefficients[q.c:2*q.c], q.coefficients[2*q.c:]
+// BatchNormForward is BatchNormStats and BatchNormApply without shortcut. y
+// may be x if no gradient is needed.
+func (p *Pool) BatchNormForward(y, x, gamma, beta, mean, variance []float32, rows, c int, eps float32, relu bool) {
+	p.BatchNormStats(mean, variance, x, rows, c)
+	p.BatchNormApply(y, x, nil, gamma, beta, mean, variance, rows, c, eps, relu)
 }
 
-// BatchNormForward normalises each column of x, rows x c, by its mean and
-// biased variance over the rows, both written out:
-// y = gamma (x - mean) / sqrt(variance + eps) + beta, then max(y, 0) if relu.
-// y may be x if no gradient is needed.
-func (p *Pool) BatchNormForward(y, x, gamma, beta, mean, variance []float32, rows, c int, eps float32, relu bool) {
+// BatchNormInfer is BatchNormApply without shortcut.
+func (p *Pool) BatchNormInfer(y, x, gamma, beta, mean, variance []float32, rows, c int, eps float32, relu bool) {
+	p.BatchNormApply(y, x, nil, gamma, beta, mean, variance, rows, c, eps, relu)
+}
+
+// BatchNormStats sets mean and variance to the mean and the biased variance of
+// each column of x, rows x c.
+func (p *Pool) BatchNormStats(mean, variance, x []float32, rows, c int) {
 	if rows < 1 {
 		panic("kernel: batch norm needs rows to take statistics of")
 	}
@@ -107,31 +111,38 @@ func (p *Pool) BatchNormForward(y, x, gamma, beta, mean, variance []float32, row
 		mean[j] = float32(m)
 		variance[j] = float32(max(sq[j]/float64(rows)-m*m, 0))
 	}
-	p.BatchNormInfer(y, x, gamma, beta, mean, variance, rows, c, eps, relu)
 }
 
-// BatchNormInfer is BatchNormForward with a mean and a variance that are
-// given. y may be x.
-func (p *Pool) BatchNormInfer(y, x, gamma, beta, mean, variance []float32, rows, c int, eps float32, relu bool) {
+// BatchNormApply normalises each column of x, rows x c, by the given mean and
+// variance and adds a shortcut of the same shape, unless it is nil:
+// y = gamma (x - mean) / sqrt(variance + eps) + beta + add, then max(y, 0) if
+// relu. y may be x or add.
+func (p *Pool) BatchNormApply(y, x, add, gamma, beta, mean, variance []float32, rows, c int, eps float32, relu bool) {
 	need(x, rows*c)
 	need(y, rows*c)
 	needColumns(c, gamma, beta, mean, variance)
 	q := p.startRows(rows, c)
-	q.columns()
-	q.y, q.x, q.mean, q.shift = y, x, mean[:c], beta[:c]
-	for j := range q.scale {
-		q.scale[j] = float32(float64(gamma[j]) * invStd(variance[j], eps))
-	}
+	q.y, q.x = y, x
+	q.columns(gamma, beta, mean, variance, eps)
 	q.s[0] = float32(math.Inf(-1))
 	if relu {
 		q.s[0] = 0
 	}
+	if add != nil {
+		need(add, rows*c)
+		q.w = add
+		p.loopPass(q, func(q *passTask, _ *tier, lo, hi int) {
+			at := lo * q.c
+			normColumnsAddGeneric(q.y[at:], q.x[at:], q.w[at:], q.mean, q.scale, q.beta, hi-lo, q.c, q.s[0])
+		})
+		return
+	}
 	p.loopPass(q, func(q *passTask, t *tier, lo, hi int) {
 		y, x, n := q.y[lo*q.c:], q.x[lo*q.c:], t.whole(q.c)
 		if n > 0 {
-			t.normColumns(y, x, q.mean[:n], q.scale[:n], q.shift[:n], hi-lo, q.c, q.s[0])
+			t.normColumns(y, x, q.mean[:n], q.scale[:n], q.beta[:n], hi-lo, q.c, q.s[0])
 		}
-		normColumnsGeneric(y[n:], x[n:], q.mean[n:], q.scale[n:], q.shift[n:], hi-lo, q.c, q.s[0])
+		normColumnsGeneric(y[n:], x[n:], q.mean[n:], q.scale[n:], q.beta[n:], hi-lo, q.c, q.s[0])
 	})
 }
 
@@ -139,33 +150,79 @@ func invStd(variance, eps float32) float64 {
 	return 1 / math.Sqrt(float64(variance)+float64(eps))
 }
 
-// BatchNormBackward computes the gradients of BatchNormForward, through mean
-// and variance, from the gradient dy of its output y. With relu, dy counts only
-// where y > 0; without, y is not read. With u = (x - mean) / sqrt(variance +
-// eps), dbeta = sum dy, dgamma = sum dy u, and
-// dx = gamma / sqrt(variance + eps) (dy - dbeta/rows - u dgamma/rows).
-// dx may be dy.
-func (p *Pool) BatchNormBackward(dx, dgamma, dbeta, dy, x, y, gamma, mean, variance []float32, rows, c int, eps float32, relu bool) {
+// columns sets the coefficients of the columns that batch norm has in both
+// directions, and allots those of the gradient.
+func (q *passTask) columns(gamma, beta, mean, variance []float32, eps float32) {
+	q.coefficients = grow(q.coefficients, 3*q.c)
+	q.scale, q.slope, q.shift = q.coefficients[:q.c], q.coefficients[q.c:2*q.c], q.coefficients[2*q.c:]
+	q.mean, q.beta = mean[:q.c], beta[:q.c]
+	for j := range q.scale {
+		q.scale[j] = float32(float64(gamma[j]) * invStd(variance[j], eps))
+	}
+}
+
+// BatchNormBackward computes the gradients of BatchNormApply on the statistics
+// of x itself, and so through them, from the gradient dy of its output.
+// With relu, dy counts only where the output was positive: where y > 0 or, if
+// y is nil, where it is so when computed again from x, which is faster, but
+// not possible if there was a shortcut. dadd, unless it is nil, receives what
+// counts of dy: the gradient of the shortcut. With u = (x - mean) /
+// sqrt(variance + eps), dbeta = sum dy, dgamma = sum dy u, and
+//
+//	dx = gamma / sqrt(variance + eps) (dy - dbeta/rows - u dgamma/rows)
+//
+// (Ioffe and Szegedy, 2015). dx and dadd may each be dy, but not each other.
+func (p *Pool) BatchNormBackward(dx, dadd, dgamma, dbeta, dy, x, y, gamma, beta, mean, variance []float32, rows, c int, eps float32, relu bool) {
 	need(dx, rows*c)
 	need(dy, rows*c)
 	need(x, rows*c)
-	if relu {
+	needColumns(c, dgamma, dbeta, gamma, beta, mean, variance)
+	q := p.startRows(rows, c)
+	q.dx, q.dy, q.x, q.y, q.relu = dx, dy, x, y, relu
+	q.columns(gamma, beta, mean, variance, eps)
+	if dadd != nil || relu && y == nil {
+		p.maskGradient(q, dadd)
+	}
+	if q.relu {
 		need(y, rows*c)
 	}
-	needColumns(c, dgamma, dbeta, gamma, mean, variance)
-	q := p.startRows(rows, c)
-	q.columns()
-	q.dx, q.dy, q.x, q.y, q.mean, q.relu = dx, dy, x, y, mean[:c], relu
 	sum, dot := p.addPartial(q, batchNormSums)
 	for j := range c {
 		inv := invStd(variance[j], eps)
 		dbeta[j], dgamma[j] = float32(sum[j]), float32(dot[j]*inv)
 		scale := float64(gamma[j]) * inv
-		q.scale[j] = float32(scale)
 		q.slope[j] = float32(-scale * dot[j] * inv * inv / float64(rows))
 		q.shift[j] = float32(-scale * sum[j] / float64(rows))
 	}
 	p.loopPass(q, batchNormGrad)
+}
+
+// maskGradient writes the part of dy that counts to dadd or else to dx and
+// leaves it as the gradient of a batch norm without ReLU.
+func (p *Pool) maskGradient(q *passTask, dadd []float32) {
+	to := q.dx
+	if dadd != nil {
+		need(dadd, q.n*q.c)
+		to = dadd
+	}
+	q.w = to
+	p.loopPass(q, func(q *passTask, _ *tier, lo, hi int) {
+		for i := lo * q.c; i < hi*q.c; i++ {
+			j := i % q.c
+			keep := !q.relu
+			if q.relu && q.y != nil {
+				keep = q.y[i] > 0
+			} else if q.relu {
+				keep = (q.x[i]-q.mean[j])*q.scale[j]+q.beta[j] > 0
+			}
+			g := float32(0)
+			if keep {
+				g = q.dy[i]
+			}
+			q.w[i] = g
+		}
+	})
+	q.dy, q.relu = to, false
 }
 
 func batchNormSums(q *passTask, t *tier, lo, hi int) {

@@ -95,7 +95,7 @@ func TestBatchNormBackward(t *testing.T) {
 				y, mean, variance := newBuffer(rows*c), newBuffer(c), newBuffer(c)
 				dx, dgamma, dbeta := newBuffer(rows*c), newBuffer(c), newBuffer(c)
 				p.BatchNormForward(y.s, x.s, gamma.s, beta.s, mean.s, variance.s, rows, c, testEps, relu)
-				p.BatchNormBackward(dx.s, dgamma.s, dbeta.s, dy.s, x.s, y.s, gamma.s, mean.s, variance.s, rows, c, testEps, relu)
+				p.BatchNormBackward(dx.s, nil, dgamma.s, dbeta.s, dy.s, x.s, y.s, gamma.s, beta.s, mean.s, variance.s, rows, c, testEps, relu)
 				x64, g64, b64 := wide(x.s), wide(gamma.s), wide(beta.s)
 				f := func() float64 {
 					v, _, _ := batchNorm(x64, g64, b64, rows, c, testEps, relu)
@@ -106,7 +106,7 @@ func TestBatchNormBackward(t *testing.T) {
 				near(t, what+" dgamma", dgamma.s, slopes(g64, f), nil, 1e-4)
 				near(t, what+" dbeta", dbeta.s, slopes(b64, f), nil, 1e-4)
 				intact(t, what, x, gamma, beta, dy, y, mean, variance, dx, dgamma, dbeta)
-				p.BatchNormBackward(dy.s, dgamma.s, dbeta.s, dy.s, x.s, y.s, gamma.s, mean.s, variance.s, rows, c, testEps, relu)
+				p.BatchNormBackward(dy.s, nil, dgamma.s, dbeta.s, dy.s, x.s, y.s, gamma.s, beta.s, mean.s, variance.s, rows, c, testEps, relu)
 				near(t, what+" in place", dy.s, wide(dx.s), nil, 0)
 			}
 		}
@@ -122,7 +122,7 @@ func TestBatchNormWorkers(t *testing.T) {
 		sameForWorkers(t, func(p *Pool) [][]float32 {
 			y, dx, v := make([]float32, rows*c), make([]float32, rows*c), make([]float32, 5*c)
 			p.BatchNormForward(y, x, gamma, beta, v[:c], v[c:], rows, c, testEps, true)
-			p.BatchNormBackward(dx, v[2*c:], v[3*c:], dy, x, y, gamma, v[:c], v[c:], rows, c, testEps, true)
+			p.BatchNormBackward(dx, nil, v[2*c:], v[3*c:], dy, x, y, gamma, beta, v[:c], v[c:], rows, c, testEps, true)
 			p.BiasGrad(v[4*c:], dy, rows, c)
 			return [][]float32{y, dx, v}
 		})
@@ -320,7 +320,7 @@ func BenchmarkBatchNorm(b *testing.B) {
 	b.Run("backward", func(b *testing.B) {
 		b.SetBytes(7 * rows * c * 4)
 		for b.Loop() {
-			p.BatchNormBackward(dx, v[4*c:], v[5*c:], dx, x, y, v, v[2*c:], v[3*c:], rows, c, 1e-5, true)
+			p.BatchNormBackward(dx, nil, v[4*c:], v[5*c:], dx, x, y, v, v[c:], v[2*c:], v[3*c:], rows, c, 1e-5, true)
 		}
 	})
 }

@@ -123,6 +123,20 @@ func normColumnsGeneric(y, x, mean, scale, shift []float32, rows, c int, floor f
 	}
 }
 
+// normColumnsAddGeneric sets y = max((x - mean) scale + shift + add, floor).
+func normColumnsAddGeneric(y, x, add, mean, scale, shift []float32, rows, c int, floor float32) {
+	for r := range rows {
+		yr, ar := y[r*c:][:len(mean)], add[r*c:][:len(mean)]
+		for j, v := range x[r*c:][:len(mean)] {
+			v = (v-mean[j])*scale[j] + shift[j] + ar[j]
+			if v < floor {
+				v = floor
+			}
+			yr[j] = v
+		}
+	}
+}
+
 // normColumnsGradGeneric sets dx = dy scale + (x - mean) slope + shift.
 func normColumnsGradGeneric(dx, dy, x, mean, scale, slope, shift []float32, rows, c int) {
 	for r := range rows {
