@@ -23,6 +23,7 @@ const (
 	EventCheckpoint = "checkpoint" // Path was written
 	EventWarning    = "warning"    // Message: a doubt that does not stop the run
 	EventDone       = "done"       // training is complete
+	EventAssign     = "assign"     // re-matching the whole data set: Message, Done of Total
 	EventProbe      = "probe"      // Evaluate: Message, Done of Total
 )
 
@@ -40,8 +41,9 @@ type Event struct {
 	Total   int    `json:"total,omitempty"`
 
 	*Stats
-	Train   *Gauge `json:"train,omitempty"`    // on the fixed probe of training rows
-	HeldOut *Gauge `json:"held_out,omitempty"` // on rows that own no target
+	Train   *Gauge  `json:"train,omitempty"`    // on the fixed probe of training rows
+	HeldOut *Gauge  `json:"held_out,omitempty"` // on rows that own no target
+	Global  *Global `json:"global,omitempty"`   // re-matching of the whole data set at the end of an epoch, after the gauges
 
 	// Below: nothing but time, and so different in each run.
 	Time    time.Time `json:"time,omitzero"`
@@ -49,11 +51,13 @@ type Event struct {
 	Rate    float64   `json:"rate,omitempty"`    // images a second through the network, each view counted
 	Wait    float64   `json:"wait,omitempty"`    // share of the time spent waiting for the loader
 	ETA     float64   `json:"eta,omitempty"`     // seconds to go
+	// GlobalTime is what Global took, in seconds.
+	GlobalTime float64 `json:"global_time,omitempty"`
 }
 
 // timeFields are the fields of a metrics line that differ between two runs
 // of the same options.
-var timeFields = []string{"time", "elapsed", "rate", "wait", "eta"}
+var timeFields = []string{"time", "elapsed", "rate", "wait", "eta", "global_time"}
 
 // Stats describe one step, or are the means over an epoch. Losses are mean
 // squared distances over rows and views, 2 for a random pairing. The fall of
@@ -86,6 +90,17 @@ type Gauge struct {
 	Level         float64  `json:"level"`                    // (24) for this many points
 	Alignment     float64  `json:"alignment"`                // (25) of two views drawn once and for all
 	EffectiveRank float64  `json:"effective_rank"`           // (25), at most d
+}
+
+// Global is an exact re-matching of all rows, by their unaugmented embeddings in
+// evaluation mode. Losses are mean squared distances of a row to its target.
+type Global struct {
+	Rows       int     `json:"rows"`
+	LossBefore float64 `json:"loss_before"` // with the pairing that training had reached
+	Loss       float64 `json:"loss"`        // with the best one
+	Excess     float64 `json:"excess"`      // (17) on all rows: LossBefore / Loss - 1
+	Reassigned float64 `json:"reassigned"`  // fraction of the rows that got another target
+	Gap        float64 `json:"gap"`         // certificate: Loss is at most this far above the optimum
 }
 
 // ReadEvents reads the events of a run's metrics.jsonl in order. A torn last

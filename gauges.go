@@ -104,7 +104,7 @@ func (g *gauges) targetCosine(obj *objective.NAT, z []float32) float64 {
 func (g *gauges) group(ctx context.Context, net *encoder.Network, set *dataset.Set, rows []int) (*Gauge, []float32, error) {
 	n, d := len(rows), g.plan.Options.Dim
 	z := make([]float32, n*d)
-	if err := g.embed(ctx, net, set, rows, z); err != nil {
+	if err := g.embed(ctx, net, set, rows, z, nil); err != nil {
 		return nil, nil, &kindError{ErrInput, err}
 	}
 	fresh := sphere.Uniform(n, d, rng.New(g.plan.Options.Seed, rng.Probe, uint64(n)))
@@ -123,16 +123,19 @@ func (g *gauges) group(ctx context.Context, net *encoder.Network, set *dataset.S
 // gaugeBatch is the number of rows embedded at a time.
 const gaugeBatch = 256
 
-// embed writes the embeddings of unaugmented rows to z.
-func (g *gauges) embed(ctx context.Context, net *encoder.Network, set *dataset.Set, rows []int, z []float32) error {
-	in, d := g.plan.Data.Input, g.plan.Options.Dim
+// embed writes the embeddings of unaugmented rows to z. progress may be nil.
+func (j *job) embed(ctx context.Context, net *encoder.Network, set *dataset.Set, rows []int, z []float32, progress func(done, total int)) error {
+	in, d := j.plan.Data.Input, j.plan.Options.Dim
 	x := make([]float32, min(gaugeBatch, len(rows))*in.Size())
 	for lo := 0; lo < len(rows); lo += gaugeBatch {
 		hi := min(lo+gaugeBatch, len(rows))
-		if err := dataset.Plain(ctx, set, g.norm, in, rows[lo:hi], x, g.plan.Options.Workers); err != nil {
+		if err := dataset.Plain(ctx, set, j.norm, in, rows[lo:hi], x, j.plan.Options.Workers); err != nil {
 			return err
 		}
 		copy(z[lo*d:hi*d], net.Forward(x, hi-lo, false))
+		if progress != nil {
+			progress(hi, len(rows))
+		}
 	}
 	return nil
 }

@@ -125,7 +125,7 @@ func timeless(t testing.TB, jsonLines string) string {
 			t.Fatal(err)
 		}
 		maps.DeleteFunc(line, func(key string, _ any) bool {
-			return key == "path" || bytes.Contains([]byte(" time elapsed rate wait eta "), []byte(" "+key+" "))
+			return key == "path" || bytes.Contains([]byte(" time elapsed rate wait eta global_time "), []byte(" "+key+" "))
 		})
 		b, err := json.Marshal(line)
 		if err != nil {

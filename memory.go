@@ -25,11 +25,14 @@ func total(needs []need) (bytes int64) {
 
 // pooled is the number of points matched at once while training, at most.
 func (p *Plan) pooled() int64 {
-	matched := p.Options.Batch
-	if p.Options.Assign == objective.AssignPool {
-		matched *= p.Options.Pool
+	switch matched := p.Options.Batch; p.Options.Assign {
+	case objective.AssignPool:
+		return int64(min(matched*p.Options.Pool, p.Data.Train))
+	case objective.AssignGlobal:
+		return int64(p.Data.Train)
+	default:
+		return int64(min(matched, p.Data.Train))
 	}
-	return int64(min(matched, p.Data.Train))
 }
 
 // memory is an upper estimate of the peak of training and of the report.
@@ -39,9 +42,11 @@ func (j *job) memory() []need {
 	rows, dim, points := int64(o.Batch*o.Views), int64(o.Dim), int64(p.Data.Train)
 	input := 4 * int64(p.Data.Input.Size())
 	matched := max(p.pooled(), min(gaugeRows, points)) // the gap is read with the same solver
-	matching := "--batch"
-	if o.Assign == objective.AssignPool {
-		matching = "--pool or --batch"
+	matching := map[string]string{objective.AssignBatch: "--batch", objective.AssignPool: "--pool or --batch",
+		objective.AssignGlobal: "--limit, or re-pair with --assign pool"}[o.Assign]
+	var embedded int64 // all rows at once
+	if o.Assign == objective.AssignGlobal {
+		embedded = 4 * points * dim
 	}
 	const program = 40 << 20    // runtime, code, scratch
 	const reporting = 220 << 20 // the report's maps and images
@@ -51,7 +56,7 @@ func (j *job) memory() []need {
 		{"the targets", 4 * points * dim, "--dim or --limit"},
 		{"the network and its optimizer", p.Encoder.MemoryBytes(int(rows), true) + 4*int64(p.Params), "--batch, --views or --size, or choose a smaller --encoder"},
 		{"the batches read ahead", 6 * rows * input, "--batch, --views or --size"},
-		{"the assignment", solverBytes(matched, dim) + solverBytes(min(gaugeRows, points), dim), matching},
+		{"the assignment", embedded + solverBytes(matched, dim) + solverBytes(min(gaugeRows, points), dim), matching},
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"nat/encoder"
+	"nat/objective"
 )
 
 // Options say what to train on and how. Only Data is required: a field left
@@ -29,14 +30,21 @@ type Options struct {
 	Views   int    `json:"views"`   // augmentations per point, default 2
 
 	Objective string `json:"objective"` // default nat, the only one so far
-	Assign    string `json:"assign"`    // batch (default) or pool: what is re-matched together
+	Assign    string `json:"assign"`    // batch (default), pool or global: what is re-matched together
 	Pool      int    `json:"pool"`      // batches in a pool; default 8 with assign=pool
+	// AssignEvery is how many epochs pass from one exact re-matching of the whole
+	// data set to the next; default 3 with assign=global.
+	AssignEvery int `json:"assign_every"`
 
 	Optimizer   string  `json:"optimizer"`    // sgd (Nesterov, default) or adamw
 	LR          float64 `json:"lr"`           // peak learning rate; default .2 x batch/256 (at most .4) for sgd, .001 for adamw
 	Momentum    float64 `json:"momentum"`     // sgd's momentum; default .9, negative: none
 	WeightDecay float64 `json:"weight_decay"` // default 5e-4 for sgd, .05 for adamw; negative: none
 	Warmup      int     `json:"warmup"`       // steps of linear warm-up before the cosine; default 5 % of all; negative: none
+
+	// Winograd is "on" (default) or "off": whether convolutions may be computed
+	// with fewer multiplications and a little more rounding. It changes the last bits.
+	Winograd string `json:"winograd"`
 
 	Seed    uint64 `json:"seed"`    // default 1
 	Workers int    `json:"workers"` // goroutines of loader and kernels alike; default one per core
@@ -91,6 +99,7 @@ const (
 	maxBatch   = 1 << 20
 	maxViews   = 256
 	maxPool    = 1 << 16
+	maxEvery   = 1_000_000
 	maxWorkers = 4096
 	maxKeep    = 1_000_000
 )
@@ -119,8 +128,10 @@ func (o Options) Validate() error {
 	errs := []error{
 		oneOf("encoder", o.Encoder, append([]string{"auto"}, encoder.Presets()...)...),
 		oneOf("objective", o.Objective, "nat"),
-		oneOf("assign", o.Assign, "batch", "pool"),
+		oneOf("assign", o.Assign, objective.AssignBatch, objective.AssignPool, objective.AssignGlobal),
 		oneOf("optimizer", o.Optimizer, "sgd", "adamw"),
+		oneOf("winograd", o.Winograd, winogradOn, winogradOff),
+		upToMost("assign-every", o.AssignEvery, maxEvery),
 		upToMost("size", o.Size, maxSize), upToMost("epochs", o.Epochs, maxEpochs), upToMost("batch", o.Batch, maxBatch),
 		upToMost("views", o.Views, maxViews), upToMost("pool", o.Pool, maxPool), upToMost("workers", o.Workers, maxWorkers),
 		upToMost("limit", o.Limit, math.MaxInt), upToMost("keep", o.Keep, maxKeep),
@@ -141,12 +152,19 @@ func (o Options) Validate() error {
 	check(o.MaxTime < 0, "max-time %v: must be positive", o.MaxTime)
 	check(o.Resume && o.Overwrite, "resume and overwrite: choose one")
 	check(o.Overwrite && o.Out == "", "overwrite: name the run to remove with --out")
-	check(o.Pool > 0 && o.Assign != "pool" && !o.Resume, "pool %d: needs --assign pool", o.Pool)
+	check(o.Pool > 0 && o.Assign != objective.AssignPool && !o.Resume, "pool %d: needs --assign pool", o.Pool)
+	check(o.AssignEvery > 0 && o.Assign != objective.AssignGlobal && !o.Resume, "assign-every %d: needs --assign global", o.AssignEvery)
 	if err := errors.Join(errs...); err != nil {
 		return &kindError{ErrUsage, err}
 	}
 	return nil
 }
+
+// Values of Options.Winograd.
+const (
+	winogradOn  = "on"
+	winogradOff = "off"
+)
 
 // mayChange lists the options that a resumed run may be given anew: they do
 // not touch what is computed.

@@ -14,6 +14,7 @@ import (
 	"nat/dataset"
 	"nat/encoder"
 	"nat/internal/kernel"
+	"nat/objective"
 )
 
 // Plan is what a run will do: the resolved options, what was found in the
@@ -228,9 +229,13 @@ func resolve(opt *Options, points int) (warnings []string) {
 		opt.Batch = points
 	}
 	setDefault(&opt.Batch, clamp(points/4, min(points, 32), 256))
-	if opt.Assign == "pool" {
+	switch opt.Assign {
+	case objective.AssignPool:
 		setDefault(&opt.Pool, 8)
+	case objective.AssignGlobal:
+		setDefault(&opt.AssignEvery, 3)
 	}
+	setDefault(&opt.Winograd, winogradOn)
 	perEpoch := points / opt.Batch
 	setDefault(&opt.Epochs, clamp((wantSteps+perEpoch-1)/perEpoch, 20, 200))
 	scale := float64(opt.Batch) / 256

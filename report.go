@@ -17,6 +17,7 @@ import (
 
 	"nat/dataset"
 	"nat/index"
+	"nat/objective"
 	"nat/probe"
 )
 
@@ -196,8 +197,11 @@ func lastEvent(events []Event, kind string) *Event {
 func reportSettings(rec Record) []ReportField {
 	o := rec.Options
 	assigned := o.Assign
-	if o.Assign == "pool" {
+	switch o.Assign {
+	case objective.AssignPool:
 		assigned = fmt.Sprintf("pool of %d batches", o.Pool)
+	case objective.AssignGlobal:
+		assigned = fmt.Sprintf("batch, and all rows every %d epochs", o.AssignEvery)
 	}
 	fields := []ReportField{
 		{Name: "data", Value: rec.Data.Path},
@@ -302,7 +306,13 @@ func gaugeCharts(dim int) []chartOf {
 	}
 	return []chartOf{
 		{"Assignment gap", "How much better the best pairing of a fixed sample with its own targets would be, as a share of the best cost; 0 is optimal, not stuck.", []curve{
-			{"gap", false, fromGauge(false, gap)},
+			{"sample", false, fromGauge(false, gap)},
+			{"all rows, when they were re-paired", false, func(e Event) float64 {
+				if e.Global == nil {
+					return math.NaN()
+				}
+				return e.Global.Excess
+			}},
 		}},
 		{"Alignment of views", "Mean squared distance between two views of one row: 0 if they coincide, 2 if they are unrelated. A wide space between the lines is memorisation.", onBoth(func(g *Gauge) float64 { return g.Alignment })},
 		{"Match with fresh targets", "Mean cosine when a sample is paired in the best way with new random targets: how evenly the embeddings fill the sphere. The samples differ in size, and so do their levels.", append(

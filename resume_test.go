@@ -23,8 +23,10 @@ func TestResumeFromEveryStep(t *testing.T) {
 	pooled.Assign, pooled.Pool, pooled.Optimizer = "pool", 4, "adamw"
 	conv := small(images, "")
 	conv.Encoder = "convnet"
+	global := small(images, "")
+	global.Assign, global.AssignEvery, global.Encoder = "global", 2, "convnet"
 	t.Parallel()
-	for name, opt := range map[string]Options{"batch": conv, "pool": pooled} {
+	for name, opt := range map[string]Options{"batch": conv, "pool": pooled, "global": global} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			opt.Out = filepath.Join(t.TempDir(), "run")
@@ -94,7 +96,9 @@ func TestCancelledGaugesAreReadAgain(t *testing.T) {
 	images, _ := writeImages(t, smallRows, 4)
 	pooled := small(images, "")
 	pooled.Assign, pooled.Pool = "pool", 4
-	for name, opt := range map[string]Options{"batch": small(images, ""), "pool": pooled} {
+	global := small(images, "")
+	global.Assign, global.AssignEvery = "global", 1
+	for name, opt := range map[string]Options{"batch": small(images, ""), "pool": pooled, "global": global} {
 		t.Run(name, func(t *testing.T) {
 			opt.Out, opt.Keep = filepath.Join(t.TempDir(), "whole"), 1
 			mustTrain(t, opt)

@@ -363,9 +363,10 @@ func allFinite(x []float32) bool {
 	return true
 }
 
-// endEpoch closes an epoch: what is left in the pool is matched, the gauges
-// are read, and a checkpoint is written. When ctx ends while they are read,
-// nothing of it is left but the matching, and the epoch stays to be closed.
+// endEpoch closes an epoch: what is left in the pool is matched, the gauges are
+// read, all rows are re-matched if that is due, and a checkpoint is written.
+// When ctx ends before that, nothing of it is left but the matching of the pool,
+// and the epoch stays to be closed.
 func (t *trainer) endEpoch(ctx context.Context) error {
 	t.clock.pause()
 	e := t.event(EventEpoch)
@@ -375,16 +376,17 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 	e.Stats = t.st.Means.mean(t.level)
 	if t.gauges.due(t.st.Epoch, t.plan.Options.Epochs) {
 		var err error
-		e.Train, e.HeldOut, err = t.gauges.read(ctx, t.net, t.obj)
-		switch {
-		case err == nil:
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, ErrInput):
-			return t.unreadable(fmt.Errorf("gauges after epoch %d: %w", t.st.Epoch, err))
-		default:
-			return fmt.Errorf("gauges after epoch %d: %w", t.st.Epoch, err)
+		if e.Train, e.HeldOut, err = t.gauges.read(ctx, t.net, t.obj); err != nil {
+			return t.epochError(ctx, "gauges", err)
 		}
+	}
+	if t.plan.Options.globalDue(t.st.Epoch) {
+		began := time.Now()
+		var err error
+		if e.Global, err = t.rematchAll(ctx); err != nil {
+			return t.epochError(ctx, "assignment of all rows", err)
+		}
+		e.GlobalTime = time.Since(began).Seconds()
 	}
 	t.st.Last = lastEpoch{Stats: e.Stats, Train: e.Train, HeldOut: e.HeldOut}
 	t.st.Means = epochMeans{}
@@ -401,6 +403,19 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 		}
 	}
 	return t.save()
+}
+
+// epochError is what an error at the end of an epoch comes to: none, if the
+// context is why, for then the epoch stays to be closed.
+func (t *trainer) epochError(ctx context.Context, what string, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	err = fmt.Errorf("%s after epoch %d: %w", what, t.st.Epoch, err)
+	if errors.Is(err, ErrInput) {
+		return t.unreadable(err)
+	}
+	return err
 }
 
 // save writes a checkpoint of this moment.

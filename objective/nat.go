@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"nat/assign"
 	"nat/internal/kernel"
@@ -16,13 +17,17 @@ import (
 const (
 	AssignBatch = "batch" // those of a batch
 	AssignPool  = "pool"  // those of a batch, and then those of several batches at once
+
+	// AssignGlobal is those of a batch, and from time to time all points: when, is up to the caller of
+	// [NAT.RematchAll].
+	AssignGlobal = "global"
 )
 
 // NATOptions of [NewNAT]; the zero value is one view, matched batch by batch.
 type NATOptions struct {
 	Seed   uint64
 	Views  int    // 0 = 1
-	Assign string // AssignBatch (default) or AssignPool
+	Assign string // AssignBatch (default), AssignPool or AssignGlobal
 	Pool   int    // batches in a pool; 0 = 8
 }
 
@@ -121,7 +126,7 @@ func (opt *NATOptions) validate(n, d int) error {
 	check(n < 1 || n > math.MaxInt32, "%d points; want 1 to %d", n, math.MaxInt32)
 	check(d < 2, "dimension %d; want at least 2", d)
 	check(opt.Views < 1, "%d views; want at least 1", opt.Views)
-	check(opt.Assign != AssignBatch && opt.Assign != AssignPool, "assign %q; want batch or pool", opt.Assign)
+	check(!slices.Contains([]string{AssignBatch, AssignPool, AssignGlobal}, opt.Assign), "assign %q; want batch, pool or global", opt.Assign)
 	check(opt.Pool < 0, "a pool of %d batches; want at least 1", opt.Pool)
 	return errors.Join(errs...)
 }

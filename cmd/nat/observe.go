@@ -22,6 +22,8 @@ func (a *app) observe(e nat.Event) {
 		a.progress.show(epochStatus(e), worthKeeping(e))
 	case nat.EventWarning:
 		a.warn([]string{e.Message})
+	case nat.EventAssign:
+		a.progress.show(status{label: e.Message, done: e.Done, total: e.Total, unit: "rows"}, false)
 	case nat.EventProbe:
 		a.progress.show(status{label: "probe: " + e.Message, done: e.Done, total: e.Total}, false)
 	}
@@ -65,6 +67,9 @@ func epochStatus(e nat.Event) status {
 	}
 	if e.Train != nil && e.Train.AssignmentGap != nil {
 		s.fields = append(s.fields, "gap "+percent(*e.Train.AssignmentGap))
+	}
+	if e.Global != nil {
+		s.fields = append(s.fields, fmt.Sprintf("all re-paired: %.3f -> %.3f", e.Global.LossBefore, e.Global.Loss))
 	}
 	if e.HeldOut != nil {
 		s.fields = append(s.fields, fmt.Sprintf("held-out alignment %.3f", e.HeldOut.Alignment))

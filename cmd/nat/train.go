@@ -18,7 +18,7 @@ import (
 // trainFlags are the flags of `nat train`; they are nat.Options but for the few that need a translation.
 type trainFlags struct {
 	nat.Options
-	dryRun bool
+	dryRun, winograd bool
 }
 
 func (a *app) trainCommand() *cobra.Command {
@@ -67,13 +67,15 @@ func (f *trainFlags) declare(cmd *cobra.Command) {
 	fs.IntVar(&f.Batch, "batch", 0, "rows in a step (0: chosen by the amount of data)")
 	fs.IntVar(&f.Views, "views", 0, "augmentations of each row in a step (0: 2)")
 	fs.StringVar(&f.Objective, "objective", "nat", "nat")
-	fs.StringVar(&f.Assign, "assign", "", "what is re-paired at once: batch (default) or pool")
+	fs.StringVar(&f.Assign, "assign", "", "what is re-paired at once: batch (default), pool or global (from time to time, the whole data set exactly)")
 	fs.IntVar(&f.Pool, "pool", 0, "batches in a pool (0: 8; needs --assign pool)")
+	fs.IntVar(&f.AssignEvery, "assign-every", 0, "epochs from one re-pairing of the whole data set to the next (0: 3; needs --assign global)")
 	fs.StringVar(&f.Optimizer, "optimizer", "", "sgd (default) or adamw")
 	fs.Float64Var(&f.LR, "lr", 0, "peak learning rate (0: by optimiser and batch)")
 	fs.Float64Var(&f.Momentum, "momentum", 0.9, "momentum of sgd")
 	fs.Float64Var(&f.WeightDecay, "weight-decay", 0, "weight decay (default 5e-4 for sgd, 0.05 for adamw)")
 	fs.IntVar(&f.Warmup, "warmup", 0, "steps over which the learning rate rises (default: 5 % of all)")
+	fs.BoolVar(&f.winograd, "winograd", true, "let convolutions use fewer multiplications and round a little more")
 	fs.Uint64Var(&f.Seed, "seed", 1, "seed of all randomness: same seed, same bits, whatever the workers")
 	addWorkers(cmd, &f.Workers)
 	fs.IntVar(&f.Limit, "limit", 0, "use only N rows, chosen by a hash of their identity (0: all)")
@@ -89,7 +91,7 @@ func (f *trainFlags) declare(cmd *cobra.Command) {
 	fs.BoolVar(&f.dryRun, "dry-run", false, "print what would be done, in how much memory, disk and time, and stop")
 	completeWords(cmd, "encoder", append([]string{"auto"}, encoder.Presets()...)...)
 	completeWords(cmd, "objective", "nat")
-	completeWords(cmd, "assign", "batch", "pool")
+	completeWords(cmd, "assign", "batch", "pool", "global")
 	completeWords(cmd, "optimizer", "sgd", "adamw")
 }
 
@@ -221,8 +223,11 @@ func (a *app) plan(ctx context.Context, opt nat.Options) error {
 }
 
 func assignName(o nat.Options) string {
-	if o.Assign == "pool" {
+	switch o.Assign {
+	case "pool":
 		return "pools of " + plural(o.Pool, "batch")
+	case "global":
+		return "batch, and all at once every " + plural(o.AssignEvery, "epoch")
 	}
 	return "batch"
 }
@@ -273,6 +278,9 @@ func (f *trainFlags) translate(cmd *cobra.Command) error {
 		f.Seed = 0 // a resumed run has its own
 	} else if f.Seed == 0 {
 		return usagef("--seed 0: choose 1 or more")
+	}
+	if given("winograd") {
+		f.Winograd = map[bool]string{true: "on", false: "off"}[f.winograd]
 	}
 	if f.MaxTime < 0 {
 		return usagef("--max-time %v: must not be negative", f.MaxTime)

@@ -1,0 +1,76 @@
+package objective
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"nat/sphere"
+)
+
+// After re-pairing all points no part of them is stuck, and what was won is what
+// the losses say.
+func TestRematchAllIsOptimal(t *testing.T) {
+	const n, d = 300, 5
+	o := newNAT(t, n, d, NATOptions{Seed: 2, Assign: AssignGlobal}, 2)
+	z := sphere.Uniform(n, d, rand.New(rand.NewPCG(1, 2)))
+	rows := make([]int32, n)
+	for i := range rows {
+		rows[i] = int32(i)
+	}
+	before := loss(o, rows, z)
+	gap, err := o.AssignmentGap(rows, z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := slices.Clone(o.Perm())
+	settled := 0
+	r, err := o.RematchAll(context.Background(), z, func(done, total int) {
+		if done < settled || done > total || total != n {
+			t.Errorf("%d of %d points settled, after %d", done, total, settled)
+		}
+		settled = done
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := 0
+	for i, j := range o.Perm() {
+		if j != held[i] {
+			changed++
+		}
+	}
+	near(t, "loss before", r.Before, before, 1e-9)
+	near(t, "loss after", r.After, loss(o, rows, z), 1e-9)
+	near(t, "excess", r.Excess(), gap, 1e-9)
+	near(t, "reassigned", r.Reassigned, float64(changed)/n, 0)
+	if r.Gap < 0 || r.Gap > 1e-7 || settled != n {
+		t.Errorf("certificate %g, %d points settled", r.Gap, settled)
+	}
+	if gap, err = o.AssignmentGap(rows, z); err != nil || gap > 1e-6 {
+		t.Errorf("still %g above the best pairing, error %v", gap, err)
+	}
+	if err := o.matching.Check(); err != nil {
+		t.Error(err)
+	}
+	again, err := o.RematchAll(context.Background(), z, nil)
+	if err != nil || again.Reassigned != 0 {
+		t.Errorf("re-paired once more: %+v, error %v", again, err)
+	}
+}
+
+func TestRematchAllStops(t *testing.T) {
+	const n, d = 40, 3
+	o := newNAT(t, n, d, NATOptions{Assign: AssignGlobal}, 1)
+	held := slices.Clone(o.Perm())
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := o.RematchAll(ctx, sphere.Uniform(n, d, rand.New(rand.NewPCG(1, 2))), nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if !slices.Equal(o.Perm(), held) {
+		t.Error("the pairing has changed")
+	}
+}

@@ -1,0 +1,112 @@
+package nat
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"nat/dataset"
+	"nat/internal/rng"
+)
+
+// writePixels makes an array of n images of smooth random blobs, as bytes.
+func writePixels(t testing.TB, n int, shape dataset.Shape) string {
+	t.Helper()
+	r := rng.New(7, "test pixels")
+	pixels := make([]uint8, n*shape.Size())
+	for i := range n {
+		image := pixels[i*shape.Size() : (i+1)*shape.Size()]
+		cx, cy := r.Float64()*float64(shape.W), r.Float64()*float64(shape.H)
+		for k := range image {
+			x, y := float64(k/shape.C%shape.W)-cx, float64(k/shape.C/shape.W)-cy
+			image[k] = uint8(max(0, 200-2*(x*x+y*y)) + 50*r.Float64())
+		}
+	}
+	path := filepath.Join(t.TempDir(), "pixels.npy")
+	writeNPY(t, path, []int{n, shape.H, shape.W, shape.C}, pixels)
+	return path
+}
+
+// BenchmarkTrain compares training on data with the bare step on one batch that
+// stays in memory, in turns: "step" and "train" are images a second, each view
+// counted, "train/step" is what reading, augmenting, reporting and all else
+// leave of the speed, and "input/step" is the time that making a batch takes on
+// one core beside the CPU time of the step.
+func BenchmarkTrain(b *testing.B) {
+	for _, c := range []struct {
+		name, encoder string
+		shape         dataset.Shape
+		rows          int
+	}{
+		{"convnet28", "convnet", dataset.Shape{H: 28, W: 28, C: 1}, 12000},
+		{"convnet32", "convnet", dataset.Shape{H: 32, W: 32, C: 3}, 6000},
+		{"mlp28", "mlp", dataset.Shape{H: 28, W: 28, C: 1}, 12000},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			t := benchTrainer(b, Options{Data: writePixels(b, c.rows, c.shape), Encoder: c.encoder, Batch: 256, Epochs: 1000, Workers: 0})
+			defer t.job.close()
+			defer t.close()
+			compareRates(b, t)
+		})
+	}
+}
+
+func benchTrainer(b *testing.B, opt Options) *trainer {
+	opt.Out = filepath.Join(b.TempDir(), "run")
+	if err := choosePaths(&opt); err != nil {
+		b.Fatal(err)
+	}
+	j, _, err := prepare(context.Background(), opt, func(Event) {})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var c claim
+	if err := c.take(opt); err != nil {
+		b.Fatal(err)
+	}
+	t, err := newTrainer(unsynced{}, j, func(Event) {})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := t.begin(); err != nil {
+		b.Fatal(err)
+	}
+	return t
+}
+
+// compareRates runs blocks of steps, on one batch that stays and on those of the
+// loader, in turns.
+func compareRates(b *testing.B, t *trainer) {
+	const idle, steps = 4, 12 // idle: uncounted, those that the loader has ready
+	ctx := context.Background()
+	t.loader.Start(ctx, 0, 0)
+	first, err := t.loader.Next()
+	if err != nil {
+		b.Fatal(err)
+	}
+	block := func(step func() error) (spent time.Duration) {
+		var begin time.Time
+		for i := range idle + steps {
+			if i == idle {
+				begin = time.Now()
+			}
+			if err := step(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		return time.Since(begin)
+	}
+	var bare, whole time.Duration
+	for b.Loop() {
+		t.loader.Close()
+		bare += block(func() error { _, err := t.step(first); return err })
+		t.st.Batch = 0
+		t.loader.Start(ctx, t.st.Epoch, 0)
+		whole += block(t.oneStep)
+	}
+	images := float64(b.N * steps * t.plan.Options.Batch * t.plan.Options.Views)
+	b.ReportMetric(images/bare.Seconds(), "step")
+	b.ReportMetric(images/whole.Seconds(), "train")
+	b.ReportMetric(bare.Seconds()/whole.Seconds(), "train/step")
+}
