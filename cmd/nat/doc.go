@@ -76,6 +76,37 @@
 // JSON: run, data, train_rows, test_rows, classes, rows[]{name, layer, dim, knn, linear, mlp}, and with --per-class also
 // labels_per_class and few_label_rows[].
 //
+// # nat landscape
+//
+//	nat landscape figure [--offset 45] [--svg OUT.svg]
+//	nat landscape enumerate [--n 7 --dim 2 --instances 20 --seed 1]
+//	nat landscape enumerate --points X.npy --targets C.npy
+//	nat landscape descend [--n 2000 --dim 16 --batch 2,8,32,128,512] [--svg OUT.svg]
+//
+// Does re-pairing one minibatch at a time get stuck? figure draws the smallest example, three points on a circle;
+// enumerate counts the local minima among all permutations of up to nine points; descend runs thousands of points to a
+// standstill and compares the cost with the exact optimum.
+//
+// JSON: figure: offset_degrees, permutations[]{perm, cost, local_minimum, global_minimum}, local_minima, global_minima,
+// trapping_offsets. enumerate: n, dim, instances, rows[]{batch, local_minima, local_minima_sd, trapped, global_minima,
+// neighbours, out_degree_bound, edge_probability, edge_probability_quoted}. descend: n, dim, optimal_cost, start_cost,
+// rows[]{batch, final_cost, excess, steps, last_gain_step, seconds, standstill, improvable}.
+//
+// # nat bench
+//
+//	nat bench gemm [--sizes 1024,256x1024x784] [--steps N] [--workers N]
+//	nat bench train [--encoder convnet] [--batch 256] [--views 1] [--size N] [--dim 64] [--steps N] [--workers N]
+//	nat bench embed [--encoder convnet] [--batch 256] [--size N] [--dim 64] [--steps N] [--workers N]
+//
+// Measure matrix products, whole training steps and embedding on this machine, as shares of its peak of float32, which is
+// measured in the same run. Times are medians.
+//
+// JSON of gemm: rows[]{name, algorithm, transpose, flops, seconds, best_seconds, spread, gflops, fraction_of_peak},
+// peak_gflops, threads, kernel, steps. JSON of train and embed: encoder, input, batch, dim, parameters, flops_per_image,
+// images_per_second, seconds, best_seconds, spread, gflops, peak_gflops, fraction_of_peak, threads, kernel, steps,
+// step_allocs, peak_bytes; of train also views and the parts of the step, forward_fraction, assignment_fraction,
+// backward_fraction, optimizer_fraction.
+//
 // # nat info
 //
 //	nat info RUN

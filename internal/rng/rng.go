@@ -19,14 +19,16 @@ import (
 // Names of the streams a run draws from. Packages that need another purpose
 // add its name here, so that two purposes never share one by accident.
 const (
-	Targets = "targets" // the N fixed points on the sphere
-	Shuffle = "shuffle" // order of the rows in an epoch; index: epoch
-	Augment = "augment" // views of a row; indices: epoch, row, view
-	Init    = "init"    // weights before training; index: parameter
-	Noise   = "noise"   // dropout, noise channels; index: step
-	Assign  = "assign"  // starting permutation
-	Probe   = "probe"   // evaluation: initial weights, batches, splits
-	Map     = "map"     // two-dimensional map of a report
+	Targets   = "targets"   // the N fixed points on the sphere
+	Shuffle   = "shuffle"   // order of the rows in an epoch; index: epoch
+	Augment   = "augment"   // views of a row; indices: epoch, row, view
+	Init      = "init"      // weights before training; index: parameter
+	Noise     = "noise"     // dropout, noise channels; index: step
+	Assign    = "assign"    // starting permutation
+	Probe     = "probe"     // evaluation: initial weights, batches, splits
+	Map       = "map"       // two-dimensional map of a report
+	Landscape = "landscape" // random points and targets; index: instance
+	Bench     = "bench"     // operands of measurements; index: operand
 )
 
 // New returns the stream called name at the given indices under seed.
