@@ -94,9 +94,9 @@
 //
 // # nat bench
 //
-//	nat bench gemm [--sizes 1024,256x1024x784] [--steps N] [--workers N]
-//	nat bench train [--encoder convnet] [--batch 256] [--views 1] [--size N] [--dim 64] [--steps N] [--workers N]
-//	nat bench embed [--encoder convnet] [--batch 256] [--size N] [--dim 64] [--steps N] [--workers N]
+//	nat bench gemm [--sizes 1024,256x1024x784] [--steps 15] [--workers N]
+//	nat bench train [--encoder convnet] [--batch 256] [--views 1] [--size 32] [--dim 64] [--steps 15] [--workers N]
+//	nat bench embed [--encoder convnet] [--batch 256] [--size 32] [--dim 64] [--steps 15] [--workers N]
 //
 // Measure matrix products, whole training steps and embedding on this machine, as shares of its peak of float32, which is
 // measured in the same run. Times are medians.

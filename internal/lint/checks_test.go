@@ -52,7 +52,7 @@ var level = map[string]int{
 	"assign": 1, "sphere": 1,
 	"index": 2, "encoder": 2, "dataset": 2,
 	"objective": 3, "probe": 3,
-	".":             4,
+	".": 4, "internal/bench": 4,
 	"cmd/nat":       5,
 	"internal/lint": 0,
 }

@@ -1,0 +1,146 @@
+// Package bench measures how much of a machine nat uses: matrix products,
+// convolutions, training steps and embedding, each beside the limits of the
+// machine, taken in the same run.
+//
+//	r, err := bench.Train(ctx, bench.TrainOptions{Encoder: "convnet", Winograd: true}, nil)
+//	fmt.Println(r.ImagesPerSecond, r.FractionOfPeak)
+//
+// What is compared is timed in turns, not one after the other, so that a
+// machine that slows down, or does something else for a second, slows all of
+// it. Times are medians of the repeats, and Spread is the distance of their
+// quartiles over the median. The peak, in contrast, is the best of its
+// repeats, each taken right after a sample of what is measured: fractions of
+// it are low on a busy machine, never high.
+//
+// Flops count the multiplications and additions of matrix products and
+// convolutions alone, two for each pair, as if every one were computed by its
+// definition. Winograd's algorithms compute a convolution with fewer: their
+// rate is called effective, and stands beside the true one.
+package bench
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"nat/internal/kernel"
+	"nat/internal/rng"
+)
+
+// Progress is told how many of the repeats are done; nil is possible where it
+// is a parameter.
+type Progress func(done, total int)
+
+// Machine is what every measurement says about where it was taken.
+type Machine struct {
+	Peak    float64 `json:"peak_gflops"` // FMA on registers, all workers at once
+	Threads int     `json:"threads"`
+	Kernel  string  `json:"kernel"` // kernel.Tier
+	Steps   int     `json:"steps"`  // repeats that the medians are of
+}
+
+// Timing is what repeats of one thing have shown.
+type Timing struct {
+	Seconds float64 `json:"seconds"` // median
+	Best    float64 `json:"best_seconds"`
+	Spread  float64 `json:"spread"` // between the quartiles, over the median
+}
+
+func newTiming(seconds []float64) Timing {
+	s := slices.Sorted(slices.Values(seconds))
+	m := quantile(s, 0.5)
+	return Timing{Seconds: m, Best: s[0], Spread: (quantile(s, 0.75) - quantile(s, 0.25)) / m}
+}
+
+// quantile interpolates between the two nearest of sorted numbers.
+func quantile(sorted []float64, q float64) float64 {
+	at := q * float64(len(sorted)-1)
+	i := int(at)
+	if i+1 >= len(sorted) {
+		return sorted[i]
+	}
+	return sorted[i] + (at-float64(i))*(sorted[i+1]-sorted[i])
+}
+
+// sampleTime is how long a sample of a kernel takes at least.
+const sampleTime = 2 * time.Millisecond
+
+// peakTime is how long the peak is looked for after each sample.
+const peakTime = time.Millisecond
+
+// load is something to be timed.
+type load struct {
+	run     func()
+	calls   int // in a sample
+	seconds []float64
+}
+
+// warm runs the load once, which allocates what it keeps, and chooses the
+// length of a sample.
+func (l *load) warm() {
+	l.run()
+	for l.calls = 1; l.once() < sampleTime; l.calls *= 2 {
+	}
+}
+
+func (l *load) once() time.Duration {
+	start := time.Now()
+	for range l.calls {
+		l.run()
+	}
+	return time.Since(start)
+}
+
+func (l *load) timing() Timing { return newTiming(l.seconds) }
+
+// bench is one measurement: a pool, and the limits seen so far.
+type bench struct {
+	pool *kernel.Pool
+	peak float64 // GFLOP/s
+	copy float64 // GB/s; only with copies
+}
+
+// copyTime is how long the rate of copying is looked for in each repeat.
+const copyTime = 20 * time.Millisecond
+
+// measure takes steps samples of each load, in turns with each other and the
+// limits.
+func (b *bench) measure(ctx context.Context, loads []*load, steps int, copies bool, progress Progress) error {
+	for _, l := range loads {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		l.warm()
+	}
+	for step := range steps {
+		for _, l := range loads {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			l.seconds = append(l.seconds, l.once().Seconds()/float64(l.calls))
+			b.lookForPeak()
+		}
+		if copies {
+			b.copy = max(b.copy, kernel.CopyRate(b.pool, copyTime))
+		}
+		if progress != nil {
+			progress(step+1, steps)
+		}
+	}
+	return nil
+}
+
+func (b *bench) lookForPeak() { b.peak = max(b.peak, kernel.PeakFMA(b.pool, peakTime)) }
+
+func (b *bench) machine(steps int) Machine {
+	return Machine{Peak: b.peak, Threads: b.pool.Workers(), Kernel: kernel.Tier(), Steps: steps}
+}
+
+// numbers returns n values between -1 and 1.
+func numbers(n int, purpose uint64) []float32 {
+	r, x := rng.New(1, rng.Bench, purpose), make([]float32, n)
+	for i := range x {
+		x[i] = 2*r.Float32() - 1
+	}
+	return x
+}

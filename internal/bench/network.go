@@ -1,0 +1,145 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"nat/encoder"
+	"nat/internal/kernel"
+)
+
+// NetworkOptions choose a network with the size of its batch, and how it is
+// measured.
+type NetworkOptions struct {
+	Encoder  string // a preset
+	Batch    int    // rows; 0: 256, or 64 for resnet18 and alexnet
+	Size     int    // side of the images in pixels; 0: that of Input
+	Dim      int    // of the embedding; 0: 64
+	Steps    int    // repeats; 0: as many as fit in five seconds, from 10 to 200
+	Workers  int    // 0: all processors
+	Winograd bool   // whether convolutions may use Winograd's algorithms
+}
+
+// Input is the shape of the inputs that a preset is measured with: that of the
+// data it was made for. size replaces the side of images, unless it is 0.
+func Input(preset string, size int) encoder.Shape {
+	in := encoder.Shape{H: 32, W: 32, C: 3}
+	switch preset {
+	case "linear", "mlp":
+		return encoder.Shape{H: 1, W: 1, C: 784}
+	case "convnet":
+		in = encoder.Shape{H: 28, W: 28, C: 1}
+	case "alexnet":
+		in.H, in.W = 224, 224
+	}
+	if size > 0 {
+		in.H, in.W = size, size
+	}
+	return in
+}
+
+// Validate reports everything that is wrong.
+func (o NetworkOptions) Validate() error {
+	_, err := o.resolve()
+	return err
+}
+
+// resolve fills in what was left open; the error is all that is wrong.
+func (o *NetworkOptions) resolve() (encoder.Spec, error) {
+	if o.Batch == 0 {
+		o.Batch = 256
+		if o.Encoder == "resnet18" || o.Encoder == "alexnet" {
+			o.Batch = 64
+		}
+	}
+	if o.Dim == 0 {
+		o.Dim = 64
+	}
+	errs := checkCommon(o.Steps, o.Workers)
+	if o.Batch < 1 || o.Batch > 1<<16 {
+		errs = append(errs, fmt.Errorf("batch %d: must be from 1 to %d", o.Batch, 1<<16))
+	}
+	in := Input(o.Encoder, o.Size)
+	switch {
+	case o.Size < 0 || o.Size > 1024:
+		errs = append(errs, fmt.Errorf("size %d: must be from 1 to 1024", o.Size))
+	case o.Size > 0 && in.Vector():
+		errs = append(errs, fmt.Errorf("size %d: encoder %s takes vectors", o.Size, o.Encoder))
+	}
+	if len(errs) > 0 {
+		return encoder.Spec{}, errors.Join(errs...)
+	}
+	return encoder.Preset(o.Encoder, in, o.Dim)
+}
+
+// flops are the multiplications and additions per row, forward and in a whole
+// training step: the backward pass costs twice the forward pass, but that
+// nobody wants the gradient of the first layer's input.
+func flops(spec encoder.Spec) (forward, step int64) {
+	forward, first := spec.FLOPs(), int64(0)
+	spec.Visit(func(l encoder.Layer, in, out encoder.Shape) {
+		if first > 0 {
+			return
+		}
+		switch l.Type {
+		case encoder.Conv:
+			first = 2 * int64(out.Size()) * int64(l.Kernel*l.Kernel) * int64(in.C)
+		case encoder.Dense:
+			first = 2 * int64(in.Size()) * int64(out.Size())
+		}
+	})
+	return forward, 3*forward - first
+}
+
+// liveHeap returns the bytes of memory that are reachable.
+func liveHeap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// allocations counts the heap objects that n calls of f make, per call.
+func allocations(n int, f func()) float64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range n {
+		f()
+	}
+	runtime.ReadMemStats(&after)
+	return float64(after.Mallocs-before.Mallocs) / float64(n)
+}
+
+// Network is what the results of [Train] and [Embed] have in common.
+type Network struct {
+	Encoder    string `json:"encoder"`
+	Input      string `json:"input"`
+	Batch      int    `json:"batch"`
+	Dim        int    `json:"dim"`
+	Parameters int    `json:"parameters"`
+	Winograd   bool   `json:"winograd"` // allowed
+	Flops      int64  `json:"flops_per_image"`
+	Machine
+	Timing                  // of a step
+	ImagesPerSecond float64 `json:"images_per_second"`
+	GFLOPS          float64 `json:"gflops"`
+	Fraction        float64 `json:"fraction_of_peak"`
+	Allocs          float64 `json:"step_allocs"` // heap objects per step after the first
+	Bytes           int64   `json:"peak_bytes"`  // memory held, inputs not counted
+}
+
+// fill computes the rates from the times of steps over a number of images each.
+func (n *Network) fill(o NetworkOptions, spec encoder.Spec, b *bench, seconds []float64, images int) {
+	n.Encoder, n.Input, n.Batch, n.Dim = o.Encoder, spec.Input.String(), o.Batch, o.Dim
+	n.Parameters, n.Winograd = spec.ParamCount(), o.Winograd
+	n.Machine, n.Timing = b.machine(len(seconds)), newTiming(seconds)
+	n.ImagesPerSecond = float64(images) / n.Seconds
+	n.GFLOPS = n.ImagesPerSecond * float64(n.Flops) / 1e9
+	n.Fraction = n.GFLOPS / b.peak
+}
+
+// newBench starts a pool for a network.
+func (o NetworkOptions) newBench() *bench {
+	return &bench{pool: kernel.NewPool(o.Workers)}
+}
