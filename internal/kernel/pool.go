@@ -59,6 +59,7 @@ type Pool struct {
 	gemm    gemmTask
 	conv    convTask
 	then    epilogue
+	direct  bool // no Winograd
 	pass    passTask
 }
 
