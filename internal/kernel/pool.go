@@ -61,6 +61,7 @@ type Pool struct {
 	then    epilogue
 	direct  bool // no Winograd
 	pass    passTask
+	fixed   fixedTask
 }
 
 const (

@@ -21,17 +21,22 @@ type tier struct {
 	relu        func(y, x []float32, slope float32)
 	reluGrad    func(dx, dy, y []float32, slope float32)
 
-	columnSums              func(sum []float64, x []float32, rows, c int)
-	columnMoments           func(sum, sq []float64, x []float32, rows, c int)
-	columnGrads             func(sum, dot []float64, dy, x, mean []float32, rows, c int)
-	columnGradsPositive     func(sum, dot []float64, dy, x, y, mean []float32, rows, c int)
-	normColumns             func(y, x, mean, scale, shift []float32, rows, c int, floor float32)
-	normColumnsGrad         func(dx, dy, x, mean, scale, slope, shift []float32, rows, c int)
-	normColumnsGradPositive func(dx, dy, x, y, mean, scale, slope, shift []float32, rows, c int)
+	columnSums          func(sum []float64, x []float32, rows, c int)
+	columnMoments       func(sum, sq []float64, x []float32, rows, c int)
+	columnGrads         func(sum, dot []float64, dy, x, mean []float32, rows, c int)
+	columnGradsMasked   func(sum, dot []float64, d, dy, x, y, mean []float32, rows, c int)
+	columnGradsReLU     func(sum, dot []float64, dy, x, mean, scale, beta []float32, rows, c int)
+	addDoubles          func(dst, x []float64)
+	normColumns         func(y, x, mean, scale, shift []float32, rows, c int, floor float32)
+	normColumnsAdd      func(y, x, add, mean, scale, shift []float32, rows, c int, floor float32)
+	normColumnsGrad     func(dx, dy, x, mean, scale, slope, shift []float32, rows, c int)
+	normColumnsGradReLU func(dx, dy, x, mean, scale, beta, slope, shift []float32, rows, c int)
 
 	sgd      func(w, g []float32, lr, decay float32)
 	momentum func(w, g, v []float32, lr, mu, decay, a, b float32)
 	adamW    func(w, g, m, v []float32, lr, beta1, beta2, eps, decay, c1, c2 float32)
+
+	scan scanKernels
 
 	fma func(x []float32, rounds int) // peak.go
 
@@ -43,11 +48,13 @@ var genericTier = &tier{
 	name: "generic", lanes: 1, mr: 2, nr: 4,
 	row: rowGeneric, col: colGeneric, transpose8: transpose8Generic, finish: finishGeneric,
 	dot: dotGeneric, sqDist: sqDistGeneric, axpy: axpyGeneric, exp: expGeneric, relu: reluGeneric, reluGrad: reluGradGeneric,
-	columnSums: columnSumsGeneric, columnMoments: columnMomentsGeneric,
-	columnGrads: columnGradsGeneric, columnGradsPositive: columnGradsPositiveGeneric,
-	normColumns: normColumnsGeneric, normColumnsGrad: normColumnsGradGeneric, normColumnsGradPositive: normColumnsGradPositiveGeneric,
+	columnSums: columnSumsGeneric, columnMoments: columnMomentsGeneric, addDoubles: addDoublesGeneric,
+	columnGrads: columnGradsGeneric, columnGradsMasked: columnGradsMaskedGeneric, columnGradsReLU: columnGradsReLUGeneric,
+	normColumns: normColumnsGeneric, normColumnsAdd: normColumnsAddGeneric,
+	normColumnsGrad: normColumnsGradGeneric, normColumnsGradReLU: normColumnsGradReLUGeneric,
 	sgd: sgdGeneric, momentum: momentumGeneric, adamW: adamWGeneric,
-	fma: fmaGeneric,
+	scan: genericScans,
+	fma:  fmaGeneric,
 }
 
 // tiers lists what this machine can run, best first.
