@@ -13,6 +13,9 @@ func sqDistAVX2(a []float32, b []float32) float32
 // axpyAVX2 is axpyGeneric for whole vectors.
 func axpyAVX2(dst []float32, s float32, x []float32)
 
+// addDoublesAVX2 is addDoublesGeneric for lengths that are a multiple of the float32 in a vector.
+func addDoublesAVX2(dst []float64, x []float64)
+
 // expAVX2 is expGeneric for whole vectors.
 func expAVX2(dst []float32, x []float32)
 
@@ -22,26 +25,32 @@ func reluAVX2(y []float32, x []float32, slope float32)
 // reluGradAVX2 is reluGradGeneric for whole vectors.
 func reluGradAVX2(dx []float32, dy []float32, y []float32, slope float32)
 
-// columnSumsAVX2 is columnSumsGeneric for whole vectors of columns.
-func columnSumsAVX2(sum []float64, x []float32, rows int, c int)
-
 // columnMomentsAVX2 is columnMomentsGeneric for whole vectors of columns.
 func columnMomentsAVX2(sum []float64, sq []float64, x []float32, rows int, c int)
+
+// columnSumsAVX2 is columnSumsGeneric for whole vectors of columns.
+func columnSumsAVX2(sum []float64, x []float32, rows int, c int)
 
 // columnGradsAVX2 is columnGradsGeneric for whole vectors of columns.
 func columnGradsAVX2(sum []float64, dot []float64, dy []float32, x []float32, mean []float32, rows int, c int)
 
-// columnGradsPositiveAVX2 is columnGradsPositiveGeneric for whole vectors of columns.
-func columnGradsPositiveAVX2(sum []float64, dot []float64, dy []float32, x []float32, y []float32, mean []float32, rows int, c int)
+// columnGradsMaskedAVX2 is columnGradsMaskedGeneric for whole vectors of columns.
+func columnGradsMaskedAVX2(sum []float64, dot []float64, d []float32, dy []float32, x []float32, y []float32, mean []float32, rows int, c int)
+
+// columnGradsReLUAVX2 is columnGradsReLUGeneric for whole vectors of columns.
+func columnGradsReLUAVX2(sum []float64, dot []float64, dy []float32, x []float32, mean []float32, scale []float32, beta []float32, rows int, c int)
 
 // normColumnsAVX2 is normColumnsGeneric for whole vectors of columns.
 func normColumnsAVX2(y []float32, x []float32, mean []float32, scale []float32, shift []float32, rows int, c int, floor float32)
 
+// normColumnsAddAVX2 is normColumnsAddGeneric for whole vectors of columns.
+func normColumnsAddAVX2(y []float32, x []float32, add []float32, mean []float32, scale []float32, shift []float32, rows int, c int, floor float32)
+
 // normColumnsGradAVX2 is normColumnsGradGeneric for whole vectors of columns.
 func normColumnsGradAVX2(dx []float32, dy []float32, x []float32, mean []float32, scale []float32, slope []float32, shift []float32, rows int, c int)
 
-// normColumnsGradPositiveAVX2 is normColumnsGradPositiveGeneric for whole vectors of columns.
-func normColumnsGradPositiveAVX2(dx []float32, dy []float32, x []float32, y []float32, mean []float32, scale []float32, slope []float32, shift []float32, rows int, c int)
+// normColumnsGradReLUAVX2 is normColumnsGradReLUGeneric for whole vectors of columns.
+func normColumnsGradReLUAVX2(dx []float32, dy []float32, x []float32, mean []float32, scale []float32, beta []float32, slope []float32, shift []float32, rows int, c int)
 
 // sgdAVX2 is sgdGeneric for whole vectors.
 func sgdAVX2(w []float32, g []float32, lr float32, decay float32)
@@ -61,6 +70,9 @@ func sqDistAVX512(a []float32, b []float32) float32
 // axpyAVX512 is axpyGeneric for whole vectors.
 func axpyAVX512(dst []float32, s float32, x []float32)
 
+// addDoublesAVX512 is addDoublesGeneric for lengths that are a multiple of the float32 in a vector.
+func addDoublesAVX512(dst []float64, x []float64)
+
 // expAVX512 is expGeneric for whole vectors.
 func expAVX512(dst []float32, x []float32)
 
@@ -70,26 +82,32 @@ func reluAVX512(y []float32, x []float32, slope float32)
 // reluGradAVX512 is reluGradGeneric for whole vectors.
 func reluGradAVX512(dx []float32, dy []float32, y []float32, slope float32)
 
-// columnSumsAVX512 is columnSumsGeneric for whole vectors of columns.
-func columnSumsAVX512(sum []float64, x []float32, rows int, c int)
-
 // columnMomentsAVX512 is columnMomentsGeneric for whole vectors of columns.
 func columnMomentsAVX512(sum []float64, sq []float64, x []float32, rows int, c int)
+
+// columnSumsAVX512 is columnSumsGeneric for whole vectors of columns.
+func columnSumsAVX512(sum []float64, x []float32, rows int, c int)
 
 // columnGradsAVX512 is columnGradsGeneric for whole vectors of columns.
 func columnGradsAVX512(sum []float64, dot []float64, dy []float32, x []float32, mean []float32, rows int, c int)
 
-// columnGradsPositiveAVX512 is columnGradsPositiveGeneric for whole vectors of columns.
-func columnGradsPositiveAVX512(sum []float64, dot []float64, dy []float32, x []float32, y []float32, mean []float32, rows int, c int)
+// columnGradsMaskedAVX512 is columnGradsMaskedGeneric for whole vectors of columns.
+func columnGradsMaskedAVX512(sum []float64, dot []float64, d []float32, dy []float32, x []float32, y []float32, mean []float32, rows int, c int)
+
+// columnGradsReLUAVX512 is columnGradsReLUGeneric for whole vectors of columns.
+func columnGradsReLUAVX512(sum []float64, dot []float64, dy []float32, x []float32, mean []float32, scale []float32, beta []float32, rows int, c int)
 
 // normColumnsAVX512 is normColumnsGeneric for whole vectors of columns.
 func normColumnsAVX512(y []float32, x []float32, mean []float32, scale []float32, shift []float32, rows int, c int, floor float32)
 
+// normColumnsAddAVX512 is normColumnsAddGeneric for whole vectors of columns.
+func normColumnsAddAVX512(y []float32, x []float32, add []float32, mean []float32, scale []float32, shift []float32, rows int, c int, floor float32)
+
 // normColumnsGradAVX512 is normColumnsGradGeneric for whole vectors of columns.
 func normColumnsGradAVX512(dx []float32, dy []float32, x []float32, mean []float32, scale []float32, slope []float32, shift []float32, rows int, c int)
 
-// normColumnsGradPositiveAVX512 is normColumnsGradPositiveGeneric for whole vectors of columns.
-func normColumnsGradPositiveAVX512(dx []float32, dy []float32, x []float32, y []float32, mean []float32, scale []float32, slope []float32, shift []float32, rows int, c int)
+// normColumnsGradReLUAVX512 is normColumnsGradReLUGeneric for whole vectors of columns.
+func normColumnsGradReLUAVX512(dx []float32, dy []float32, x []float32, mean []float32, scale []float32, beta []float32, slope []float32, shift []float32, rows int, c int)
 
 // sgdAVX512 is sgdGeneric for whole vectors.
 func sgdAVX512(w []float32, g []float32, lr float32, decay float32)

@@ -147,6 +147,28 @@ check:
 	VZEROUPPER
 	RET
 
+// func addDoublesAVX2(dst []float64, x []float64)
+// Requires: AVX
+TEXT ·addDoublesAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SHRQ $0x03, DX
+
+loop:
+	VMOVUPD (AX), Y0
+	VADDPD  (CX), Y0, Y0
+	VMOVUPD Y0, (AX)
+	VMOVUPD 32(AX), Y0
+	VADDPD  32(CX), Y0, Y0
+	VMOVUPD Y0, 32(AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	DECQ    DX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
 // func expAVX2(dst []float32, x []float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·expAVX2(SB), NOSPLIT, $0-48
@@ -278,293 +300,1160 @@ check:
 	VZEROUPPER
 	RET
 
-// func columnSumsAVX2(sum []float64, x []float32, rows int, c int)
-// Requires: AVX
-TEXT ·columnSumsAVX2(SB), NOSPLIT, $0-64
-	VXORPS Y0, Y0, Y0
-	MOVQ   x_base+24(FP), DX
-	MOVQ   c+56(FP), BX
-	XORQ   AX, AX
-
-column:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	MOVQ   AX, CX
-	MOVQ   rows+48(FP), SI
-
-row:
-	VMOVUPS      (DX)(CX*4), Y2
-	VEXTRACTF128 $0x01, Y2, X3
-	VCVTPS2PD    X2, Y2
-	VCVTPS2PD    X3, Y3
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	ADDQ         BX, CX
-	DECQ         SI
-	JNZ          row
-	MOVQ         sum_base+0(FP), CX
-	VMOVUPD      Y0, (CX)(AX*8)
-	VMOVUPD      Y1, 32(CX)(AX*8)
-	ADDQ         $0x08, AX
-	CMPQ         AX, sum_len+8(FP)
-	JL           column
-	VZEROUPPER
-	RET
-
 // func columnMomentsAVX2(sum []float64, sq []float64, x []float32, rows int, c int)
-// Requires: AVX, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·columnMomentsAVX2(SB), NOSPLIT, $0-88
 	VXORPS Y0, Y0, Y0
-	MOVQ   x_base+48(FP), DX
-	MOVQ   c+80(FP), BX
-	XORQ   AX, AX
+	MOVQ   x_base+48(FP), BX
+	MOVQ   sum_base+0(FP), AX
+	MOVQ   sum_len+8(FP), CX
 
-column:
+clear_sum:
+	VMOVUPD Y0, (AX)
+	ADDQ    $0x00000020, AX
+	SUBQ    $0x00000004, CX
+	JG      clear_sum
+	MOVQ    sq_base+24(FP), AX
+	MOVQ    sq_len+32(FP), CX
+
+clear_sq:
+	VMOVUPD Y0, (AX)
+	ADDQ    $0x00000020, AX
+	SUBQ    $0x00000004, CX
+	JG      clear_sq
+	MOVQ    rows+72(FP), SI
+	MOVQ    c+80(FP), DI
+	XORQ    R8, R8
+
+tile:
+	MOVQ    SI, DX
+	MOVQ    $0x00000020, AX
+	CMPQ    DX, AX
+	CMOVQGT AX, DX
+	XORQ    CX, CX
+
+group2:
+	LEAQ   16(CX), AX
+	CMPQ   AX, sum_len+8(FP)
+	JG     end2
 	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   AX, CX
-	MOVQ   rows+72(FP), SI
-
-row:
-	VMOVUPS      (DX)(CX*4), Y4
-	VEXTRACTF128 $0x01, Y4, X6
-	VCVTPS2PD    X4, Y5
-	VCVTPS2PD    X6, Y6
-	VADDPD       Y5, Y0, Y0
-	VADDPD       Y6, Y1, Y1
-	VEXTRACTF128 $0x01, Y4, X5
-	VCVTPS2PD    X4, Y4
-	VCVTPS2PD    X5, Y5
-	VFMADD231PD  Y4, Y4, Y2
-	VFMADD231PD  Y5, Y5, Y3
-	ADDQ         BX, CX
-	DECQ         SI
-	JNZ          row
-	MOVQ         sum_base+0(FP), CX
-	VMOVUPD      Y0, (CX)(AX*8)
-	VMOVUPD      Y1, 32(CX)(AX*8)
-	MOVQ         sq_base+24(FP), CX
-	VMOVUPD      Y2, (CX)(AX*8)
-	VMOVUPD      Y3, 32(CX)(AX*8)
-	ADDQ         $0x08, AX
-	CMPQ         AX, sum_len+8(FP)
-	JL           column
-	VZEROUPPER
-	RET
-
-// func columnGradsAVX2(sum []float64, dot []float64, dy []float32, x []float32, mean []float32, rows int, c int)
-// Requires: AVX, FMA3
-TEXT ·columnGradsAVX2(SB), NOSPLIT, $0-136
-	VXORPS Y0, Y0, Y0
-	MOVQ   x_base+72(FP), DX
-	MOVQ   dy_base+48(FP), BX
-	MOVQ   mean_base+96(FP), SI
-	MOVQ   c+128(FP), DI
-	XORQ   AX, AX
-
-column:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   AX, CX
-	MOVQ   rows+120(FP), R8
-
-row:
-	VMOVUPS      (BX)(CX*4), Y4
-	VMOVUPS      (DX)(CX*4), Y5
-	VSUBPS       (SI)(AX*4), Y5, Y5
-	VEXTRACTF128 $0x01, Y4, X7
-	VCVTPS2PD    X4, Y6
-	VCVTPS2PD    X7, Y7
-	VADDPD       Y6, Y0, Y0
-	VADDPD       Y7, Y1, Y1
-	VEXTRACTF128 $0x01, Y4, X6
-	VCVTPS2PD    X4, Y4
-	VCVTPS2PD    X6, Y6
-	VEXTRACTF128 $0x01, Y5, X7
-	VCVTPS2PD    X5, Y5
-	VCVTPS2PD    X7, Y7
-	VFMADD231PD  Y4, Y5, Y2
-	VFMADD231PD  Y6, Y7, Y3
-	ADDQ         DI, CX
-	DECQ         R8
-	JNZ          row
-	MOVQ         sum_base+0(FP), CX
-	VMOVUPD      Y0, (CX)(AX*8)
-	VMOVUPD      Y1, 32(CX)(AX*8)
-	MOVQ         dot_base+24(FP), CX
-	VMOVUPD      Y2, (CX)(AX*8)
-	VMOVUPD      Y3, 32(CX)(AX*8)
-	ADDQ         $0x08, AX
-	CMPQ         AX, sum_len+8(FP)
-	JL           column
-	VZEROUPPER
-	RET
-
-// func columnGradsPositiveAVX2(sum []float64, dot []float64, dy []float32, x []float32, y []float32, mean []float32, rows int, c int)
-// Requires: AVX, FMA3
-TEXT ·columnGradsPositiveAVX2(SB), NOSPLIT, $0-160
-	VXORPS Y0, Y0, Y0
-	MOVQ   x_base+72(FP), DX
-	MOVQ   dy_base+48(FP), BX
-	MOVQ   mean_base+120(FP), SI
-	MOVQ   y_base+96(FP), DI
-	MOVQ   c+152(FP), R8
-	XORQ   AX, AX
-
-column:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
-	MOVQ   AX, CX
-	MOVQ   rows+144(FP), R9
+	VXORPS Y5, Y5, Y5
+	LEAQ   (R8)(CX*1), AX
+	MOVQ   DX, R9
 
-row:
-	VMOVUPS      (BX)(CX*4), Y5
-	VMOVUPS      (DX)(CX*4), Y6
-	VSUBPS       (SI)(AX*4), Y6, Y6
-	VCMPPS       $0x01, (DI)(CX*4), Y0, Y7
-	VANDPS       Y7, Y5, Y5
-	VEXTRACTF128 $0x01, Y5, X8
-	VCVTPS2PD    X5, Y7
-	VCVTPS2PD    X8, Y8
-	VADDPD       Y7, Y1, Y1
-	VADDPD       Y8, Y2, Y2
-	VEXTRACTF128 $0x01, Y5, X7
-	VCVTPS2PD    X5, Y5
-	VCVTPS2PD    X7, Y7
-	VEXTRACTF128 $0x01, Y6, X8
-	VCVTPS2PD    X6, Y6
-	VCVTPS2PD    X8, Y8
-	VFMADD231PD  Y5, Y6, Y3
-	VFMADD231PD  Y7, Y8, Y4
-	ADDQ         R8, CX
+survey2:
+	VADDPS       (BX)(AX*4), Y0, Y0
+	VADDPS       32(BX)(AX*4), Y1, Y1
+	ADDQ         DI, AX
 	DECQ         R9
-	JNZ          row
-	MOVQ         sum_base+0(FP), CX
-	VMOVUPD      Y1, (CX)(AX*8)
-	VMOVUPD      Y2, 32(CX)(AX*8)
-	MOVQ         dot_base+24(FP), CX
-	VMOVUPD      Y3, (CX)(AX*8)
-	VMOVUPD      Y4, 32(CX)(AX*8)
-	ADDQ         $0x08, AX
-	CMPQ         AX, sum_len+8(FP)
-	JL           column
+	JNZ          survey2
+	VXORPS       X6, X6, X6
+	VCVTSI2SSQ   DX, X6, X6
+	VBROADCASTSS X6, Y6
+	VDIVPS       Y6, Y0, Y0
+	VXORPS       X6, X6, X6
+	VCVTSI2SSQ   DX, X6, X6
+	VBROADCASTSS X6, Y6
+	VDIVPS       Y6, Y1, Y1
+	LEAQ         (R8)(CX*1), AX
+	MOVQ         DX, R9
+
+row2:
+	VMOVUPS      (BX)(AX*4), Y6
+	VSUBPS       Y0, Y6, Y6
+	VADDPS       Y6, Y2, Y2
+	VFMADD231PS  Y6, Y6, Y4
+	VMOVUPS      32(BX)(AX*4), Y6
+	VSUBPS       Y1, Y6, Y6
+	VADDPS       Y6, Y3, Y3
+	VFMADD231PS  Y6, Y6, Y5
+	ADDQ         DI, AX
+	DECQ         R9
+	JNZ          row2
+	VXORPS       X6, X6, X6
+	VCVTSI2SDQ   DX, X6, X6
+	VBROADCASTSD X6, Y6
+	VEXTRACTF128 $0x01, Y2, X7
+	VCVTPS2PD    X2, Y2
+	VCVTPS2PD    X7, Y7
+	VEXTRACTF128 $0x01, Y4, X8
+	VCVTPS2PD    X4, Y4
+	VCVTPS2PD    X8, Y8
+	VEXTRACTF128 $0x01, Y0, X9
+	VCVTPS2PD    X0, Y0
+	VCVTPS2PD    X9, Y9
+	VMULPD       Y6, Y0, Y10
+	VADDPD       Y2, Y10, Y10
+	VADDPD       Y10, Y2, Y2
+	VFMADD231PD  Y0, Y2, Y4
+	VMOVAPD      Y10, Y2
+	VMULPD       Y6, Y9, Y0
+	VADDPD       Y7, Y0, Y0
+	VADDPD       Y0, Y7, Y7
+	VFMADD231PD  Y9, Y7, Y8
+	VMOVAPD      Y0, Y7
+	MOVQ         sum_base+0(FP), AX
+	VADDPD       (AX)(CX*8), Y2, Y2
+	VMOVUPD      Y2, (AX)(CX*8)
+	VADDPD       32(AX)(CX*8), Y7, Y7
+	VMOVUPD      Y7, 32(AX)(CX*8)
+	MOVQ         sq_base+24(FP), AX
+	VADDPD       (AX)(CX*8), Y4, Y4
+	VMOVUPD      Y4, (AX)(CX*8)
+	VADDPD       32(AX)(CX*8), Y8, Y8
+	VMOVUPD      Y8, 32(AX)(CX*8)
+	VXORPS       X0, X0, X0
+	VCVTSI2SDQ   DX, X0, X0
+	VBROADCASTSD X0, Y0
+	VEXTRACTF128 $0x01, Y3, X2
+	VCVTPS2PD    X3, Y3
+	VCVTPS2PD    X2, Y2
+	VEXTRACTF128 $0x01, Y5, X4
+	VCVTPS2PD    X5, Y5
+	VCVTPS2PD    X4, Y4
+	VEXTRACTF128 $0x01, Y1, X6
+	VCVTPS2PD    X1, Y1
+	VCVTPS2PD    X6, Y6
+	VMULPD       Y0, Y1, Y7
+	VADDPD       Y3, Y7, Y7
+	VADDPD       Y7, Y3, Y3
+	VFMADD231PD  Y1, Y3, Y5
+	VMOVAPD      Y7, Y3
+	VMULPD       Y0, Y6, Y0
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y0, Y2, Y2
+	VFMADD231PD  Y6, Y2, Y4
+	VMOVAPD      Y0, Y2
+	MOVQ         sum_base+0(FP), AX
+	VADDPD       64(AX)(CX*8), Y3, Y3
+	VMOVUPD      Y3, 64(AX)(CX*8)
+	VADDPD       96(AX)(CX*8), Y2, Y2
+	VMOVUPD      Y2, 96(AX)(CX*8)
+	MOVQ         sq_base+24(FP), AX
+	VADDPD       64(AX)(CX*8), Y5, Y5
+	VMOVUPD      Y5, 64(AX)(CX*8)
+	VADDPD       96(AX)(CX*8), Y4, Y4
+	VMOVUPD      Y4, 96(AX)(CX*8)
+	ADDQ         $0x00000010, CX
+	JMP          group2
+
+end2:
+group1:
+	LEAQ   8(CX), AX
+	CMPQ   AX, sum_len+8(FP)
+	JG     end1
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	LEAQ   (R8)(CX*1), AX
+	MOVQ   DX, R9
+
+survey1:
+	VADDPS       (BX)(AX*4), Y0, Y0
+	ADDQ         DI, AX
+	DECQ         R9
+	JNZ          survey1
+	VXORPS       X3, X3, X3
+	VCVTSI2SSQ   DX, X3, X3
+	VBROADCASTSS X3, Y3
+	VDIVPS       Y3, Y0, Y0
+	LEAQ         (R8)(CX*1), AX
+	MOVQ         DX, R9
+
+row1:
+	VMOVUPS      (BX)(AX*4), Y3
+	VSUBPS       Y0, Y3, Y3
+	VADDPS       Y3, Y1, Y1
+	VFMADD231PS  Y3, Y3, Y2
+	ADDQ         DI, AX
+	DECQ         R9
+	JNZ          row1
+	VXORPS       X3, X3, X3
+	VCVTSI2SDQ   DX, X3, X3
+	VBROADCASTSD X3, Y3
+	VEXTRACTF128 $0x01, Y1, X4
+	VCVTPS2PD    X1, Y1
+	VCVTPS2PD    X4, Y4
+	VEXTRACTF128 $0x01, Y2, X5
+	VCVTPS2PD    X2, Y2
+	VCVTPS2PD    X5, Y5
+	VEXTRACTF128 $0x01, Y0, X6
+	VCVTPS2PD    X0, Y0
+	VCVTPS2PD    X6, Y6
+	VMULPD       Y3, Y0, Y7
+	VADDPD       Y1, Y7, Y7
+	VADDPD       Y7, Y1, Y1
+	VFMADD231PD  Y0, Y1, Y2
+	VMOVAPD      Y7, Y1
+	VMULPD       Y3, Y6, Y0
+	VADDPD       Y4, Y0, Y0
+	VADDPD       Y0, Y4, Y4
+	VFMADD231PD  Y6, Y4, Y5
+	VMOVAPD      Y0, Y4
+	MOVQ         sum_base+0(FP), AX
+	VADDPD       (AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, (AX)(CX*8)
+	VADDPD       32(AX)(CX*8), Y4, Y4
+	VMOVUPD      Y4, 32(AX)(CX*8)
+	MOVQ         sq_base+24(FP), AX
+	VADDPD       (AX)(CX*8), Y2, Y2
+	VMOVUPD      Y2, (AX)(CX*8)
+	VADDPD       32(AX)(CX*8), Y5, Y5
+	VMOVUPD      Y5, 32(AX)(CX*8)
+	ADDQ         $0x00000008, CX
+	JMP          group1
+
+end1:
+	MOVQ  DX, AX
+	IMULQ DI, AX
+	ADDQ  AX, R8
+	SUBQ  DX, SI
+	JNZ   tile
+	VZEROUPPER
+	RET
+
+// func columnSumsAVX2(sum []float64, x []float32, rows int, c int)
+// Requires: AVX, CMOV
+TEXT ·columnSumsAVX2(SB), NOSPLIT, $0-64
+	VXORPS Y0, Y0, Y0
+	MOVQ   x_base+24(FP), BX
+	MOVQ   sum_base+0(FP), AX
+	MOVQ   sum_len+8(FP), CX
+
+clear_sum:
+	VMOVUPD Y0, (AX)
+	ADDQ    $0x00000020, AX
+	SUBQ    $0x00000004, CX
+	JG      clear_sum
+	MOVQ    rows+48(FP), SI
+	MOVQ    c+56(FP), DI
+	XORQ    R8, R8
+
+tile:
+	MOVQ    SI, DX
+	MOVQ    $0x00000020, AX
+	CMPQ    DX, AX
+	CMOVQGT AX, DX
+	XORQ    CX, CX
+
+group2:
+	LEAQ   16(CX), AX
+	CMPQ   AX, sum_len+8(FP)
+	JG     end2
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	LEAQ   (R8)(CX*1), AX
+	MOVQ   DX, R9
+
+row2:
+	VADDPS       (BX)(AX*4), Y0, Y0
+	VADDPS       32(BX)(AX*4), Y1, Y1
+	ADDQ         DI, AX
+	DECQ         R9
+	JNZ          row2
+	VEXTRACTF128 $0x01, Y0, X2
+	VCVTPS2PD    X0, Y0
+	VCVTPS2PD    X2, Y2
+	MOVQ         sum_base+0(FP), AX
+	VADDPD       (AX)(CX*8), Y0, Y0
+	VMOVUPD      Y0, (AX)(CX*8)
+	VADDPD       32(AX)(CX*8), Y2, Y2
+	VMOVUPD      Y2, 32(AX)(CX*8)
+	VEXTRACTF128 $0x01, Y1, X0
+	VCVTPS2PD    X1, Y1
+	VCVTPS2PD    X0, Y0
+	MOVQ         sum_base+0(FP), AX
+	VADDPD       64(AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, 64(AX)(CX*8)
+	VADDPD       96(AX)(CX*8), Y0, Y0
+	VMOVUPD      Y0, 96(AX)(CX*8)
+	ADDQ         $0x00000010, CX
+	JMP          group2
+
+end2:
+group1:
+	LEAQ   8(CX), AX
+	CMPQ   AX, sum_len+8(FP)
+	JG     end1
+	VXORPS Y0, Y0, Y0
+	LEAQ   (R8)(CX*1), AX
+	MOVQ   DX, R9
+
+row1:
+	VADDPS       (BX)(AX*4), Y0, Y0
+	ADDQ         DI, AX
+	DECQ         R9
+	JNZ          row1
+	VEXTRACTF128 $0x01, Y0, X1
+	VCVTPS2PD    X0, Y0
+	VCVTPS2PD    X1, Y1
+	MOVQ         sum_base+0(FP), AX
+	VADDPD       (AX)(CX*8), Y0, Y0
+	VMOVUPD      Y0, (AX)(CX*8)
+	VADDPD       32(AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, 32(AX)(CX*8)
+	ADDQ         $0x00000008, CX
+	JMP          group1
+
+end1:
+	MOVQ  DX, AX
+	IMULQ DI, AX
+	ADDQ  AX, R8
+	SUBQ  DX, SI
+	JNZ   tile
+	VZEROUPPER
+	RET
+
+// func columnGradsAVX2(sum []float64, dot []float64, dy []float32, x []float32, mean []float32, rows int, c int)
+// Requires: AVX, CMOV, FMA3
+TEXT ·columnGradsAVX2(SB), NOSPLIT, $0-136
+	VXORPS Y0, Y0, Y0
+	MOVQ   dy_base+48(FP), BX
+	MOVQ   x_base+72(FP), SI
+	MOVQ   sum_base+0(FP), AX
+	MOVQ   sum_len+8(FP), CX
+
+clear_sum:
+	VMOVUPD Y0, (AX)
+	ADDQ    $0x00000020, AX
+	SUBQ    $0x00000004, CX
+	JG      clear_sum
+	MOVQ    dot_base+24(FP), AX
+	MOVQ    dot_len+32(FP), CX
+
+clear_dot:
+	VMOVUPD Y0, (AX)
+	ADDQ    $0x00000020, AX
+	SUBQ    $0x00000004, CX
+	JG      clear_dot
+	MOVQ    rows+120(FP), DI
+	MOVQ    c+128(FP), R8
+	XORQ    R9, R9
+
+tile:
+	MOVQ    DI, DX
+	MOVQ    $0x00000020, AX
+	CMPQ    DX, AX
+	CMOVQGT AX, DX
+	XORQ    CX, CX
+
+group2:
+	LEAQ    16(CX), AX
+	CMPQ    AX, sum_len+8(FP)
+	JG      end2
+	MOVQ    mean_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Y0
+	VMOVUPS 32(AX)(CX*4), Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	LEAQ    (R9)(CX*1), AX
+	MOVQ    DX, R10
+
+row2:
+	VMOVUPS      (BX)(AX*4), Y6
+	VMOVUPS      (SI)(AX*4), Y7
+	VSUBPS       Y0, Y7, Y7
+	VADDPS       Y6, Y2, Y2
+	VFMADD231PS  Y6, Y7, Y4
+	VMOVUPS      32(BX)(AX*4), Y6
+	VMOVUPS      32(SI)(AX*4), Y7
+	VSUBPS       Y1, Y7, Y7
+	VADDPS       Y6, Y3, Y3
+	VFMADD231PS  Y6, Y7, Y5
+	ADDQ         R8, AX
+	DECQ         R10
+	JNZ          row2
+	VEXTRACTF128 $0x01, Y2, X0
+	VCVTPS2PD    X2, Y1
+	VCVTPS2PD    X0, Y0
+	MOVQ         sum_base+0(FP), AX
+	VADDPD       (AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, (AX)(CX*8)
+	VADDPD       32(AX)(CX*8), Y0, Y0
+	VMOVUPD      Y0, 32(AX)(CX*8)
+	VEXTRACTF128 $0x01, Y4, X0
+	VCVTPS2PD    X4, Y1
+	VCVTPS2PD    X0, Y0
+	MOVQ         dot_base+24(FP), AX
+	VADDPD       (AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, (AX)(CX*8)
+	VADDPD       32(AX)(CX*8), Y0, Y0
+	VMOVUPD      Y0, 32(AX)(CX*8)
+	VEXTRACTF128 $0x01, Y3, X0
+	VCVTPS2PD    X3, Y1
+	VCVTPS2PD    X0, Y0
+	MOVQ         sum_base+0(FP), AX
+	VADDPD       64(AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, 64(AX)(CX*8)
+	VADDPD       96(AX)(CX*8), Y0, Y0
+	VMOVUPD      Y0, 96(AX)(CX*8)
+	VEXTRACTF128 $0x01, Y5, X0
+	VCVTPS2PD    X5, Y1
+	VCVTPS2PD    X0, Y0
+	MOVQ         dot_base+24(FP), AX
+	VADDPD       64(AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, 64(AX)(CX*8)
+	VADDPD       96(AX)(CX*8), Y0, Y0
+	VMOVUPD      Y0, 96(AX)(CX*8)
+	ADDQ         $0x00000010, CX
+	JMP          group2
+
+end2:
+group1:
+	LEAQ    8(CX), AX
+	CMPQ    AX, sum_len+8(FP)
+	JG      end1
+	MOVQ    mean_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	LEAQ    (R9)(CX*1), AX
+	MOVQ    DX, R10
+
+row1:
+	VMOVUPS      (BX)(AX*4), Y3
+	VMOVUPS      (SI)(AX*4), Y4
+	VSUBPS       Y0, Y4, Y4
+	VADDPS       Y3, Y1, Y1
+	VFMADD231PS  Y3, Y4, Y2
+	ADDQ         R8, AX
+	DECQ         R10
+	JNZ          row1
+	VEXTRACTF128 $0x01, Y1, X0
+	VCVTPS2PD    X1, Y1
+	VCVTPS2PD    X0, Y0
+	MOVQ         sum_base+0(FP), AX
+	VADDPD       (AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, (AX)(CX*8)
+	VADDPD       32(AX)(CX*8), Y0, Y0
+	VMOVUPD      Y0, 32(AX)(CX*8)
+	VEXTRACTF128 $0x01, Y2, X0
+	VCVTPS2PD    X2, Y1
+	VCVTPS2PD    X0, Y0
+	MOVQ         dot_base+24(FP), AX
+	VADDPD       (AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, (AX)(CX*8)
+	VADDPD       32(AX)(CX*8), Y0, Y0
+	VMOVUPD      Y0, 32(AX)(CX*8)
+	ADDQ         $0x00000008, CX
+	JMP          group1
+
+end1:
+	MOVQ  DX, AX
+	IMULQ R8, AX
+	ADDQ  AX, R9
+	SUBQ  DX, DI
+	JNZ   tile
+	VZEROUPPER
+	RET
+
+// func columnGradsMaskedAVX2(sum []float64, dot []float64, d []float32, dy []float32, x []float32, y []float32, mean []float32, rows int, c int)
+// Requires: AVX, CMOV, FMA3
+TEXT ·columnGradsMaskedAVX2(SB), NOSPLIT, $0-184
+	VXORPS Y0, Y0, Y0
+	MOVQ   d_base+48(FP), BX
+	MOVQ   dy_base+72(FP), SI
+	MOVQ   x_base+96(FP), DI
+	MOVQ   y_base+120(FP), R8
+	MOVQ   sum_base+0(FP), AX
+	MOVQ   sum_len+8(FP), CX
+
+clear_sum:
+	VMOVUPD Y0, (AX)
+	ADDQ    $0x00000020, AX
+	SUBQ    $0x00000004, CX
+	JG      clear_sum
+	MOVQ    dot_base+24(FP), AX
+	MOVQ    dot_len+32(FP), CX
+
+clear_dot:
+	VMOVUPD Y0, (AX)
+	ADDQ    $0x00000020, AX
+	SUBQ    $0x00000004, CX
+	JG      clear_dot
+	MOVQ    rows+168(FP), R9
+	MOVQ    c+176(FP), R10
+	XORQ    R11, R11
+
+tile:
+	MOVQ    R9, DX
+	MOVQ    $0x00000020, AX
+	CMPQ    DX, AX
+	CMOVQGT AX, DX
+	XORQ    CX, CX
+
+group2:
+	LEAQ    16(CX), AX
+	CMPQ    AX, sum_len+8(FP)
+	JG      end2
+	MOVQ    mean_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Y1
+	VMOVUPS 32(AX)(CX*4), Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	LEAQ    (R11)(CX*1), AX
+	MOVQ    DX, R12
+
+row2:
+	VMOVUPS      (SI)(AX*4), Y7
+	VMOVUPS      (DI)(AX*4), Y8
+	VCMPPS       $0x01, (R8)(AX*4), Y0, Y9
+	VANDPS       Y9, Y7, Y7
+	VMOVUPS      Y7, (BX)(AX*4)
+	VSUBPS       Y1, Y8, Y8
+	VADDPS       Y7, Y3, Y3
+	VFMADD231PS  Y7, Y8, Y5
+	VMOVUPS      32(SI)(AX*4), Y7
+	VMOVUPS      32(DI)(AX*4), Y8
+	VCMPPS       $0x01, 32(R8)(AX*4), Y0, Y9
+	VANDPS       Y9, Y7, Y7
+	VMOVUPS      Y7, 32(BX)(AX*4)
+	VSUBPS       Y2, Y8, Y8
+	VADDPS       Y7, Y4, Y4
+	VFMADD231PS  Y7, Y8, Y6
+	ADDQ         R10, AX
+	DECQ         R12
+	JNZ          row2
+	VEXTRACTF128 $0x01, Y3, X1
+	VCVTPS2PD    X3, Y2
+	VCVTPS2PD    X1, Y1
+	MOVQ         sum_base+0(FP), AX
+	VADDPD       (AX)(CX*8), Y2, Y2
+	VMOVUPD      Y2, (AX)(CX*8)
+	VADDPD       32(AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, 32(AX)(CX*8)
+	VEXTRACTF128 $0x01, Y5, X1
+	VCVTPS2PD    X5, Y2
+	VCVTPS2PD    X1, Y1
+	MOVQ         dot_base+24(FP), AX
+	VADDPD       (AX)(CX*8), Y2, Y2
+	VMOVUPD      Y2, (AX)(CX*8)
+	VADDPD       32(AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, 32(AX)(CX*8)
+	VEXTRACTF128 $0x01, Y4, X1
+	VCVTPS2PD    X4, Y2
+	VCVTPS2PD    X1, Y1
+	MOVQ         sum_base+0(FP), AX
+	VADDPD       64(AX)(CX*8), Y2, Y2
+	VMOVUPD      Y2, 64(AX)(CX*8)
+	VADDPD       96(AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, 96(AX)(CX*8)
+	VEXTRACTF128 $0x01, Y6, X1
+	VCVTPS2PD    X6, Y2
+	VCVTPS2PD    X1, Y1
+	MOVQ         dot_base+24(FP), AX
+	VADDPD       64(AX)(CX*8), Y2, Y2
+	VMOVUPD      Y2, 64(AX)(CX*8)
+	VADDPD       96(AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, 96(AX)(CX*8)
+	ADDQ         $0x00000010, CX
+	JMP          group2
+
+end2:
+group1:
+	LEAQ    8(CX), AX
+	CMPQ    AX, sum_len+8(FP)
+	JG      end1
+	MOVQ    mean_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	LEAQ    (R11)(CX*1), AX
+	MOVQ    DX, R12
+
+row1:
+	VMOVUPS      (SI)(AX*4), Y4
+	VMOVUPS      (DI)(AX*4), Y5
+	VCMPPS       $0x01, (R8)(AX*4), Y0, Y6
+	VANDPS       Y6, Y4, Y4
+	VMOVUPS      Y4, (BX)(AX*4)
+	VSUBPS       Y1, Y5, Y5
+	VADDPS       Y4, Y2, Y2
+	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         R10, AX
+	DECQ         R12
+	JNZ          row1
+	VEXTRACTF128 $0x01, Y2, X1
+	VCVTPS2PD    X2, Y2
+	VCVTPS2PD    X1, Y1
+	MOVQ         sum_base+0(FP), AX
+	VADDPD       (AX)(CX*8), Y2, Y2
+	VMOVUPD      Y2, (AX)(CX*8)
+	VADDPD       32(AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, 32(AX)(CX*8)
+	VEXTRACTF128 $0x01, Y3, X1
+	VCVTPS2PD    X3, Y2
+	VCVTPS2PD    X1, Y1
+	MOVQ         dot_base+24(FP), AX
+	VADDPD       (AX)(CX*8), Y2, Y2
+	VMOVUPD      Y2, (AX)(CX*8)
+	VADDPD       32(AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, 32(AX)(CX*8)
+	ADDQ         $0x00000008, CX
+	JMP          group1
+
+end1:
+	MOVQ  DX, AX
+	IMULQ R10, AX
+	ADDQ  AX, R11
+	SUBQ  DX, R9
+	JNZ   tile
+	VZEROUPPER
+	RET
+
+// func columnGradsReLUAVX2(sum []float64, dot []float64, dy []float32, x []float32, mean []float32, scale []float32, beta []float32, rows int, c int)
+// Requires: AVX, CMOV, FMA3
+TEXT ·columnGradsReLUAVX2(SB), NOSPLIT, $0-184
+	VXORPS Y0, Y0, Y0
+	MOVQ   dy_base+48(FP), BX
+	MOVQ   x_base+72(FP), SI
+	MOVQ   sum_base+0(FP), AX
+	MOVQ   sum_len+8(FP), CX
+
+clear_sum:
+	VMOVUPD Y0, (AX)
+	ADDQ    $0x00000020, AX
+	SUBQ    $0x00000004, CX
+	JG      clear_sum
+	MOVQ    dot_base+24(FP), AX
+	MOVQ    dot_len+32(FP), CX
+
+clear_dot:
+	VMOVUPD Y0, (AX)
+	ADDQ    $0x00000020, AX
+	SUBQ    $0x00000004, CX
+	JG      clear_dot
+	MOVQ    rows+168(FP), DI
+	MOVQ    c+176(FP), R8
+	XORQ    R9, R9
+
+tile:
+	MOVQ    DI, DX
+	MOVQ    $0x00000020, AX
+	CMPQ    DX, AX
+	CMOVQGT AX, DX
+	XORQ    CX, CX
+
+group2:
+	LEAQ    16(CX), AX
+	CMPQ    AX, sum_len+8(FP)
+	JG      end2
+	MOVQ    mean_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Y1
+	VMOVUPS 32(AX)(CX*4), Y2
+	MOVQ    scale_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Y3
+	VMOVUPS 32(AX)(CX*4), Y4
+	MOVQ    beta_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Y5
+	VMOVUPS 32(AX)(CX*4), Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	LEAQ    (R9)(CX*1), AX
+	MOVQ    DX, R10
+
+row2:
+	VMOVUPS      (BX)(AX*4), Y11
+	VMOVUPS      (SI)(AX*4), Y12
+	VSUBPS       Y1, Y12, Y12
+	VMOVAPS      Y12, Y13
+	VFMADD213PS  Y5, Y3, Y13
+	VCMPPS       $0x01, Y13, Y0, Y13
+	VANDPS       Y13, Y11, Y11
+	VADDPS       Y11, Y7, Y7
+	VFMADD231PS  Y11, Y12, Y9
+	VMOVUPS      32(BX)(AX*4), Y11
+	VMOVUPS      32(SI)(AX*4), Y12
+	VSUBPS       Y2, Y12, Y12
+	VMOVAPS      Y12, Y13
+	VFMADD213PS  Y6, Y4, Y13
+	VCMPPS       $0x01, Y13, Y0, Y13
+	VANDPS       Y13, Y11, Y11
+	VADDPS       Y11, Y8, Y8
+	VFMADD231PS  Y11, Y12, Y10
+	ADDQ         R8, AX
+	DECQ         R10
+	JNZ          row2
+	VEXTRACTF128 $0x01, Y7, X1
+	VCVTPS2PD    X7, Y2
+	VCVTPS2PD    X1, Y1
+	MOVQ         sum_base+0(FP), AX
+	VADDPD       (AX)(CX*8), Y2, Y2
+	VMOVUPD      Y2, (AX)(CX*8)
+	VADDPD       32(AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, 32(AX)(CX*8)
+	VEXTRACTF128 $0x01, Y9, X1
+	VCVTPS2PD    X9, Y2
+	VCVTPS2PD    X1, Y1
+	MOVQ         dot_base+24(FP), AX
+	VADDPD       (AX)(CX*8), Y2, Y2
+	VMOVUPD      Y2, (AX)(CX*8)
+	VADDPD       32(AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, 32(AX)(CX*8)
+	VEXTRACTF128 $0x01, Y8, X1
+	VCVTPS2PD    X8, Y2
+	VCVTPS2PD    X1, Y1
+	MOVQ         sum_base+0(FP), AX
+	VADDPD       64(AX)(CX*8), Y2, Y2
+	VMOVUPD      Y2, 64(AX)(CX*8)
+	VADDPD       96(AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, 96(AX)(CX*8)
+	VEXTRACTF128 $0x01, Y10, X1
+	VCVTPS2PD    X10, Y2
+	VCVTPS2PD    X1, Y1
+	MOVQ         dot_base+24(FP), AX
+	VADDPD       64(AX)(CX*8), Y2, Y2
+	VMOVUPD      Y2, 64(AX)(CX*8)
+	VADDPD       96(AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, 96(AX)(CX*8)
+	ADDQ         $0x00000010, CX
+	JMP          group2
+
+end2:
+group1:
+	LEAQ    8(CX), AX
+	CMPQ    AX, sum_len+8(FP)
+	JG      end1
+	MOVQ    mean_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Y1
+	MOVQ    scale_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Y2
+	MOVQ    beta_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	LEAQ    (R9)(CX*1), AX
+	MOVQ    DX, R10
+
+row1:
+	VMOVUPS      (BX)(AX*4), Y6
+	VMOVUPS      (SI)(AX*4), Y7
+	VSUBPS       Y1, Y7, Y7
+	VMOVAPS      Y7, Y8
+	VFMADD213PS  Y3, Y2, Y8
+	VCMPPS       $0x01, Y8, Y0, Y8
+	VANDPS       Y8, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VFMADD231PS  Y6, Y7, Y5
+	ADDQ         R8, AX
+	DECQ         R10
+	JNZ          row1
+	VEXTRACTF128 $0x01, Y4, X1
+	VCVTPS2PD    X4, Y2
+	VCVTPS2PD    X1, Y1
+	MOVQ         sum_base+0(FP), AX
+	VADDPD       (AX)(CX*8), Y2, Y2
+	VMOVUPD      Y2, (AX)(CX*8)
+	VADDPD       32(AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, 32(AX)(CX*8)
+	VEXTRACTF128 $0x01, Y5, X1
+	VCVTPS2PD    X5, Y2
+	VCVTPS2PD    X1, Y1
+	MOVQ         dot_base+24(FP), AX
+	VADDPD       (AX)(CX*8), Y2, Y2
+	VMOVUPD      Y2, (AX)(CX*8)
+	VADDPD       32(AX)(CX*8), Y1, Y1
+	VMOVUPD      Y1, 32(AX)(CX*8)
+	ADDQ         $0x00000008, CX
+	JMP          group1
+
+end1:
+	MOVQ  DX, AX
+	IMULQ R8, AX
+	ADDQ  AX, R9
+	SUBQ  DX, DI
+	JNZ   tile
 	VZEROUPPER
 	RET
 
 // func normColumnsAVX2(y []float32, x []float32, mean []float32, scale []float32, shift []float32, rows int, c int, floor float32)
-// Requires: AVX, FMA3
+// Requires: AVX, CMOV, FMA3
 TEXT ·normColumnsAVX2(SB), NOSPLIT, $0-140
+	VXORPS       Y0, Y0, Y0
+	MOVQ         y_base+0(FP), BX
+	MOVQ         x_base+24(FP), SI
 	VBROADCASTSS floor+136(FP), Y0
-	MOVQ         mean_len+56(FP), CX
-	MOVQ         rows+120(FP), DX
-	MOVQ         c+128(FP), BX
-	MOVQ         mean_base+48(FP), SI
-	MOVQ         scale_base+72(FP), DI
-	MOVQ         shift_base+96(FP), R8
-	MOVQ         y_base+0(FP), R9
-	MOVQ         x_base+24(FP), R10
+	MOVQ         rows+120(FP), DI
+	MOVQ         c+128(FP), R8
+	XORQ         R9, R9
 
-row:
-	XORQ AX, AX
+tile:
+	MOVQ    DI, DX
+	MOVQ    $0x00000020, AX
+	CMPQ    DX, AX
+	CMOVQGT AX, DX
+	XORQ    CX, CX
 
-column:
-	VMOVUPS     (R10)(AX*4), Y1
-	VSUBPS      (SI)(AX*4), Y1, Y1
-	VMOVUPS     (DI)(AX*4), Y2
-	VFMADD213PS (R8)(AX*4), Y2, Y1
-	VMAXPS      Y1, Y0, Y1
-	VMOVUPS     Y1, (R9)(AX*4)
-	ADDQ        $0x08, AX
-	CMPQ        AX, CX
-	JL          column
-	LEAQ        (R9)(BX*4), R9
-	LEAQ        (R10)(BX*4), R10
-	DECQ        DX
-	JNZ         row
+group2:
+	LEAQ    16(CX), AX
+	CMPQ    AX, mean_len+56(FP)
+	JG      end2
+	MOVQ    mean_base+48(FP), AX
+	VMOVUPS (AX)(CX*4), Y1
+	VMOVUPS 32(AX)(CX*4), Y2
+	MOVQ    scale_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Y3
+	VMOVUPS 32(AX)(CX*4), Y4
+	MOVQ    shift_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Y5
+	VMOVUPS 32(AX)(CX*4), Y6
+	LEAQ    (R9)(CX*1), AX
+	MOVQ    DX, R10
+
+row2:
+	VMOVUPS     (SI)(AX*4), Y7
+	VSUBPS      Y1, Y7, Y7
+	VFMADD213PS Y5, Y3, Y7
+	VMAXPS      Y7, Y0, Y7
+	VMOVUPS     Y7, (BX)(AX*4)
+	VMOVUPS     32(SI)(AX*4), Y7
+	VSUBPS      Y2, Y7, Y7
+	VFMADD213PS Y6, Y4, Y7
+	VMAXPS      Y7, Y0, Y7
+	VMOVUPS     Y7, 32(BX)(AX*4)
+	ADDQ        R8, AX
+	DECQ        R10
+	JNZ         row2
+	ADDQ        $0x00000010, CX
+	JMP         group2
+
+end2:
+group1:
+	LEAQ    8(CX), AX
+	CMPQ    AX, mean_len+56(FP)
+	JG      end1
+	MOVQ    mean_base+48(FP), AX
+	VMOVUPS (AX)(CX*4), Y1
+	MOVQ    scale_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Y2
+	MOVQ    shift_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Y3
+	LEAQ    (R9)(CX*1), AX
+	MOVQ    DX, R10
+
+row1:
+	VMOVUPS     (SI)(AX*4), Y4
+	VSUBPS      Y1, Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMAXPS      Y4, Y0, Y4
+	VMOVUPS     Y4, (BX)(AX*4)
+	ADDQ        R8, AX
+	DECQ        R10
+	JNZ         row1
+	ADDQ        $0x00000008, CX
+	JMP         group1
+
+end1:
+	MOVQ  DX, AX
+	IMULQ R8, AX
+	ADDQ  AX, R9
+	SUBQ  DX, DI
+	JNZ   tile
+	VZEROUPPER
+	RET
+
+// func normColumnsAddAVX2(y []float32, x []float32, add []float32, mean []float32, scale []float32, shift []float32, rows int, c int, floor float32)
+// Requires: AVX, CMOV, FMA3
+TEXT ·normColumnsAddAVX2(SB), NOSPLIT, $0-164
+	VXORPS       Y0, Y0, Y0
+	MOVQ         y_base+0(FP), BX
+	MOVQ         x_base+24(FP), SI
+	MOVQ         add_base+48(FP), DI
+	VBROADCASTSS floor+160(FP), Y0
+	MOVQ         rows+144(FP), R8
+	MOVQ         c+152(FP), R9
+	XORQ         R10, R10
+
+tile:
+	MOVQ    R8, DX
+	MOVQ    $0x00000020, AX
+	CMPQ    DX, AX
+	CMOVQGT AX, DX
+	XORQ    CX, CX
+
+group2:
+	LEAQ    16(CX), AX
+	CMPQ    AX, mean_len+80(FP)
+	JG      end2
+	MOVQ    mean_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Y1
+	VMOVUPS 32(AX)(CX*4), Y2
+	MOVQ    scale_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Y3
+	VMOVUPS 32(AX)(CX*4), Y4
+	MOVQ    shift_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Y5
+	VMOVUPS 32(AX)(CX*4), Y6
+	LEAQ    (R10)(CX*1), AX
+	MOVQ    DX, R11
+
+row2:
+	VMOVUPS     (SI)(AX*4), Y7
+	VSUBPS      Y1, Y7, Y7
+	VFMADD213PS Y5, Y3, Y7
+	VADDPS      (DI)(AX*4), Y7, Y7
+	VMAXPS      Y7, Y0, Y7
+	VMOVUPS     Y7, (BX)(AX*4)
+	VMOVUPS     32(SI)(AX*4), Y7
+	VSUBPS      Y2, Y7, Y7
+	VFMADD213PS Y6, Y4, Y7
+	VADDPS      32(DI)(AX*4), Y7, Y7
+	VMAXPS      Y7, Y0, Y7
+	VMOVUPS     Y7, 32(BX)(AX*4)
+	ADDQ        R9, AX
+	DECQ        R11
+	JNZ         row2
+	ADDQ        $0x00000010, CX
+	JMP         group2
+
+end2:
+group1:
+	LEAQ    8(CX), AX
+	CMPQ    AX, mean_len+80(FP)
+	JG      end1
+	MOVQ    mean_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Y1
+	MOVQ    scale_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Y2
+	MOVQ    shift_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Y3
+	LEAQ    (R10)(CX*1), AX
+	MOVQ    DX, R11
+
+row1:
+	VMOVUPS     (SI)(AX*4), Y4
+	VSUBPS      Y1, Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VADDPS      (DI)(AX*4), Y4, Y4
+	VMAXPS      Y4, Y0, Y4
+	VMOVUPS     Y4, (BX)(AX*4)
+	ADDQ        R9, AX
+	DECQ        R11
+	JNZ         row1
+	ADDQ        $0x00000008, CX
+	JMP         group1
+
+end1:
+	MOVQ  DX, AX
+	IMULQ R9, AX
+	ADDQ  AX, R10
+	SUBQ  DX, R8
+	JNZ   tile
 	VZEROUPPER
 	RET
 
 // func normColumnsGradAVX2(dx []float32, dy []float32, x []float32, mean []float32, scale []float32, slope []float32, shift []float32, rows int, c int)
-// Requires: AVX, FMA3
+// Requires: AVX, CMOV, FMA3
 TEXT ·normColumnsGradAVX2(SB), NOSPLIT, $0-184
 	VXORPS Y0, Y0, Y0
-	MOVQ   mean_len+80(FP), CX
-	MOVQ   rows+168(FP), DX
-	MOVQ   c+176(FP), BX
-	MOVQ   mean_base+72(FP), SI
-	MOVQ   scale_base+96(FP), DI
-	MOVQ   slope_base+120(FP), R8
-	MOVQ   shift_base+144(FP), R9
-	MOVQ   dx_base+0(FP), R10
-	MOVQ   dy_base+24(FP), R11
-	MOVQ   x_base+48(FP), R12
+	MOVQ   dx_base+0(FP), BX
+	MOVQ   dy_base+24(FP), SI
+	MOVQ   x_base+48(FP), DI
+	MOVQ   rows+168(FP), R8
+	MOVQ   c+176(FP), R9
+	XORQ   R10, R10
 
-row:
-	XORQ AX, AX
+tile:
+	MOVQ    R8, DX
+	MOVQ    $0x00000020, AX
+	CMPQ    DX, AX
+	CMOVQGT AX, DX
+	XORQ    CX, CX
 
-column:
-	VMOVUPS     (R11)(AX*4), Y0
-	VMOVUPS     (R12)(AX*4), Y1
-	VSUBPS      (SI)(AX*4), Y1, Y1
-	VMOVUPS     (R8)(AX*4), Y2
-	VFMADD213PS (R9)(AX*4), Y2, Y1
-	VFMADD231PS (DI)(AX*4), Y0, Y1
-	VMOVUPS     Y1, (R10)(AX*4)
-	ADDQ        $0x08, AX
-	CMPQ        AX, CX
-	JL          column
-	LEAQ        (R10)(BX*4), R10
-	LEAQ        (R11)(BX*4), R11
-	LEAQ        (R12)(BX*4), R12
-	DECQ        DX
-	JNZ         row
+group2:
+	LEAQ    16(CX), AX
+	CMPQ    AX, mean_len+80(FP)
+	JG      end2
+	MOVQ    mean_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Y0
+	VMOVUPS 32(AX)(CX*4), Y1
+	MOVQ    scale_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Y2
+	VMOVUPS 32(AX)(CX*4), Y3
+	MOVQ    slope_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Y4
+	VMOVUPS 32(AX)(CX*4), Y5
+	MOVQ    shift_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Y6
+	VMOVUPS 32(AX)(CX*4), Y7
+	LEAQ    (R10)(CX*1), AX
+	MOVQ    DX, R11
+
+row2:
+	VMOVUPS     (SI)(AX*4), Y8
+	VMOVUPS     (DI)(AX*4), Y9
+	VSUBPS      Y0, Y9, Y9
+	VFMADD213PS Y6, Y4, Y9
+	VFMADD231PS Y2, Y8, Y9
+	VMOVUPS     Y9, (BX)(AX*4)
+	VMOVUPS     32(SI)(AX*4), Y8
+	VMOVUPS     32(DI)(AX*4), Y9
+	VSUBPS      Y1, Y9, Y9
+	VFMADD213PS Y7, Y5, Y9
+	VFMADD231PS Y3, Y8, Y9
+	VMOVUPS     Y9, 32(BX)(AX*4)
+	ADDQ        R9, AX
+	DECQ        R11
+	JNZ         row2
+	ADDQ        $0x00000010, CX
+	JMP         group2
+
+end2:
+group1:
+	LEAQ    8(CX), AX
+	CMPQ    AX, mean_len+80(FP)
+	JG      end1
+	MOVQ    mean_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Y0
+	MOVQ    scale_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Y1
+	MOVQ    slope_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Y2
+	MOVQ    shift_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Y3
+	LEAQ    (R10)(CX*1), AX
+	MOVQ    DX, R11
+
+row1:
+	VMOVUPS     (SI)(AX*4), Y4
+	VMOVUPS     (DI)(AX*4), Y5
+	VSUBPS      Y0, Y5, Y5
+	VFMADD213PS Y3, Y2, Y5
+	VFMADD231PS Y1, Y4, Y5
+	VMOVUPS     Y5, (BX)(AX*4)
+	ADDQ        R9, AX
+	DECQ        R11
+	JNZ         row1
+	ADDQ        $0x00000008, CX
+	JMP         group1
+
+end1:
+	MOVQ  DX, AX
+	IMULQ R9, AX
+	ADDQ  AX, R10
+	SUBQ  DX, R8
+	JNZ   tile
 	VZEROUPPER
 	RET
 
-// func normColumnsGradPositiveAVX2(dx []float32, dy []float32, x []float32, y []float32, mean []float32, scale []float32, slope []float32, shift []float32, rows int, c int)
-// Requires: AVX, FMA3
-TEXT ·normColumnsGradPositiveAVX2(SB), NOSPLIT, $0-208
+// func normColumnsGradReLUAVX2(dx []float32, dy []float32, x []float32, mean []float32, scale []float32, beta []float32, slope []float32, shift []float32, rows int, c int)
+// Requires: AVX, CMOV, FMA3
+TEXT ·normColumnsGradReLUAVX2(SB), NOSPLIT, $0-208
 	VXORPS Y0, Y0, Y0
-	MOVQ   mean_len+104(FP), CX
-	MOVQ   rows+192(FP), DX
-	MOVQ   c+200(FP), BX
-	MOVQ   mean_base+96(FP), SI
-	MOVQ   scale_base+120(FP), DI
-	MOVQ   slope_base+144(FP), R8
-	MOVQ   shift_base+168(FP), R9
-	MOVQ   dx_base+0(FP), R10
-	MOVQ   dy_base+24(FP), R11
-	MOVQ   x_base+48(FP), R12
-	MOVQ   y_base+72(FP), R13
+	MOVQ   dx_base+0(FP), BX
+	MOVQ   dy_base+24(FP), SI
+	MOVQ   x_base+48(FP), DI
+	MOVQ   rows+192(FP), R8
+	MOVQ   c+200(FP), R9
+	XORQ   R10, R10
 
-row:
-	XORQ AX, AX
+tile:
+	MOVQ    R8, DX
+	MOVQ    $0x00000020, AX
+	CMPQ    DX, AX
+	CMOVQGT AX, DX
+	XORQ    CX, CX
 
-column:
-	VMOVUPS     (R11)(AX*4), Y1
-	VMOVUPS     (R12)(AX*4), Y2
-	VCMPPS      $0x01, (R13)(AX*4), Y0, Y3
-	VANDPS      Y3, Y1, Y1
-	VSUBPS      (SI)(AX*4), Y2, Y2
-	VMOVUPS     (R8)(AX*4), Y3
-	VFMADD213PS (R9)(AX*4), Y3, Y2
-	VFMADD231PS (DI)(AX*4), Y1, Y2
-	VMOVUPS     Y2, (R10)(AX*4)
-	ADDQ        $0x08, AX
-	CMPQ        AX, CX
-	JL          column
-	LEAQ        (R10)(BX*4), R10
-	LEAQ        (R11)(BX*4), R11
-	LEAQ        (R12)(BX*4), R12
-	LEAQ        (R13)(BX*4), R13
-	DECQ        DX
-	JNZ         row
+group2:
+	LEAQ    16(CX), AX
+	CMPQ    AX, mean_len+80(FP)
+	JG      end2
+	MOVQ    mean_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Y1
+	VMOVUPS 32(AX)(CX*4), Y2
+	MOVQ    scale_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Y3
+	VMOVUPS 32(AX)(CX*4), Y4
+	MOVQ    beta_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Y5
+	VMOVUPS 32(AX)(CX*4), Y6
+	MOVQ    slope_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Y7
+	VMOVUPS 32(AX)(CX*4), Y8
+	MOVQ    shift_base+168(FP), AX
+	VMOVUPS (AX)(CX*4), Y9
+	VMOVUPS 32(AX)(CX*4), Y10
+	LEAQ    (R10)(CX*1), AX
+	MOVQ    DX, R11
+
+row2:
+	VMOVUPS     (SI)(AX*4), Y11
+	VMOVUPS     (DI)(AX*4), Y12
+	VSUBPS      Y1, Y12, Y12
+	VMOVAPS     Y12, Y13
+	VFMADD213PS Y5, Y3, Y13
+	VCMPPS      $0x01, Y13, Y0, Y13
+	VANDPS      Y13, Y11, Y11
+	VFMADD213PS Y9, Y7, Y12
+	VFMADD231PS Y3, Y11, Y12
+	VMOVUPS     Y12, (BX)(AX*4)
+	VMOVUPS     32(SI)(AX*4), Y11
+	VMOVUPS     32(DI)(AX*4), Y12
+	VSUBPS      Y2, Y12, Y12
+	VMOVAPS     Y12, Y13
+	VFMADD213PS Y6, Y4, Y13
+	VCMPPS      $0x01, Y13, Y0, Y13
+	VANDPS      Y13, Y11, Y11
+	VFMADD213PS Y10, Y8, Y12
+	VFMADD231PS Y4, Y11, Y12
+	VMOVUPS     Y12, 32(BX)(AX*4)
+	ADDQ        R9, AX
+	DECQ        R11
+	JNZ         row2
+	ADDQ        $0x00000010, CX
+	JMP         group2
+
+end2:
+group1:
+	LEAQ    8(CX), AX
+	CMPQ    AX, mean_len+80(FP)
+	JG      end1
+	MOVQ    mean_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Y1
+	MOVQ    scale_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Y2
+	MOVQ    beta_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Y3
+	MOVQ    slope_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Y4
+	MOVQ    shift_base+168(FP), AX
+	VMOVUPS (AX)(CX*4), Y5
+	LEAQ    (R10)(CX*1), AX
+	MOVQ    DX, R11
+
+row1:
+	VMOVUPS     (SI)(AX*4), Y6
+	VMOVUPS     (DI)(AX*4), Y7
+	VSUBPS      Y1, Y7, Y7
+	VMOVAPS     Y7, Y8
+	VFMADD213PS Y3, Y2, Y8
+	VCMPPS      $0x01, Y8, Y0, Y8
+	VANDPS      Y8, Y6, Y6
+	VFMADD213PS Y5, Y4, Y7
+	VFMADD231PS Y2, Y6, Y7
+	VMOVUPS     Y7, (BX)(AX*4)
+	ADDQ        R9, AX
+	DECQ        R11
+	JNZ         row1
+	ADDQ        $0x00000008, CX
+	JMP         group1
+
+end1:
+	MOVQ  DX, AX
+	IMULQ R9, AX
+	ADDQ  AX, R10
+	SUBQ  DX, R8
+	JNZ   tile
 	VZEROUPPER
 	RET
 
@@ -825,6 +1714,28 @@ check:
 	VZEROUPPER
 	RET
 
+// func addDoublesAVX512(dst []float64, x []float64)
+// Requires: AVX, AVX512F
+TEXT ·addDoublesAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SHRQ $0x04, DX
+
+loop:
+	VMOVUPD (AX), Z0
+	VADDPD  (CX), Z0, Z0
+	VMOVUPD Z0, (AX)
+	VMOVUPD 64(AX), Z0
+	VADDPD  64(CX), Z0, Z0
+	VMOVUPD Z0, 64(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, CX
+	DECQ    DX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
 // func expAVX512(dst []float32, x []float32)
 // Requires: AVX, AVX512F
 TEXT ·expAVX512(SB), NOSPLIT, $0-48
@@ -958,293 +1869,2030 @@ check:
 	VZEROUPPER
 	RET
 
-// func columnSumsAVX512(sum []float64, x []float32, rows int, c int)
-// Requires: AVX, AVX512F
-TEXT ·columnSumsAVX512(SB), NOSPLIT, $0-64
-	VPXORD Z0, Z0, Z0
-	MOVQ   x_base+24(FP), DX
-	MOVQ   c+56(FP), BX
-	XORQ   AX, AX
-
-column:
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	MOVQ   AX, CX
-	MOVQ   rows+48(FP), SI
-
-row:
-	VMOVUPS       (DX)(CX*4), Z0
-	VEXTRACTF64X4 $0x01, Z0, Y3
-	VCVTPS2PD     Y0, Z0
-	VCVTPS2PD     Y3, Z3
-	VADDPD        Z0, Z1, Z1
-	VADDPD        Z3, Z2, Z2
-	ADDQ          BX, CX
-	DECQ          SI
-	JNZ           row
-	MOVQ          sum_base+0(FP), CX
-	VMOVUPD       Z1, (CX)(AX*8)
-	VMOVUPD       Z2, 64(CX)(AX*8)
-	ADDQ          $0x10, AX
-	CMPQ          AX, sum_len+8(FP)
-	JL            column
-	VZEROUPPER
-	RET
-
 // func columnMomentsAVX512(sum []float64, sq []float64, x []float32, rows int, c int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV
 TEXT ·columnMomentsAVX512(SB), NOSPLIT, $0-88
 	VPXORD Z0, Z0, Z0
-	MOVQ   x_base+48(FP), DX
-	MOVQ   c+80(FP), BX
-	XORQ   AX, AX
+	MOVQ   x_base+48(FP), BX
+	MOVQ   sum_base+0(FP), AX
+	MOVQ   sum_len+8(FP), CX
 
-column:
+clear_sum:
+	VMOVUPD Z0, (AX)
+	ADDQ    $0x00000040, AX
+	SUBQ    $0x00000008, CX
+	JG      clear_sum
+	MOVQ    sq_base+24(FP), AX
+	MOVQ    sq_len+32(FP), CX
+
+clear_sq:
+	VMOVUPD Z0, (AX)
+	ADDQ    $0x00000040, AX
+	SUBQ    $0x00000008, CX
+	JG      clear_sq
+	MOVQ    rows+72(FP), SI
+	MOVQ    c+80(FP), DI
+	XORQ    R8, R8
+
+tile:
+	MOVQ    SI, DX
+	MOVQ    $0x00000020, AX
+	CMPQ    DX, AX
+	CMOVQGT AX, DX
+	XORQ    CX, CX
+
+group4:
+	LEAQ   64(CX), AX
+	CMPQ   AX, sum_len+8(FP)
+	JG     end4
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
-	MOVQ   AX, CX
-	MOVQ   rows+72(FP), SI
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	LEAQ   (R8)(CX*1), AX
+	MOVQ   DX, R9
 
-row:
-	VMOVUPS       (DX)(CX*4), Z0
-	VEXTRACTF64X4 $0x01, Z0, Y6
-	VCVTPS2PD     Y0, Z5
-	VCVTPS2PD     Y6, Z6
-	VADDPD        Z5, Z1, Z1
-	VADDPD        Z6, Z2, Z2
-	VEXTRACTF64X4 $0x01, Z0, Y5
-	VCVTPS2PD     Y0, Z0
-	VCVTPS2PD     Y5, Z5
-	VFMADD231PD   Z0, Z0, Z3
-	VFMADD231PD   Z5, Z5, Z4
-	ADDQ          BX, CX
-	DECQ          SI
-	JNZ           row
-	MOVQ          sum_base+0(FP), CX
-	VMOVUPD       Z1, (CX)(AX*8)
-	VMOVUPD       Z2, 64(CX)(AX*8)
-	MOVQ          sq_base+24(FP), CX
-	VMOVUPD       Z3, (CX)(AX*8)
-	VMOVUPD       Z4, 64(CX)(AX*8)
-	ADDQ          $0x10, AX
-	CMPQ          AX, sum_len+8(FP)
-	JL            column
+survey4:
+	VADDPS       (BX)(AX*4), Z1, Z1
+	VADDPS       64(BX)(AX*4), Z2, Z2
+	VADDPS       128(BX)(AX*4), Z3, Z3
+	VADDPS       192(BX)(AX*4), Z4, Z4
+	ADDQ         DI, AX
+	DECQ         R9
+	JNZ          survey4
+	VXORPS       X0, X0, X0
+	VCVTSI2SSQ   DX, X0, X0
+	VBROADCASTSS X0, Z0
+	VDIVPS       Z0, Z1, Z1
+	VXORPS       X0, X0, X0
+	VCVTSI2SSQ   DX, X0, X0
+	VBROADCASTSS X0, Z0
+	VDIVPS       Z0, Z2, Z2
+	VXORPS       X0, X0, X0
+	VCVTSI2SSQ   DX, X0, X0
+	VBROADCASTSS X0, Z0
+	VDIVPS       Z0, Z3, Z3
+	VXORPS       X0, X0, X0
+	VCVTSI2SSQ   DX, X0, X0
+	VBROADCASTSS X0, Z0
+	VDIVPS       Z0, Z4, Z4
+	LEAQ         (R8)(CX*1), AX
+	MOVQ         DX, R9
+
+row4:
+	VMOVUPS       (BX)(AX*4), Z0
+	VSUBPS        Z1, Z0, Z0
+	VADDPS        Z0, Z5, Z5
+	VFMADD231PS   Z0, Z0, Z9
+	VMOVUPS       64(BX)(AX*4), Z0
+	VSUBPS        Z2, Z0, Z0
+	VADDPS        Z0, Z6, Z6
+	VFMADD231PS   Z0, Z0, Z10
+	VMOVUPS       128(BX)(AX*4), Z0
+	VSUBPS        Z3, Z0, Z0
+	VADDPS        Z0, Z7, Z7
+	VFMADD231PS   Z0, Z0, Z11
+	VMOVUPS       192(BX)(AX*4), Z0
+	VSUBPS        Z4, Z0, Z0
+	VADDPS        Z0, Z8, Z8
+	VFMADD231PS   Z0, Z0, Z12
+	ADDQ          DI, AX
+	DECQ          R9
+	JNZ           row4
+	VXORPS        X0, X0, X0
+	VCVTSI2SDQ    DX, X0, X0
+	VBROADCASTSD  X0, Z0
+	VEXTRACTF64X4 $0x01, Z5, Y23
+	VCVTPS2PD     Y5, Z22
+	VCVTPS2PD     Y23, Z23
+	VEXTRACTF64X4 $0x01, Z9, Y25
+	VCVTPS2PD     Y9, Z24
+	VCVTPS2PD     Y25, Z25
+	VEXTRACTF64X4 $0x01, Z1, Y27
+	VCVTPS2PD     Y1, Z26
+	VCVTPS2PD     Y27, Z27
+	VMULPD        Z0, Z26, Z28
+	VADDPD        Z22, Z28, Z28
+	VADDPD        Z28, Z22, Z22
+	VFMADD231PD   Z26, Z22, Z24
+	VMOVAPD       Z28, Z22
+	VMULPD        Z0, Z27, Z0
+	VADDPD        Z23, Z0, Z0
+	VADDPD        Z0, Z23, Z23
+	VFMADD231PD   Z27, Z23, Z25
+	VMOVAPD       Z0, Z23
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        (AX)(CX*8), Z22, Z22
+	VMOVUPD       Z22, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z23, Z23
+	VMOVUPD       Z23, 64(AX)(CX*8)
+	MOVQ          sq_base+24(FP), AX
+	VADDPD        (AX)(CX*8), Z24, Z24
+	VMOVUPD       Z24, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z25, Z25
+	VMOVUPD       Z25, 64(AX)(CX*8)
+	VXORPS        X0, X0, X0
+	VCVTSI2SDQ    DX, X0, X0
+	VBROADCASTSD  X0, Z0
+	VEXTRACTF64X4 $0x01, Z6, Y23
+	VCVTPS2PD     Y6, Z22
+	VCVTPS2PD     Y23, Z23
+	VEXTRACTF64X4 $0x01, Z10, Y25
+	VCVTPS2PD     Y10, Z24
+	VCVTPS2PD     Y25, Z25
+	VEXTRACTF64X4 $0x01, Z2, Y27
+	VCVTPS2PD     Y2, Z26
+	VCVTPS2PD     Y27, Z27
+	VMULPD        Z0, Z26, Z28
+	VADDPD        Z22, Z28, Z28
+	VADDPD        Z28, Z22, Z22
+	VFMADD231PD   Z26, Z22, Z24
+	VMOVAPD       Z28, Z22
+	VMULPD        Z0, Z27, Z0
+	VADDPD        Z23, Z0, Z0
+	VADDPD        Z0, Z23, Z23
+	VFMADD231PD   Z27, Z23, Z25
+	VMOVAPD       Z0, Z23
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        128(AX)(CX*8), Z22, Z22
+	VMOVUPD       Z22, 128(AX)(CX*8)
+	VADDPD        192(AX)(CX*8), Z23, Z23
+	VMOVUPD       Z23, 192(AX)(CX*8)
+	MOVQ          sq_base+24(FP), AX
+	VADDPD        128(AX)(CX*8), Z24, Z24
+	VMOVUPD       Z24, 128(AX)(CX*8)
+	VADDPD        192(AX)(CX*8), Z25, Z25
+	VMOVUPD       Z25, 192(AX)(CX*8)
+	VXORPS        X0, X0, X0
+	VCVTSI2SDQ    DX, X0, X0
+	VBROADCASTSD  X0, Z0
+	VEXTRACTF64X4 $0x01, Z7, Y23
+	VCVTPS2PD     Y7, Z22
+	VCVTPS2PD     Y23, Z23
+	VEXTRACTF64X4 $0x01, Z11, Y25
+	VCVTPS2PD     Y11, Z24
+	VCVTPS2PD     Y25, Z25
+	VEXTRACTF64X4 $0x01, Z3, Y27
+	VCVTPS2PD     Y3, Z26
+	VCVTPS2PD     Y27, Z27
+	VMULPD        Z0, Z26, Z28
+	VADDPD        Z22, Z28, Z28
+	VADDPD        Z28, Z22, Z22
+	VFMADD231PD   Z26, Z22, Z24
+	VMOVAPD       Z28, Z22
+	VMULPD        Z0, Z27, Z0
+	VADDPD        Z23, Z0, Z0
+	VADDPD        Z0, Z23, Z23
+	VFMADD231PD   Z27, Z23, Z25
+	VMOVAPD       Z0, Z23
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        256(AX)(CX*8), Z22, Z22
+	VMOVUPD       Z22, 256(AX)(CX*8)
+	VADDPD        320(AX)(CX*8), Z23, Z23
+	VMOVUPD       Z23, 320(AX)(CX*8)
+	MOVQ          sq_base+24(FP), AX
+	VADDPD        256(AX)(CX*8), Z24, Z24
+	VMOVUPD       Z24, 256(AX)(CX*8)
+	VADDPD        320(AX)(CX*8), Z25, Z25
+	VMOVUPD       Z25, 320(AX)(CX*8)
+	VXORPS        X0, X0, X0
+	VCVTSI2SDQ    DX, X0, X0
+	VBROADCASTSD  X0, Z0
+	VEXTRACTF64X4 $0x01, Z8, Y23
+	VCVTPS2PD     Y8, Z22
+	VCVTPS2PD     Y23, Z23
+	VEXTRACTF64X4 $0x01, Z12, Y25
+	VCVTPS2PD     Y12, Z24
+	VCVTPS2PD     Y25, Z25
+	VEXTRACTF64X4 $0x01, Z4, Y27
+	VCVTPS2PD     Y4, Z26
+	VCVTPS2PD     Y27, Z27
+	VMULPD        Z0, Z26, Z28
+	VADDPD        Z22, Z28, Z28
+	VADDPD        Z28, Z22, Z22
+	VFMADD231PD   Z26, Z22, Z24
+	VMOVAPD       Z28, Z22
+	VMULPD        Z0, Z27, Z0
+	VADDPD        Z23, Z0, Z0
+	VADDPD        Z0, Z23, Z23
+	VFMADD231PD   Z27, Z23, Z25
+	VMOVAPD       Z0, Z23
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        384(AX)(CX*8), Z22, Z22
+	VMOVUPD       Z22, 384(AX)(CX*8)
+	VADDPD        448(AX)(CX*8), Z23, Z23
+	VMOVUPD       Z23, 448(AX)(CX*8)
+	MOVQ          sq_base+24(FP), AX
+	VADDPD        384(AX)(CX*8), Z24, Z24
+	VMOVUPD       Z24, 384(AX)(CX*8)
+	VADDPD        448(AX)(CX*8), Z25, Z25
+	VMOVUPD       Z25, 448(AX)(CX*8)
+	ADDQ          $0x00000040, CX
+	JMP           group4
+
+end4:
+group2:
+	LEAQ   32(CX), AX
+	CMPQ   AX, sum_len+8(FP)
+	JG     end2
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	LEAQ   (R8)(CX*1), AX
+	MOVQ   DX, R9
+
+survey2:
+	VADDPS       (BX)(AX*4), Z13, Z13
+	VADDPS       64(BX)(AX*4), Z14, Z14
+	ADDQ         DI, AX
+	DECQ         R9
+	JNZ          survey2
+	VXORPS       X0, X0, X0
+	VCVTSI2SSQ   DX, X0, X0
+	VBROADCASTSS X0, Z0
+	VDIVPS       Z0, Z13, Z13
+	VXORPS       X0, X0, X0
+	VCVTSI2SSQ   DX, X0, X0
+	VBROADCASTSS X0, Z0
+	VDIVPS       Z0, Z14, Z14
+	LEAQ         (R8)(CX*1), AX
+	MOVQ         DX, R9
+
+row2:
+	VMOVUPS       (BX)(AX*4), Z0
+	VSUBPS        Z13, Z0, Z0
+	VADDPS        Z0, Z15, Z15
+	VFMADD231PS   Z0, Z0, Z17
+	VMOVUPS       64(BX)(AX*4), Z0
+	VSUBPS        Z14, Z0, Z0
+	VADDPS        Z0, Z16, Z16
+	VFMADD231PS   Z0, Z0, Z18
+	ADDQ          DI, AX
+	DECQ          R9
+	JNZ           row2
+	VXORPS        X0, X0, X0
+	VCVTSI2SDQ    DX, X0, X0
+	VBROADCASTSD  X0, Z0
+	VEXTRACTF64X4 $0x01, Z15, Y23
+	VCVTPS2PD     Y15, Z22
+	VCVTPS2PD     Y23, Z23
+	VEXTRACTF64X4 $0x01, Z17, Y25
+	VCVTPS2PD     Y17, Z24
+	VCVTPS2PD     Y25, Z25
+	VEXTRACTF64X4 $0x01, Z13, Y27
+	VCVTPS2PD     Y13, Z26
+	VCVTPS2PD     Y27, Z27
+	VMULPD        Z0, Z26, Z28
+	VADDPD        Z22, Z28, Z28
+	VADDPD        Z28, Z22, Z22
+	VFMADD231PD   Z26, Z22, Z24
+	VMOVAPD       Z28, Z22
+	VMULPD        Z0, Z27, Z0
+	VADDPD        Z23, Z0, Z0
+	VADDPD        Z0, Z23, Z23
+	VFMADD231PD   Z27, Z23, Z25
+	VMOVAPD       Z0, Z23
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        (AX)(CX*8), Z22, Z22
+	VMOVUPD       Z22, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z23, Z23
+	VMOVUPD       Z23, 64(AX)(CX*8)
+	MOVQ          sq_base+24(FP), AX
+	VADDPD        (AX)(CX*8), Z24, Z24
+	VMOVUPD       Z24, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z25, Z25
+	VMOVUPD       Z25, 64(AX)(CX*8)
+	VXORPS        X0, X0, X0
+	VCVTSI2SDQ    DX, X0, X0
+	VBROADCASTSD  X0, Z0
+	VEXTRACTF64X4 $0x01, Z16, Y23
+	VCVTPS2PD     Y16, Z22
+	VCVTPS2PD     Y23, Z23
+	VEXTRACTF64X4 $0x01, Z18, Y25
+	VCVTPS2PD     Y18, Z24
+	VCVTPS2PD     Y25, Z25
+	VEXTRACTF64X4 $0x01, Z14, Y27
+	VCVTPS2PD     Y14, Z26
+	VCVTPS2PD     Y27, Z27
+	VMULPD        Z0, Z26, Z28
+	VADDPD        Z22, Z28, Z28
+	VADDPD        Z28, Z22, Z22
+	VFMADD231PD   Z26, Z22, Z24
+	VMOVAPD       Z28, Z22
+	VMULPD        Z0, Z27, Z0
+	VADDPD        Z23, Z0, Z0
+	VADDPD        Z0, Z23, Z23
+	VFMADD231PD   Z27, Z23, Z25
+	VMOVAPD       Z0, Z23
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        128(AX)(CX*8), Z22, Z22
+	VMOVUPD       Z22, 128(AX)(CX*8)
+	VADDPD        192(AX)(CX*8), Z23, Z23
+	VMOVUPD       Z23, 192(AX)(CX*8)
+	MOVQ          sq_base+24(FP), AX
+	VADDPD        128(AX)(CX*8), Z24, Z24
+	VMOVUPD       Z24, 128(AX)(CX*8)
+	VADDPD        192(AX)(CX*8), Z25, Z25
+	VMOVUPD       Z25, 192(AX)(CX*8)
+	ADDQ          $0x00000020, CX
+	JMP           group2
+
+end2:
+group1:
+	LEAQ   16(CX), AX
+	CMPQ   AX, sum_len+8(FP)
+	JG     end1
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	LEAQ   (R8)(CX*1), AX
+	MOVQ   DX, R9
+
+survey1:
+	VADDPS       (BX)(AX*4), Z19, Z19
+	ADDQ         DI, AX
+	DECQ         R9
+	JNZ          survey1
+	VXORPS       X0, X0, X0
+	VCVTSI2SSQ   DX, X0, X0
+	VBROADCASTSS X0, Z0
+	VDIVPS       Z0, Z19, Z19
+	LEAQ         (R8)(CX*1), AX
+	MOVQ         DX, R9
+
+row1:
+	VMOVUPS       (BX)(AX*4), Z0
+	VSUBPS        Z19, Z0, Z0
+	VADDPS        Z0, Z20, Z20
+	VFMADD231PS   Z0, Z0, Z21
+	ADDQ          DI, AX
+	DECQ          R9
+	JNZ           row1
+	VXORPS        X0, X0, X0
+	VCVTSI2SDQ    DX, X0, X0
+	VBROADCASTSD  X0, Z0
+	VEXTRACTF64X4 $0x01, Z20, Y23
+	VCVTPS2PD     Y20, Z22
+	VCVTPS2PD     Y23, Z23
+	VEXTRACTF64X4 $0x01, Z21, Y25
+	VCVTPS2PD     Y21, Z24
+	VCVTPS2PD     Y25, Z25
+	VEXTRACTF64X4 $0x01, Z19, Y27
+	VCVTPS2PD     Y19, Z26
+	VCVTPS2PD     Y27, Z27
+	VMULPD        Z0, Z26, Z28
+	VADDPD        Z22, Z28, Z28
+	VADDPD        Z28, Z22, Z22
+	VFMADD231PD   Z26, Z22, Z24
+	VMOVAPD       Z28, Z22
+	VMULPD        Z0, Z27, Z0
+	VADDPD        Z23, Z0, Z0
+	VADDPD        Z0, Z23, Z23
+	VFMADD231PD   Z27, Z23, Z25
+	VMOVAPD       Z0, Z23
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        (AX)(CX*8), Z22, Z22
+	VMOVUPD       Z22, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z23, Z23
+	VMOVUPD       Z23, 64(AX)(CX*8)
+	MOVQ          sq_base+24(FP), AX
+	VADDPD        (AX)(CX*8), Z24, Z24
+	VMOVUPD       Z24, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z25, Z25
+	VMOVUPD       Z25, 64(AX)(CX*8)
+	ADDQ          $0x00000010, CX
+	JMP           group1
+
+end1:
+	MOVQ  DX, AX
+	IMULQ DI, AX
+	ADDQ  AX, R8
+	SUBQ  DX, SI
+	JNZ   tile
+	VZEROUPPER
+	RET
+
+// func columnSumsAVX512(sum []float64, x []float32, rows int, c int)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·columnSumsAVX512(SB), NOSPLIT, $0-64
+	VPXORD Z0, Z0, Z0
+	MOVQ   x_base+24(FP), BX
+	MOVQ   sum_base+0(FP), AX
+	MOVQ   sum_len+8(FP), CX
+
+clear_sum:
+	VMOVUPD Z0, (AX)
+	ADDQ    $0x00000040, AX
+	SUBQ    $0x00000008, CX
+	JG      clear_sum
+	MOVQ    rows+48(FP), SI
+	MOVQ    c+56(FP), DI
+	XORQ    R8, R8
+
+tile:
+	MOVQ    SI, DX
+	MOVQ    $0x00000020, AX
+	CMPQ    DX, AX
+	CMOVQGT AX, DX
+	XORQ    CX, CX
+
+group4:
+	LEAQ   64(CX), AX
+	CMPQ   AX, sum_len+8(FP)
+	JG     end4
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	LEAQ   (R8)(CX*1), AX
+	MOVQ   DX, R9
+
+row4:
+	VADDPS        (BX)(AX*4), Z1, Z1
+	VADDPS        64(BX)(AX*4), Z2, Z2
+	VADDPS        128(BX)(AX*4), Z3, Z3
+	VADDPS        192(BX)(AX*4), Z4, Z4
+	ADDQ          DI, AX
+	DECQ          R9
+	JNZ           row4
+	VEXTRACTF64X4 $0x01, Z1, Y8
+	VCVTPS2PD     Y1, Z0
+	VCVTPS2PD     Y8, Z8
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        (AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z8, Z8
+	VMOVUPD       Z8, 64(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z2, Y8
+	VCVTPS2PD     Y2, Z0
+	VCVTPS2PD     Y8, Z8
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        128(AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, 128(AX)(CX*8)
+	VADDPD        192(AX)(CX*8), Z8, Z8
+	VMOVUPD       Z8, 192(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z3, Y8
+	VCVTPS2PD     Y3, Z0
+	VCVTPS2PD     Y8, Z8
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        256(AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, 256(AX)(CX*8)
+	VADDPD        320(AX)(CX*8), Z8, Z8
+	VMOVUPD       Z8, 320(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z4, Y8
+	VCVTPS2PD     Y4, Z0
+	VCVTPS2PD     Y8, Z8
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        384(AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, 384(AX)(CX*8)
+	VADDPD        448(AX)(CX*8), Z8, Z8
+	VMOVUPD       Z8, 448(AX)(CX*8)
+	ADDQ          $0x00000040, CX
+	JMP           group4
+
+end4:
+group2:
+	LEAQ   32(CX), AX
+	CMPQ   AX, sum_len+8(FP)
+	JG     end2
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	LEAQ   (R8)(CX*1), AX
+	MOVQ   DX, R9
+
+row2:
+	VADDPS        (BX)(AX*4), Z5, Z5
+	VADDPS        64(BX)(AX*4), Z6, Z6
+	ADDQ          DI, AX
+	DECQ          R9
+	JNZ           row2
+	VEXTRACTF64X4 $0x01, Z5, Y8
+	VCVTPS2PD     Y5, Z0
+	VCVTPS2PD     Y8, Z8
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        (AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z8, Z8
+	VMOVUPD       Z8, 64(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z6, Y8
+	VCVTPS2PD     Y6, Z0
+	VCVTPS2PD     Y8, Z8
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        128(AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, 128(AX)(CX*8)
+	VADDPD        192(AX)(CX*8), Z8, Z8
+	VMOVUPD       Z8, 192(AX)(CX*8)
+	ADDQ          $0x00000020, CX
+	JMP           group2
+
+end2:
+group1:
+	LEAQ   16(CX), AX
+	CMPQ   AX, sum_len+8(FP)
+	JG     end1
+	VPXORD Z7, Z7, Z7
+	LEAQ   (R8)(CX*1), AX
+	MOVQ   DX, R9
+
+row1:
+	VADDPS        (BX)(AX*4), Z7, Z7
+	ADDQ          DI, AX
+	DECQ          R9
+	JNZ           row1
+	VEXTRACTF64X4 $0x01, Z7, Y8
+	VCVTPS2PD     Y7, Z0
+	VCVTPS2PD     Y8, Z8
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        (AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z8, Z8
+	VMOVUPD       Z8, 64(AX)(CX*8)
+	ADDQ          $0x00000010, CX
+	JMP           group1
+
+end1:
+	MOVQ  DX, AX
+	IMULQ DI, AX
+	ADDQ  AX, R8
+	SUBQ  DX, SI
+	JNZ   tile
 	VZEROUPPER
 	RET
 
 // func columnGradsAVX512(sum []float64, dot []float64, dy []float32, x []float32, mean []float32, rows int, c int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV
 TEXT ·columnGradsAVX512(SB), NOSPLIT, $0-136
 	VPXORD Z0, Z0, Z0
-	MOVQ   x_base+72(FP), DX
 	MOVQ   dy_base+48(FP), BX
-	MOVQ   mean_base+96(FP), SI
-	MOVQ   c+128(FP), DI
-	XORQ   AX, AX
+	MOVQ   x_base+72(FP), SI
+	MOVQ   sum_base+0(FP), AX
+	MOVQ   sum_len+8(FP), CX
 
-column:
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	MOVQ   AX, CX
-	MOVQ   rows+120(FP), R8
+clear_sum:
+	VMOVUPD Z0, (AX)
+	ADDQ    $0x00000040, AX
+	SUBQ    $0x00000008, CX
+	JG      clear_sum
+	MOVQ    dot_base+24(FP), AX
+	MOVQ    dot_len+32(FP), CX
 
-row:
-	VMOVUPS       (BX)(CX*4), Z0
-	VMOVUPS       (DX)(CX*4), Z5
-	VSUBPS        (SI)(AX*4), Z5, Z5
-	VEXTRACTF64X4 $0x01, Z0, Y7
-	VCVTPS2PD     Y0, Z6
-	VCVTPS2PD     Y7, Z7
-	VADDPD        Z6, Z1, Z1
-	VADDPD        Z7, Z2, Z2
-	VEXTRACTF64X4 $0x01, Z0, Y6
-	VCVTPS2PD     Y0, Z0
-	VCVTPS2PD     Y6, Z6
-	VEXTRACTF64X4 $0x01, Z5, Y7
-	VCVTPS2PD     Y5, Z5
-	VCVTPS2PD     Y7, Z7
-	VFMADD231PD   Z0, Z5, Z3
-	VFMADD231PD   Z6, Z7, Z4
-	ADDQ          DI, CX
-	DECQ          R8
-	JNZ           row
-	MOVQ          sum_base+0(FP), CX
-	VMOVUPD       Z1, (CX)(AX*8)
-	VMOVUPD       Z2, 64(CX)(AX*8)
-	MOVQ          dot_base+24(FP), CX
-	VMOVUPD       Z3, (CX)(AX*8)
-	VMOVUPD       Z4, 64(CX)(AX*8)
-	ADDQ          $0x10, AX
-	CMPQ          AX, sum_len+8(FP)
-	JL            column
+clear_dot:
+	VMOVUPD Z0, (AX)
+	ADDQ    $0x00000040, AX
+	SUBQ    $0x00000008, CX
+	JG      clear_dot
+	MOVQ    rows+120(FP), DI
+	MOVQ    c+128(FP), R8
+	XORQ    R9, R9
+
+tile:
+	MOVQ    DI, DX
+	MOVQ    $0x00000020, AX
+	CMPQ    DX, AX
+	CMOVQGT AX, DX
+	XORQ    CX, CX
+
+group4:
+	LEAQ    64(CX), AX
+	CMPQ    AX, sum_len+8(FP)
+	JG      end4
+	MOVQ    mean_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Z0
+	VMOVUPS 64(AX)(CX*4), Z15
+	VMOVUPS 128(AX)(CX*4), Z16
+	VMOVUPS 192(AX)(CX*4), Z17
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	LEAQ    (R9)(CX*1), AX
+	MOVQ    DX, R10
+
+row4:
+	VMOVUPS       (BX)(AX*4), Z18
+	VMOVUPS       (SI)(AX*4), Z19
+	VSUBPS        Z0, Z19, Z19
+	VADDPS        Z18, Z1, Z1
+	VFMADD231PS   Z18, Z19, Z5
+	VMOVUPS       64(BX)(AX*4), Z18
+	VMOVUPS       64(SI)(AX*4), Z19
+	VSUBPS        Z15, Z19, Z19
+	VADDPS        Z18, Z2, Z2
+	VFMADD231PS   Z18, Z19, Z6
+	VMOVUPS       128(BX)(AX*4), Z18
+	VMOVUPS       128(SI)(AX*4), Z19
+	VSUBPS        Z16, Z19, Z19
+	VADDPS        Z18, Z3, Z3
+	VFMADD231PS   Z18, Z19, Z7
+	VMOVUPS       192(BX)(AX*4), Z18
+	VMOVUPS       192(SI)(AX*4), Z19
+	VSUBPS        Z17, Z19, Z19
+	VADDPS        Z18, Z4, Z4
+	VFMADD231PS   Z18, Z19, Z8
+	ADDQ          R8, AX
+	DECQ          R10
+	JNZ           row4
+	VEXTRACTF64X4 $0x01, Z1, Y15
+	VCVTPS2PD     Y1, Z0
+	VCVTPS2PD     Y15, Z15
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        (AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z15, Z15
+	VMOVUPD       Z15, 64(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z5, Y15
+	VCVTPS2PD     Y5, Z0
+	VCVTPS2PD     Y15, Z15
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        (AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z15, Z15
+	VMOVUPD       Z15, 64(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z2, Y15
+	VCVTPS2PD     Y2, Z0
+	VCVTPS2PD     Y15, Z15
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        128(AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, 128(AX)(CX*8)
+	VADDPD        192(AX)(CX*8), Z15, Z15
+	VMOVUPD       Z15, 192(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z6, Y15
+	VCVTPS2PD     Y6, Z0
+	VCVTPS2PD     Y15, Z15
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        128(AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, 128(AX)(CX*8)
+	VADDPD        192(AX)(CX*8), Z15, Z15
+	VMOVUPD       Z15, 192(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z3, Y15
+	VCVTPS2PD     Y3, Z0
+	VCVTPS2PD     Y15, Z15
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        256(AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, 256(AX)(CX*8)
+	VADDPD        320(AX)(CX*8), Z15, Z15
+	VMOVUPD       Z15, 320(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z7, Y15
+	VCVTPS2PD     Y7, Z0
+	VCVTPS2PD     Y15, Z15
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        256(AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, 256(AX)(CX*8)
+	VADDPD        320(AX)(CX*8), Z15, Z15
+	VMOVUPD       Z15, 320(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z4, Y15
+	VCVTPS2PD     Y4, Z0
+	VCVTPS2PD     Y15, Z15
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        384(AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, 384(AX)(CX*8)
+	VADDPD        448(AX)(CX*8), Z15, Z15
+	VMOVUPD       Z15, 448(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z8, Y15
+	VCVTPS2PD     Y8, Z0
+	VCVTPS2PD     Y15, Z15
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        384(AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, 384(AX)(CX*8)
+	VADDPD        448(AX)(CX*8), Z15, Z15
+	VMOVUPD       Z15, 448(AX)(CX*8)
+	ADDQ          $0x00000040, CX
+	JMP           group4
+
+end4:
+group2:
+	LEAQ    32(CX), AX
+	CMPQ    AX, sum_len+8(FP)
+	JG      end2
+	MOVQ    mean_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Z0
+	VMOVUPS 64(AX)(CX*4), Z15
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	LEAQ    (R9)(CX*1), AX
+	MOVQ    DX, R10
+
+row2:
+	VMOVUPS       (BX)(AX*4), Z16
+	VMOVUPS       (SI)(AX*4), Z17
+	VSUBPS        Z0, Z17, Z17
+	VADDPS        Z16, Z9, Z9
+	VFMADD231PS   Z16, Z17, Z11
+	VMOVUPS       64(BX)(AX*4), Z16
+	VMOVUPS       64(SI)(AX*4), Z17
+	VSUBPS        Z15, Z17, Z17
+	VADDPS        Z16, Z10, Z10
+	VFMADD231PS   Z16, Z17, Z12
+	ADDQ          R8, AX
+	DECQ          R10
+	JNZ           row2
+	VEXTRACTF64X4 $0x01, Z9, Y15
+	VCVTPS2PD     Y9, Z0
+	VCVTPS2PD     Y15, Z15
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        (AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z15, Z15
+	VMOVUPD       Z15, 64(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z11, Y15
+	VCVTPS2PD     Y11, Z0
+	VCVTPS2PD     Y15, Z15
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        (AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z15, Z15
+	VMOVUPD       Z15, 64(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z10, Y15
+	VCVTPS2PD     Y10, Z0
+	VCVTPS2PD     Y15, Z15
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        128(AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, 128(AX)(CX*8)
+	VADDPD        192(AX)(CX*8), Z15, Z15
+	VMOVUPD       Z15, 192(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z12, Y15
+	VCVTPS2PD     Y12, Z0
+	VCVTPS2PD     Y15, Z15
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        128(AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, 128(AX)(CX*8)
+	VADDPD        192(AX)(CX*8), Z15, Z15
+	VMOVUPD       Z15, 192(AX)(CX*8)
+	ADDQ          $0x00000020, CX
+	JMP           group2
+
+end2:
+group1:
+	LEAQ    16(CX), AX
+	CMPQ    AX, sum_len+8(FP)
+	JG      end1
+	MOVQ    mean_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Z0
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	LEAQ    (R9)(CX*1), AX
+	MOVQ    DX, R10
+
+row1:
+	VMOVUPS       (BX)(AX*4), Z15
+	VMOVUPS       (SI)(AX*4), Z16
+	VSUBPS        Z0, Z16, Z16
+	VADDPS        Z15, Z13, Z13
+	VFMADD231PS   Z15, Z16, Z14
+	ADDQ          R8, AX
+	DECQ          R10
+	JNZ           row1
+	VEXTRACTF64X4 $0x01, Z13, Y15
+	VCVTPS2PD     Y13, Z0
+	VCVTPS2PD     Y15, Z15
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        (AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z15, Z15
+	VMOVUPD       Z15, 64(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z14, Y15
+	VCVTPS2PD     Y14, Z0
+	VCVTPS2PD     Y15, Z15
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        (AX)(CX*8), Z0, Z0
+	VMOVUPD       Z0, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z15, Z15
+	VMOVUPD       Z15, 64(AX)(CX*8)
+	ADDQ          $0x00000010, CX
+	JMP           group1
+
+end1:
+	MOVQ  DX, AX
+	IMULQ R8, AX
+	ADDQ  AX, R9
+	SUBQ  DX, DI
+	JNZ   tile
 	VZEROUPPER
 	RET
 
-// func columnGradsPositiveAVX512(sum []float64, dot []float64, dy []float32, x []float32, y []float32, mean []float32, rows int, c int)
-// Requires: AVX, AVX512F
-TEXT ·columnGradsPositiveAVX512(SB), NOSPLIT, $0-160
+// func columnGradsMaskedAVX512(sum []float64, dot []float64, d []float32, dy []float32, x []float32, y []float32, mean []float32, rows int, c int)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·columnGradsMaskedAVX512(SB), NOSPLIT, $0-184
 	VPXORD Z0, Z0, Z0
-	MOVQ   x_base+72(FP), DX
+	MOVQ   d_base+48(FP), BX
+	MOVQ   dy_base+72(FP), SI
+	MOVQ   x_base+96(FP), DI
+	MOVQ   y_base+120(FP), R8
+	MOVQ   sum_base+0(FP), AX
+	MOVQ   sum_len+8(FP), CX
+
+clear_sum:
+	VMOVUPD Z0, (AX)
+	ADDQ    $0x00000040, AX
+	SUBQ    $0x00000008, CX
+	JG      clear_sum
+	MOVQ    dot_base+24(FP), AX
+	MOVQ    dot_len+32(FP), CX
+
+clear_dot:
+	VMOVUPD Z0, (AX)
+	ADDQ    $0x00000040, AX
+	SUBQ    $0x00000008, CX
+	JG      clear_dot
+	MOVQ    rows+168(FP), R9
+	MOVQ    c+176(FP), R10
+	XORQ    R11, R11
+
+tile:
+	MOVQ    R9, DX
+	MOVQ    $0x00000020, AX
+	CMPQ    DX, AX
+	CMOVQGT AX, DX
+	XORQ    CX, CX
+
+group4:
+	LEAQ    64(CX), AX
+	CMPQ    AX, sum_len+8(FP)
+	JG      end4
+	MOVQ    mean_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Z1
+	VMOVUPS 64(AX)(CX*4), Z2
+	VMOVUPS 128(AX)(CX*4), Z3
+	VMOVUPS 192(AX)(CX*4), Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	LEAQ    (R11)(CX*1), AX
+	MOVQ    DX, R12
+
+row4:
+	VMOVUPS       (SI)(AX*4), Z13
+	VMOVUPS       (DI)(AX*4), Z14
+	VCMPPS        $0x01, (R8)(AX*4), Z0, K1
+	VMOVAPS.Z     Z13, K1, Z13
+	VMOVUPS       Z13, (BX)(AX*4)
+	VSUBPS        Z1, Z14, Z14
+	VADDPS        Z13, Z5, Z5
+	VFMADD231PS   Z13, Z14, Z9
+	VMOVUPS       64(SI)(AX*4), Z13
+	VMOVUPS       64(DI)(AX*4), Z14
+	VCMPPS        $0x01, 64(R8)(AX*4), Z0, K1
+	VMOVAPS.Z     Z13, K1, Z13
+	VMOVUPS       Z13, 64(BX)(AX*4)
+	VSUBPS        Z2, Z14, Z14
+	VADDPS        Z13, Z6, Z6
+	VFMADD231PS   Z13, Z14, Z10
+	VMOVUPS       128(SI)(AX*4), Z13
+	VMOVUPS       128(DI)(AX*4), Z14
+	VCMPPS        $0x01, 128(R8)(AX*4), Z0, K1
+	VMOVAPS.Z     Z13, K1, Z13
+	VMOVUPS       Z13, 128(BX)(AX*4)
+	VSUBPS        Z3, Z14, Z14
+	VADDPS        Z13, Z7, Z7
+	VFMADD231PS   Z13, Z14, Z11
+	VMOVUPS       192(SI)(AX*4), Z13
+	VMOVUPS       192(DI)(AX*4), Z14
+	VCMPPS        $0x01, 192(R8)(AX*4), Z0, K1
+	VMOVAPS.Z     Z13, K1, Z13
+	VMOVUPS       Z13, 192(BX)(AX*4)
+	VSUBPS        Z4, Z14, Z14
+	VADDPS        Z13, Z8, Z8
+	VFMADD231PS   Z13, Z14, Z12
+	ADDQ          R10, AX
+	DECQ          R12
+	JNZ           row4
+	VEXTRACTF64X4 $0x01, Z5, Y2
+	VCVTPS2PD     Y5, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        (AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 64(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z9, Y2
+	VCVTPS2PD     Y9, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        (AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 64(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z6, Y2
+	VCVTPS2PD     Y6, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        128(AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, 128(AX)(CX*8)
+	VADDPD        192(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 192(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z10, Y2
+	VCVTPS2PD     Y10, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        128(AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, 128(AX)(CX*8)
+	VADDPD        192(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 192(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z7, Y2
+	VCVTPS2PD     Y7, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        256(AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, 256(AX)(CX*8)
+	VADDPD        320(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 320(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z11, Y2
+	VCVTPS2PD     Y11, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        256(AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, 256(AX)(CX*8)
+	VADDPD        320(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 320(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z8, Y2
+	VCVTPS2PD     Y8, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        384(AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, 384(AX)(CX*8)
+	VADDPD        448(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 448(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z12, Y2
+	VCVTPS2PD     Y12, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        384(AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, 384(AX)(CX*8)
+	VADDPD        448(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 448(AX)(CX*8)
+	ADDQ          $0x00000040, CX
+	JMP           group4
+
+end4:
+group2:
+	LEAQ    32(CX), AX
+	CMPQ    AX, sum_len+8(FP)
+	JG      end2
+	MOVQ    mean_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Z1
+	VMOVUPS 64(AX)(CX*4), Z2
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z18, Z18, Z18
+	LEAQ    (R11)(CX*1), AX
+	MOVQ    DX, R12
+
+row2:
+	VMOVUPS       (SI)(AX*4), Z3
+	VMOVUPS       (DI)(AX*4), Z4
+	VCMPPS        $0x01, (R8)(AX*4), Z0, K1
+	VMOVAPS.Z     Z3, K1, Z3
+	VMOVUPS       Z3, (BX)(AX*4)
+	VSUBPS        Z1, Z4, Z4
+	VADDPS        Z3, Z15, Z15
+	VFMADD231PS   Z3, Z4, Z17
+	VMOVUPS       64(SI)(AX*4), Z3
+	VMOVUPS       64(DI)(AX*4), Z4
+	VCMPPS        $0x01, 64(R8)(AX*4), Z0, K1
+	VMOVAPS.Z     Z3, K1, Z3
+	VMOVUPS       Z3, 64(BX)(AX*4)
+	VSUBPS        Z2, Z4, Z4
+	VADDPS        Z3, Z16, Z16
+	VFMADD231PS   Z3, Z4, Z18
+	ADDQ          R10, AX
+	DECQ          R12
+	JNZ           row2
+	VEXTRACTF64X4 $0x01, Z15, Y2
+	VCVTPS2PD     Y15, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        (AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 64(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z17, Y2
+	VCVTPS2PD     Y17, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        (AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 64(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z16, Y2
+	VCVTPS2PD     Y16, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        128(AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, 128(AX)(CX*8)
+	VADDPD        192(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 192(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z18, Y2
+	VCVTPS2PD     Y18, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        128(AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, 128(AX)(CX*8)
+	VADDPD        192(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 192(AX)(CX*8)
+	ADDQ          $0x00000020, CX
+	JMP           group2
+
+end2:
+group1:
+	LEAQ    16(CX), AX
+	CMPQ    AX, sum_len+8(FP)
+	JG      end1
+	MOVQ    mean_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Z1
+	VPXORD  Z19, Z19, Z19
+	VPXORD  Z20, Z20, Z20
+	LEAQ    (R11)(CX*1), AX
+	MOVQ    DX, R12
+
+row1:
+	VMOVUPS       (SI)(AX*4), Z2
+	VMOVUPS       (DI)(AX*4), Z3
+	VCMPPS        $0x01, (R8)(AX*4), Z0, K1
+	VMOVAPS.Z     Z2, K1, Z2
+	VMOVUPS       Z2, (BX)(AX*4)
+	VSUBPS        Z1, Z3, Z3
+	VADDPS        Z2, Z19, Z19
+	VFMADD231PS   Z2, Z3, Z20
+	ADDQ          R10, AX
+	DECQ          R12
+	JNZ           row1
+	VEXTRACTF64X4 $0x01, Z19, Y2
+	VCVTPS2PD     Y19, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        (AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 64(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z20, Y2
+	VCVTPS2PD     Y20, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        (AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 64(AX)(CX*8)
+	ADDQ          $0x00000010, CX
+	JMP           group1
+
+end1:
+	MOVQ  DX, AX
+	IMULQ R10, AX
+	ADDQ  AX, R11
+	SUBQ  DX, R9
+	JNZ   tile
+	VZEROUPPER
+	RET
+
+// func columnGradsReLUAVX512(sum []float64, dot []float64, dy []float32, x []float32, mean []float32, scale []float32, beta []float32, rows int, c int)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·columnGradsReLUAVX512(SB), NOSPLIT, $0-184
+	VPXORD Z0, Z0, Z0
 	MOVQ   dy_base+48(FP), BX
-	MOVQ   mean_base+120(FP), SI
-	MOVQ   y_base+96(FP), DI
-	MOVQ   c+152(FP), R8
-	XORQ   AX, AX
+	MOVQ   x_base+72(FP), SI
+	MOVQ   sum_base+0(FP), AX
+	MOVQ   sum_len+8(FP), CX
 
-column:
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	MOVQ   AX, CX
-	MOVQ   rows+144(FP), R9
+clear_sum:
+	VMOVUPD Z0, (AX)
+	ADDQ    $0x00000040, AX
+	SUBQ    $0x00000008, CX
+	JG      clear_sum
+	MOVQ    dot_base+24(FP), AX
+	MOVQ    dot_len+32(FP), CX
 
-row:
-	VMOVUPS       (BX)(CX*4), Z5
-	VMOVUPS       (DX)(CX*4), Z6
-	VSUBPS        (SI)(AX*4), Z6, Z6
-	VCMPPS        $0x01, (DI)(CX*4), Z0, K1
-	VMOVAPS.Z     Z5, K1, Z5
-	VEXTRACTF64X4 $0x01, Z5, Y8
-	VCVTPS2PD     Y5, Z7
-	VCVTPS2PD     Y8, Z8
-	VADDPD        Z7, Z1, Z1
-	VADDPD        Z8, Z2, Z2
-	VEXTRACTF64X4 $0x01, Z5, Y7
-	VCVTPS2PD     Y5, Z5
-	VCVTPS2PD     Y7, Z7
-	VEXTRACTF64X4 $0x01, Z6, Y8
-	VCVTPS2PD     Y6, Z6
-	VCVTPS2PD     Y8, Z8
-	VFMADD231PD   Z5, Z6, Z3
-	VFMADD231PD   Z7, Z8, Z4
-	ADDQ          R8, CX
-	DECQ          R9
-	JNZ           row
-	MOVQ          sum_base+0(FP), CX
-	VMOVUPD       Z1, (CX)(AX*8)
-	VMOVUPD       Z2, 64(CX)(AX*8)
-	MOVQ          dot_base+24(FP), CX
-	VMOVUPD       Z3, (CX)(AX*8)
-	VMOVUPD       Z4, 64(CX)(AX*8)
-	ADDQ          $0x10, AX
-	CMPQ          AX, sum_len+8(FP)
-	JL            column
+clear_dot:
+	VMOVUPD Z0, (AX)
+	ADDQ    $0x00000040, AX
+	SUBQ    $0x00000008, CX
+	JG      clear_dot
+	MOVQ    rows+168(FP), DI
+	MOVQ    c+176(FP), R8
+	XORQ    R9, R9
+
+tile:
+	MOVQ    DI, DX
+	MOVQ    $0x00000020, AX
+	CMPQ    DX, AX
+	CMOVQGT AX, DX
+	XORQ    CX, CX
+
+group4:
+	LEAQ    64(CX), AX
+	CMPQ    AX, sum_len+8(FP)
+	JG      end4
+	MOVQ    mean_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Z1
+	VMOVUPS 64(AX)(CX*4), Z2
+	VMOVUPS 128(AX)(CX*4), Z3
+	VMOVUPS 192(AX)(CX*4), Z4
+	MOVQ    scale_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Z5
+	VMOVUPS 64(AX)(CX*4), Z6
+	VMOVUPS 128(AX)(CX*4), Z7
+	VMOVUPS 192(AX)(CX*4), Z8
+	MOVQ    beta_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Z9
+	VMOVUPS 64(AX)(CX*4), Z10
+	VMOVUPS 128(AX)(CX*4), Z11
+	VMOVUPS 192(AX)(CX*4), Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z18, Z18, Z18
+	VPXORD  Z19, Z19, Z19
+	VPXORD  Z20, Z20, Z20
+	LEAQ    (R9)(CX*1), AX
+	MOVQ    DX, R10
+
+row4:
+	VMOVUPS       (BX)(AX*4), Z21
+	VMOVUPS       (SI)(AX*4), Z22
+	VSUBPS        Z1, Z22, Z22
+	VMOVAPS       Z22, Z23
+	VFMADD213PS   Z9, Z5, Z23
+	VCMPPS        $0x01, Z23, Z0, K1
+	VMOVAPS.Z     Z21, K1, Z21
+	VADDPS        Z21, Z13, Z13
+	VFMADD231PS   Z21, Z22, Z17
+	VMOVUPS       64(BX)(AX*4), Z21
+	VMOVUPS       64(SI)(AX*4), Z22
+	VSUBPS        Z2, Z22, Z22
+	VMOVAPS       Z22, Z23
+	VFMADD213PS   Z10, Z6, Z23
+	VCMPPS        $0x01, Z23, Z0, K1
+	VMOVAPS.Z     Z21, K1, Z21
+	VADDPS        Z21, Z14, Z14
+	VFMADD231PS   Z21, Z22, Z18
+	VMOVUPS       128(BX)(AX*4), Z21
+	VMOVUPS       128(SI)(AX*4), Z22
+	VSUBPS        Z3, Z22, Z22
+	VMOVAPS       Z22, Z23
+	VFMADD213PS   Z11, Z7, Z23
+	VCMPPS        $0x01, Z23, Z0, K1
+	VMOVAPS.Z     Z21, K1, Z21
+	VADDPS        Z21, Z15, Z15
+	VFMADD231PS   Z21, Z22, Z19
+	VMOVUPS       192(BX)(AX*4), Z21
+	VMOVUPS       192(SI)(AX*4), Z22
+	VSUBPS        Z4, Z22, Z22
+	VMOVAPS       Z22, Z23
+	VFMADD213PS   Z12, Z8, Z23
+	VCMPPS        $0x01, Z23, Z0, K1
+	VMOVAPS.Z     Z21, K1, Z21
+	VADDPS        Z21, Z16, Z16
+	VFMADD231PS   Z21, Z22, Z20
+	ADDQ          R8, AX
+	DECQ          R10
+	JNZ           row4
+	VEXTRACTF64X4 $0x01, Z13, Y2
+	VCVTPS2PD     Y13, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        (AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 64(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z17, Y2
+	VCVTPS2PD     Y17, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        (AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 64(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z14, Y2
+	VCVTPS2PD     Y14, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        128(AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, 128(AX)(CX*8)
+	VADDPD        192(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 192(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z18, Y2
+	VCVTPS2PD     Y18, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        128(AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, 128(AX)(CX*8)
+	VADDPD        192(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 192(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z15, Y2
+	VCVTPS2PD     Y15, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        256(AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, 256(AX)(CX*8)
+	VADDPD        320(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 320(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z19, Y2
+	VCVTPS2PD     Y19, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        256(AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, 256(AX)(CX*8)
+	VADDPD        320(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 320(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z16, Y2
+	VCVTPS2PD     Y16, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        384(AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, 384(AX)(CX*8)
+	VADDPD        448(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 448(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z20, Y2
+	VCVTPS2PD     Y20, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        384(AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, 384(AX)(CX*8)
+	VADDPD        448(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 448(AX)(CX*8)
+	ADDQ          $0x00000040, CX
+	JMP           group4
+
+end4:
+group2:
+	LEAQ    32(CX), AX
+	CMPQ    AX, sum_len+8(FP)
+	JG      end2
+	MOVQ    mean_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Z1
+	VMOVUPS 64(AX)(CX*4), Z2
+	MOVQ    scale_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Z3
+	VMOVUPS 64(AX)(CX*4), Z4
+	MOVQ    beta_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Z5
+	VMOVUPS 64(AX)(CX*4), Z6
+	VPXORD  Z24, Z24, Z24
+	VPXORD  Z25, Z25, Z25
+	VPXORD  Z26, Z26, Z26
+	VPXORD  Z27, Z27, Z27
+	LEAQ    (R9)(CX*1), AX
+	MOVQ    DX, R10
+
+row2:
+	VMOVUPS       (BX)(AX*4), Z7
+	VMOVUPS       (SI)(AX*4), Z8
+	VSUBPS        Z1, Z8, Z8
+	VMOVAPS       Z8, Z9
+	VFMADD213PS   Z5, Z3, Z9
+	VCMPPS        $0x01, Z9, Z0, K1
+	VMOVAPS.Z     Z7, K1, Z7
+	VADDPS        Z7, Z24, Z24
+	VFMADD231PS   Z7, Z8, Z26
+	VMOVUPS       64(BX)(AX*4), Z7
+	VMOVUPS       64(SI)(AX*4), Z8
+	VSUBPS        Z2, Z8, Z8
+	VMOVAPS       Z8, Z9
+	VFMADD213PS   Z6, Z4, Z9
+	VCMPPS        $0x01, Z9, Z0, K1
+	VMOVAPS.Z     Z7, K1, Z7
+	VADDPS        Z7, Z25, Z25
+	VFMADD231PS   Z7, Z8, Z27
+	ADDQ          R8, AX
+	DECQ          R10
+	JNZ           row2
+	VEXTRACTF64X4 $0x01, Z24, Y2
+	VCVTPS2PD     Y24, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        (AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 64(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z26, Y2
+	VCVTPS2PD     Y26, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        (AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 64(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z25, Y2
+	VCVTPS2PD     Y25, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        128(AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, 128(AX)(CX*8)
+	VADDPD        192(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 192(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z27, Y2
+	VCVTPS2PD     Y27, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        128(AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, 128(AX)(CX*8)
+	VADDPD        192(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 192(AX)(CX*8)
+	ADDQ          $0x00000020, CX
+	JMP           group2
+
+end2:
+group1:
+	LEAQ    16(CX), AX
+	CMPQ    AX, sum_len+8(FP)
+	JG      end1
+	MOVQ    mean_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Z1
+	MOVQ    scale_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Z2
+	MOVQ    beta_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Z3
+	VPXORD  Z28, Z28, Z28
+	VPXORD  Z29, Z29, Z29
+	LEAQ    (R9)(CX*1), AX
+	MOVQ    DX, R10
+
+row1:
+	VMOVUPS       (BX)(AX*4), Z4
+	VMOVUPS       (SI)(AX*4), Z5
+	VSUBPS        Z1, Z5, Z5
+	VMOVAPS       Z5, Z6
+	VFMADD213PS   Z3, Z2, Z6
+	VCMPPS        $0x01, Z6, Z0, K1
+	VMOVAPS.Z     Z4, K1, Z4
+	VADDPS        Z4, Z28, Z28
+	VFMADD231PS   Z4, Z5, Z29
+	ADDQ          R8, AX
+	DECQ          R10
+	JNZ           row1
+	VEXTRACTF64X4 $0x01, Z28, Y2
+	VCVTPS2PD     Y28, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          sum_base+0(FP), AX
+	VADDPD        (AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 64(AX)(CX*8)
+	VEXTRACTF64X4 $0x01, Z29, Y2
+	VCVTPS2PD     Y29, Z1
+	VCVTPS2PD     Y2, Z2
+	MOVQ          dot_base+24(FP), AX
+	VADDPD        (AX)(CX*8), Z1, Z1
+	VMOVUPD       Z1, (AX)(CX*8)
+	VADDPD        64(AX)(CX*8), Z2, Z2
+	VMOVUPD       Z2, 64(AX)(CX*8)
+	ADDQ          $0x00000010, CX
+	JMP           group1
+
+end1:
+	MOVQ  DX, AX
+	IMULQ R8, AX
+	ADDQ  AX, R9
+	SUBQ  DX, DI
+	JNZ   tile
 	VZEROUPPER
 	RET
 
 // func normColumnsAVX512(y []float32, x []float32, mean []float32, scale []float32, shift []float32, rows int, c int, floor float32)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV
 TEXT ·normColumnsAVX512(SB), NOSPLIT, $0-140
+	VPXORD       Z0, Z0, Z0
+	MOVQ         y_base+0(FP), BX
+	MOVQ         x_base+24(FP), SI
 	VBROADCASTSS floor+136(FP), Z0
-	MOVQ         mean_len+56(FP), CX
-	MOVQ         rows+120(FP), DX
-	MOVQ         c+128(FP), BX
-	MOVQ         mean_base+48(FP), SI
-	MOVQ         scale_base+72(FP), DI
-	MOVQ         shift_base+96(FP), R8
-	MOVQ         y_base+0(FP), R9
-	MOVQ         x_base+24(FP), R10
+	MOVQ         rows+120(FP), DI
+	MOVQ         c+128(FP), R8
+	XORQ         R9, R9
 
-row:
-	XORQ AX, AX
+tile:
+	MOVQ    DI, DX
+	MOVQ    $0x00000020, AX
+	CMPQ    DX, AX
+	CMOVQGT AX, DX
+	XORQ    CX, CX
 
-column:
-	VMOVUPS     (R10)(AX*4), Z1
-	VSUBPS      (SI)(AX*4), Z1, Z1
-	VMOVUPS     (DI)(AX*4), Z2
-	VFMADD213PS (R8)(AX*4), Z2, Z1
-	VMAXPS      Z1, Z0, Z1
-	VMOVUPS     Z1, (R9)(AX*4)
-	ADDQ        $0x10, AX
-	CMPQ        AX, CX
-	JL          column
-	LEAQ        (R9)(BX*4), R9
-	LEAQ        (R10)(BX*4), R10
-	DECQ        DX
-	JNZ         row
+group4:
+	LEAQ    64(CX), AX
+	CMPQ    AX, mean_len+56(FP)
+	JG      end4
+	MOVQ    mean_base+48(FP), AX
+	VMOVUPS (AX)(CX*4), Z1
+	VMOVUPS 64(AX)(CX*4), Z2
+	VMOVUPS 128(AX)(CX*4), Z3
+	VMOVUPS 192(AX)(CX*4), Z4
+	MOVQ    scale_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Z5
+	VMOVUPS 64(AX)(CX*4), Z6
+	VMOVUPS 128(AX)(CX*4), Z7
+	VMOVUPS 192(AX)(CX*4), Z8
+	MOVQ    shift_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Z9
+	VMOVUPS 64(AX)(CX*4), Z10
+	VMOVUPS 128(AX)(CX*4), Z11
+	VMOVUPS 192(AX)(CX*4), Z12
+	LEAQ    (R9)(CX*1), AX
+	MOVQ    DX, R10
+
+row4:
+	VMOVUPS     (SI)(AX*4), Z13
+	VSUBPS      Z1, Z13, Z13
+	VFMADD213PS Z9, Z5, Z13
+	VMAXPS      Z13, Z0, Z13
+	VMOVUPS     Z13, (BX)(AX*4)
+	VMOVUPS     64(SI)(AX*4), Z13
+	VSUBPS      Z2, Z13, Z13
+	VFMADD213PS Z10, Z6, Z13
+	VMAXPS      Z13, Z0, Z13
+	VMOVUPS     Z13, 64(BX)(AX*4)
+	VMOVUPS     128(SI)(AX*4), Z13
+	VSUBPS      Z3, Z13, Z13
+	VFMADD213PS Z11, Z7, Z13
+	VMAXPS      Z13, Z0, Z13
+	VMOVUPS     Z13, 128(BX)(AX*4)
+	VMOVUPS     192(SI)(AX*4), Z13
+	VSUBPS      Z4, Z13, Z13
+	VFMADD213PS Z12, Z8, Z13
+	VMAXPS      Z13, Z0, Z13
+	VMOVUPS     Z13, 192(BX)(AX*4)
+	ADDQ        R8, AX
+	DECQ        R10
+	JNZ         row4
+	ADDQ        $0x00000040, CX
+	JMP         group4
+
+end4:
+group2:
+	LEAQ    32(CX), AX
+	CMPQ    AX, mean_len+56(FP)
+	JG      end2
+	MOVQ    mean_base+48(FP), AX
+	VMOVUPS (AX)(CX*4), Z1
+	VMOVUPS 64(AX)(CX*4), Z2
+	MOVQ    scale_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Z3
+	VMOVUPS 64(AX)(CX*4), Z4
+	MOVQ    shift_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Z5
+	VMOVUPS 64(AX)(CX*4), Z6
+	LEAQ    (R9)(CX*1), AX
+	MOVQ    DX, R10
+
+row2:
+	VMOVUPS     (SI)(AX*4), Z7
+	VSUBPS      Z1, Z7, Z7
+	VFMADD213PS Z5, Z3, Z7
+	VMAXPS      Z7, Z0, Z7
+	VMOVUPS     Z7, (BX)(AX*4)
+	VMOVUPS     64(SI)(AX*4), Z7
+	VSUBPS      Z2, Z7, Z7
+	VFMADD213PS Z6, Z4, Z7
+	VMAXPS      Z7, Z0, Z7
+	VMOVUPS     Z7, 64(BX)(AX*4)
+	ADDQ        R8, AX
+	DECQ        R10
+	JNZ         row2
+	ADDQ        $0x00000020, CX
+	JMP         group2
+
+end2:
+group1:
+	LEAQ    16(CX), AX
+	CMPQ    AX, mean_len+56(FP)
+	JG      end1
+	MOVQ    mean_base+48(FP), AX
+	VMOVUPS (AX)(CX*4), Z1
+	MOVQ    scale_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Z2
+	MOVQ    shift_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Z3
+	LEAQ    (R9)(CX*1), AX
+	MOVQ    DX, R10
+
+row1:
+	VMOVUPS     (SI)(AX*4), Z4
+	VSUBPS      Z1, Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMAXPS      Z4, Z0, Z4
+	VMOVUPS     Z4, (BX)(AX*4)
+	ADDQ        R8, AX
+	DECQ        R10
+	JNZ         row1
+	ADDQ        $0x00000010, CX
+	JMP         group1
+
+end1:
+	MOVQ  DX, AX
+	IMULQ R8, AX
+	ADDQ  AX, R9
+	SUBQ  DX, DI
+	JNZ   tile
+	VZEROUPPER
+	RET
+
+// func normColumnsAddAVX512(y []float32, x []float32, add []float32, mean []float32, scale []float32, shift []float32, rows int, c int, floor float32)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·normColumnsAddAVX512(SB), NOSPLIT, $0-164
+	VPXORD       Z0, Z0, Z0
+	MOVQ         y_base+0(FP), BX
+	MOVQ         x_base+24(FP), SI
+	MOVQ         add_base+48(FP), DI
+	VBROADCASTSS floor+160(FP), Z0
+	MOVQ         rows+144(FP), R8
+	MOVQ         c+152(FP), R9
+	XORQ         R10, R10
+
+tile:
+	MOVQ    R8, DX
+	MOVQ    $0x00000020, AX
+	CMPQ    DX, AX
+	CMOVQGT AX, DX
+	XORQ    CX, CX
+
+group4:
+	LEAQ    64(CX), AX
+	CMPQ    AX, mean_len+80(FP)
+	JG      end4
+	MOVQ    mean_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Z1
+	VMOVUPS 64(AX)(CX*4), Z2
+	VMOVUPS 128(AX)(CX*4), Z3
+	VMOVUPS 192(AX)(CX*4), Z4
+	MOVQ    scale_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Z5
+	VMOVUPS 64(AX)(CX*4), Z6
+	VMOVUPS 128(AX)(CX*4), Z7
+	VMOVUPS 192(AX)(CX*4), Z8
+	MOVQ    shift_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Z9
+	VMOVUPS 64(AX)(CX*4), Z10
+	VMOVUPS 128(AX)(CX*4), Z11
+	VMOVUPS 192(AX)(CX*4), Z12
+	LEAQ    (R10)(CX*1), AX
+	MOVQ    DX, R11
+
+row4:
+	VMOVUPS     (SI)(AX*4), Z13
+	VSUBPS      Z1, Z13, Z13
+	VFMADD213PS Z9, Z5, Z13
+	VADDPS      (DI)(AX*4), Z13, Z13
+	VMAXPS      Z13, Z0, Z13
+	VMOVUPS     Z13, (BX)(AX*4)
+	VMOVUPS     64(SI)(AX*4), Z13
+	VSUBPS      Z2, Z13, Z13
+	VFMADD213PS Z10, Z6, Z13
+	VADDPS      64(DI)(AX*4), Z13, Z13
+	VMAXPS      Z13, Z0, Z13
+	VMOVUPS     Z13, 64(BX)(AX*4)
+	VMOVUPS     128(SI)(AX*4), Z13
+	VSUBPS      Z3, Z13, Z13
+	VFMADD213PS Z11, Z7, Z13
+	VADDPS      128(DI)(AX*4), Z13, Z13
+	VMAXPS      Z13, Z0, Z13
+	VMOVUPS     Z13, 128(BX)(AX*4)
+	VMOVUPS     192(SI)(AX*4), Z13
+	VSUBPS      Z4, Z13, Z13
+	VFMADD213PS Z12, Z8, Z13
+	VADDPS      192(DI)(AX*4), Z13, Z13
+	VMAXPS      Z13, Z0, Z13
+	VMOVUPS     Z13, 192(BX)(AX*4)
+	ADDQ        R9, AX
+	DECQ        R11
+	JNZ         row4
+	ADDQ        $0x00000040, CX
+	JMP         group4
+
+end4:
+group2:
+	LEAQ    32(CX), AX
+	CMPQ    AX, mean_len+80(FP)
+	JG      end2
+	MOVQ    mean_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Z1
+	VMOVUPS 64(AX)(CX*4), Z2
+	MOVQ    scale_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Z3
+	VMOVUPS 64(AX)(CX*4), Z4
+	MOVQ    shift_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Z5
+	VMOVUPS 64(AX)(CX*4), Z6
+	LEAQ    (R10)(CX*1), AX
+	MOVQ    DX, R11
+
+row2:
+	VMOVUPS     (SI)(AX*4), Z7
+	VSUBPS      Z1, Z7, Z7
+	VFMADD213PS Z5, Z3, Z7
+	VADDPS      (DI)(AX*4), Z7, Z7
+	VMAXPS      Z7, Z0, Z7
+	VMOVUPS     Z7, (BX)(AX*4)
+	VMOVUPS     64(SI)(AX*4), Z7
+	VSUBPS      Z2, Z7, Z7
+	VFMADD213PS Z6, Z4, Z7
+	VADDPS      64(DI)(AX*4), Z7, Z7
+	VMAXPS      Z7, Z0, Z7
+	VMOVUPS     Z7, 64(BX)(AX*4)
+	ADDQ        R9, AX
+	DECQ        R11
+	JNZ         row2
+	ADDQ        $0x00000020, CX
+	JMP         group2
+
+end2:
+group1:
+	LEAQ    16(CX), AX
+	CMPQ    AX, mean_len+80(FP)
+	JG      end1
+	MOVQ    mean_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Z1
+	MOVQ    scale_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Z2
+	MOVQ    shift_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Z3
+	LEAQ    (R10)(CX*1), AX
+	MOVQ    DX, R11
+
+row1:
+	VMOVUPS     (SI)(AX*4), Z4
+	VSUBPS      Z1, Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VADDPS      (DI)(AX*4), Z4, Z4
+	VMAXPS      Z4, Z0, Z4
+	VMOVUPS     Z4, (BX)(AX*4)
+	ADDQ        R9, AX
+	DECQ        R11
+	JNZ         row1
+	ADDQ        $0x00000010, CX
+	JMP         group1
+
+end1:
+	MOVQ  DX, AX
+	IMULQ R9, AX
+	ADDQ  AX, R10
+	SUBQ  DX, R8
+	JNZ   tile
 	VZEROUPPER
 	RET
 
 // func normColumnsGradAVX512(dx []float32, dy []float32, x []float32, mean []float32, scale []float32, slope []float32, shift []float32, rows int, c int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV
 TEXT ·normColumnsGradAVX512(SB), NOSPLIT, $0-184
 	VPXORD Z0, Z0, Z0
-	MOVQ   mean_len+80(FP), CX
-	MOVQ   rows+168(FP), DX
-	MOVQ   c+176(FP), BX
-	MOVQ   mean_base+72(FP), SI
-	MOVQ   scale_base+96(FP), DI
-	MOVQ   slope_base+120(FP), R8
-	MOVQ   shift_base+144(FP), R9
-	MOVQ   dx_base+0(FP), R10
-	MOVQ   dy_base+24(FP), R11
-	MOVQ   x_base+48(FP), R12
+	MOVQ   dx_base+0(FP), BX
+	MOVQ   dy_base+24(FP), SI
+	MOVQ   x_base+48(FP), DI
+	MOVQ   rows+168(FP), R8
+	MOVQ   c+176(FP), R9
+	XORQ   R10, R10
 
-row:
-	XORQ AX, AX
+tile:
+	MOVQ    R8, DX
+	MOVQ    $0x00000020, AX
+	CMPQ    DX, AX
+	CMOVQGT AX, DX
+	XORQ    CX, CX
 
-column:
-	VMOVUPS     (R11)(AX*4), Z0
-	VMOVUPS     (R12)(AX*4), Z1
-	VSUBPS      (SI)(AX*4), Z1, Z1
-	VMOVUPS     (R8)(AX*4), Z2
-	VFMADD213PS (R9)(AX*4), Z2, Z1
-	VFMADD231PS (DI)(AX*4), Z0, Z1
-	VMOVUPS     Z1, (R10)(AX*4)
-	ADDQ        $0x10, AX
-	CMPQ        AX, CX
-	JL          column
-	LEAQ        (R10)(BX*4), R10
-	LEAQ        (R11)(BX*4), R11
-	LEAQ        (R12)(BX*4), R12
-	DECQ        DX
-	JNZ         row
+group4:
+	LEAQ    64(CX), AX
+	CMPQ    AX, mean_len+80(FP)
+	JG      end4
+	MOVQ    mean_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Z0
+	VMOVUPS 64(AX)(CX*4), Z1
+	VMOVUPS 128(AX)(CX*4), Z2
+	VMOVUPS 192(AX)(CX*4), Z3
+	MOVQ    scale_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Z4
+	VMOVUPS 64(AX)(CX*4), Z5
+	VMOVUPS 128(AX)(CX*4), Z6
+	VMOVUPS 192(AX)(CX*4), Z7
+	MOVQ    slope_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Z8
+	VMOVUPS 64(AX)(CX*4), Z9
+	VMOVUPS 128(AX)(CX*4), Z10
+	VMOVUPS 192(AX)(CX*4), Z11
+	MOVQ    shift_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Z12
+	VMOVUPS 64(AX)(CX*4), Z13
+	VMOVUPS 128(AX)(CX*4), Z14
+	VMOVUPS 192(AX)(CX*4), Z15
+	LEAQ    (R10)(CX*1), AX
+	MOVQ    DX, R11
+
+row4:
+	VMOVUPS     (SI)(AX*4), Z16
+	VMOVUPS     (DI)(AX*4), Z17
+	VSUBPS      Z0, Z17, Z17
+	VFMADD213PS Z12, Z8, Z17
+	VFMADD231PS Z4, Z16, Z17
+	VMOVUPS     Z17, (BX)(AX*4)
+	VMOVUPS     64(SI)(AX*4), Z16
+	VMOVUPS     64(DI)(AX*4), Z17
+	VSUBPS      Z1, Z17, Z17
+	VFMADD213PS Z13, Z9, Z17
+	VFMADD231PS Z5, Z16, Z17
+	VMOVUPS     Z17, 64(BX)(AX*4)
+	VMOVUPS     128(SI)(AX*4), Z16
+	VMOVUPS     128(DI)(AX*4), Z17
+	VSUBPS      Z2, Z17, Z17
+	VFMADD213PS Z14, Z10, Z17
+	VFMADD231PS Z6, Z16, Z17
+	VMOVUPS     Z17, 128(BX)(AX*4)
+	VMOVUPS     192(SI)(AX*4), Z16
+	VMOVUPS     192(DI)(AX*4), Z17
+	VSUBPS      Z3, Z17, Z17
+	VFMADD213PS Z15, Z11, Z17
+	VFMADD231PS Z7, Z16, Z17
+	VMOVUPS     Z17, 192(BX)(AX*4)
+	ADDQ        R9, AX
+	DECQ        R11
+	JNZ         row4
+	ADDQ        $0x00000040, CX
+	JMP         group4
+
+end4:
+group2:
+	LEAQ    32(CX), AX
+	CMPQ    AX, mean_len+80(FP)
+	JG      end2
+	MOVQ    mean_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Z0
+	VMOVUPS 64(AX)(CX*4), Z1
+	MOVQ    scale_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Z2
+	VMOVUPS 64(AX)(CX*4), Z3
+	MOVQ    slope_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Z4
+	VMOVUPS 64(AX)(CX*4), Z5
+	MOVQ    shift_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Z6
+	VMOVUPS 64(AX)(CX*4), Z7
+	LEAQ    (R10)(CX*1), AX
+	MOVQ    DX, R11
+
+row2:
+	VMOVUPS     (SI)(AX*4), Z8
+	VMOVUPS     (DI)(AX*4), Z9
+	VSUBPS      Z0, Z9, Z9
+	VFMADD213PS Z6, Z4, Z9
+	VFMADD231PS Z2, Z8, Z9
+	VMOVUPS     Z9, (BX)(AX*4)
+	VMOVUPS     64(SI)(AX*4), Z8
+	VMOVUPS     64(DI)(AX*4), Z9
+	VSUBPS      Z1, Z9, Z9
+	VFMADD213PS Z7, Z5, Z9
+	VFMADD231PS Z3, Z8, Z9
+	VMOVUPS     Z9, 64(BX)(AX*4)
+	ADDQ        R9, AX
+	DECQ        R11
+	JNZ         row2
+	ADDQ        $0x00000020, CX
+	JMP         group2
+
+end2:
+group1:
+	LEAQ    16(CX), AX
+	CMPQ    AX, mean_len+80(FP)
+	JG      end1
+	MOVQ    mean_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Z0
+	MOVQ    scale_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Z1
+	MOVQ    slope_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Z2
+	MOVQ    shift_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Z3
+	LEAQ    (R10)(CX*1), AX
+	MOVQ    DX, R11
+
+row1:
+	VMOVUPS     (SI)(AX*4), Z4
+	VMOVUPS     (DI)(AX*4), Z5
+	VSUBPS      Z0, Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VFMADD231PS Z1, Z4, Z5
+	VMOVUPS     Z5, (BX)(AX*4)
+	ADDQ        R9, AX
+	DECQ        R11
+	JNZ         row1
+	ADDQ        $0x00000010, CX
+	JMP         group1
+
+end1:
+	MOVQ  DX, AX
+	IMULQ R9, AX
+	ADDQ  AX, R10
+	SUBQ  DX, R8
+	JNZ   tile
 	VZEROUPPER
 	RET
 
-// func normColumnsGradPositiveAVX512(dx []float32, dy []float32, x []float32, y []float32, mean []float32, scale []float32, slope []float32, shift []float32, rows int, c int)
-// Requires: AVX, AVX512F
-TEXT ·normColumnsGradPositiveAVX512(SB), NOSPLIT, $0-208
+// func normColumnsGradReLUAVX512(dx []float32, dy []float32, x []float32, mean []float32, scale []float32, beta []float32, slope []float32, shift []float32, rows int, c int)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·normColumnsGradReLUAVX512(SB), NOSPLIT, $0-208
 	VPXORD Z0, Z0, Z0
-	MOVQ   mean_len+104(FP), CX
-	MOVQ   rows+192(FP), DX
-	MOVQ   c+200(FP), BX
-	MOVQ   mean_base+96(FP), SI
-	MOVQ   scale_base+120(FP), DI
-	MOVQ   slope_base+144(FP), R8
-	MOVQ   shift_base+168(FP), R9
-	MOVQ   dx_base+0(FP), R10
-	MOVQ   dy_base+24(FP), R11
-	MOVQ   x_base+48(FP), R12
-	MOVQ   y_base+72(FP), R13
+	MOVQ   dx_base+0(FP), BX
+	MOVQ   dy_base+24(FP), SI
+	MOVQ   x_base+48(FP), DI
+	MOVQ   rows+192(FP), R8
+	MOVQ   c+200(FP), R9
+	XORQ   R10, R10
 
-row:
-	XORQ AX, AX
+tile:
+	MOVQ    R8, DX
+	MOVQ    $0x00000020, AX
+	CMPQ    DX, AX
+	CMOVQGT AX, DX
+	XORQ    CX, CX
 
-column:
-	VMOVUPS     (R11)(AX*4), Z1
-	VMOVUPS     (R12)(AX*4), Z2
-	VCMPPS      $0x01, (R13)(AX*4), Z0, K1
-	VMOVAPS.Z   Z1, K1, Z1
-	VSUBPS      (SI)(AX*4), Z2, Z2
-	VMOVUPS     (R8)(AX*4), Z3
-	VFMADD213PS (R9)(AX*4), Z3, Z2
-	VFMADD231PS (DI)(AX*4), Z1, Z2
-	VMOVUPS     Z2, (R10)(AX*4)
-	ADDQ        $0x10, AX
-	CMPQ        AX, CX
-	JL          column
-	LEAQ        (R10)(BX*4), R10
-	LEAQ        (R11)(BX*4), R11
-	LEAQ        (R12)(BX*4), R12
-	LEAQ        (R13)(BX*4), R13
-	DECQ        DX
-	JNZ         row
+group4:
+	LEAQ    64(CX), AX
+	CMPQ    AX, mean_len+80(FP)
+	JG      end4
+	MOVQ    mean_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Z1
+	VMOVUPS 64(AX)(CX*4), Z2
+	VMOVUPS 128(AX)(CX*4), Z3
+	VMOVUPS 192(AX)(CX*4), Z4
+	MOVQ    scale_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Z5
+	VMOVUPS 64(AX)(CX*4), Z6
+	VMOVUPS 128(AX)(CX*4), Z7
+	VMOVUPS 192(AX)(CX*4), Z8
+	MOVQ    beta_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Z9
+	VMOVUPS 64(AX)(CX*4), Z10
+	VMOVUPS 128(AX)(CX*4), Z11
+	VMOVUPS 192(AX)(CX*4), Z12
+	MOVQ    slope_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Z13
+	VMOVUPS 64(AX)(CX*4), Z14
+	VMOVUPS 128(AX)(CX*4), Z15
+	VMOVUPS 192(AX)(CX*4), Z16
+	MOVQ    shift_base+168(FP), AX
+	VMOVUPS (AX)(CX*4), Z17
+	VMOVUPS 64(AX)(CX*4), Z18
+	VMOVUPS 128(AX)(CX*4), Z19
+	VMOVUPS 192(AX)(CX*4), Z20
+	LEAQ    (R10)(CX*1), AX
+	MOVQ    DX, R11
+
+row4:
+	VMOVUPS     (SI)(AX*4), Z21
+	VMOVUPS     (DI)(AX*4), Z22
+	VSUBPS      Z1, Z22, Z22
+	VMOVAPS     Z22, Z23
+	VFMADD213PS Z9, Z5, Z23
+	VCMPPS      $0x01, Z23, Z0, K1
+	VMOVAPS.Z   Z21, K1, Z21
+	VFMADD213PS Z17, Z13, Z22
+	VFMADD231PS Z5, Z21, Z22
+	VMOVUPS     Z22, (BX)(AX*4)
+	VMOVUPS     64(SI)(AX*4), Z21
+	VMOVUPS     64(DI)(AX*4), Z22
+	VSUBPS      Z2, Z22, Z22
+	VMOVAPS     Z22, Z23
+	VFMADD213PS Z10, Z6, Z23
+	VCMPPS      $0x01, Z23, Z0, K1
+	VMOVAPS.Z   Z21, K1, Z21
+	VFMADD213PS Z18, Z14, Z22
+	VFMADD231PS Z6, Z21, Z22
+	VMOVUPS     Z22, 64(BX)(AX*4)
+	VMOVUPS     128(SI)(AX*4), Z21
+	VMOVUPS     128(DI)(AX*4), Z22
+	VSUBPS      Z3, Z22, Z22
+	VMOVAPS     Z22, Z23
+	VFMADD213PS Z11, Z7, Z23
+	VCMPPS      $0x01, Z23, Z0, K1
+	VMOVAPS.Z   Z21, K1, Z21
+	VFMADD213PS Z19, Z15, Z22
+	VFMADD231PS Z7, Z21, Z22
+	VMOVUPS     Z22, 128(BX)(AX*4)
+	VMOVUPS     192(SI)(AX*4), Z21
+	VMOVUPS     192(DI)(AX*4), Z22
+	VSUBPS      Z4, Z22, Z22
+	VMOVAPS     Z22, Z23
+	VFMADD213PS Z12, Z8, Z23
+	VCMPPS      $0x01, Z23, Z0, K1
+	VMOVAPS.Z   Z21, K1, Z21
+	VFMADD213PS Z20, Z16, Z22
+	VFMADD231PS Z8, Z21, Z22
+	VMOVUPS     Z22, 192(BX)(AX*4)
+	ADDQ        R9, AX
+	DECQ        R11
+	JNZ         row4
+	ADDQ        $0x00000040, CX
+	JMP         group4
+
+end4:
+group2:
+	LEAQ    32(CX), AX
+	CMPQ    AX, mean_len+80(FP)
+	JG      end2
+	MOVQ    mean_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Z1
+	VMOVUPS 64(AX)(CX*4), Z2
+	MOVQ    scale_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Z3
+	VMOVUPS 64(AX)(CX*4), Z4
+	MOVQ    beta_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Z5
+	VMOVUPS 64(AX)(CX*4), Z6
+	MOVQ    slope_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Z7
+	VMOVUPS 64(AX)(CX*4), Z8
+	MOVQ    shift_base+168(FP), AX
+	VMOVUPS (AX)(CX*4), Z9
+	VMOVUPS 64(AX)(CX*4), Z10
+	LEAQ    (R10)(CX*1), AX
+	MOVQ    DX, R11
+
+row2:
+	VMOVUPS     (SI)(AX*4), Z11
+	VMOVUPS     (DI)(AX*4), Z12
+	VSUBPS      Z1, Z12, Z12
+	VMOVAPS     Z12, Z13
+	VFMADD213PS Z5, Z3, Z13
+	VCMPPS      $0x01, Z13, Z0, K1
+	VMOVAPS.Z   Z11, K1, Z11
+	VFMADD213PS Z9, Z7, Z12
+	VFMADD231PS Z3, Z11, Z12
+	VMOVUPS     Z12, (BX)(AX*4)
+	VMOVUPS     64(SI)(AX*4), Z11
+	VMOVUPS     64(DI)(AX*4), Z12
+	VSUBPS      Z2, Z12, Z12
+	VMOVAPS     Z12, Z13
+	VFMADD213PS Z6, Z4, Z13
+	VCMPPS      $0x01, Z13, Z0, K1
+	VMOVAPS.Z   Z11, K1, Z11
+	VFMADD213PS Z10, Z8, Z12
+	VFMADD231PS Z4, Z11, Z12
+	VMOVUPS     Z12, 64(BX)(AX*4)
+	ADDQ        R9, AX
+	DECQ        R11
+	JNZ         row2
+	ADDQ        $0x00000020, CX
+	JMP         group2
+
+end2:
+group1:
+	LEAQ    16(CX), AX
+	CMPQ    AX, mean_len+80(FP)
+	JG      end1
+	MOVQ    mean_base+72(FP), AX
+	VMOVUPS (AX)(CX*4), Z1
+	MOVQ    scale_base+96(FP), AX
+	VMOVUPS (AX)(CX*4), Z2
+	MOVQ    beta_base+120(FP), AX
+	VMOVUPS (AX)(CX*4), Z3
+	MOVQ    slope_base+144(FP), AX
+	VMOVUPS (AX)(CX*4), Z4
+	MOVQ    shift_base+168(FP), AX
+	VMOVUPS (AX)(CX*4), Z5
+	LEAQ    (R10)(CX*1), AX
+	MOVQ    DX, R11
+
+row1:
+	VMOVUPS     (SI)(AX*4), Z6
+	VMOVUPS     (DI)(AX*4), Z7
+	VSUBPS      Z1, Z7, Z7
+	VMOVAPS     Z7, Z8
+	VFMADD213PS Z3, Z2, Z8
+	VCMPPS      $0x01, Z8, Z0, K1
+	VMOVAPS.Z   Z6, K1, Z6
+	VFMADD213PS Z5, Z4, Z7
+	VFMADD231PS Z2, Z6, Z7
+	VMOVUPS     Z7, (BX)(AX*4)
+	ADDQ        R9, AX
+	DECQ        R11
+	JNZ         row1
+	ADDQ        $0x00000010, CX
+	JMP         group1
+
+end1:
+	MOVQ  DX, AX
+	IMULQ R9, AX
+	ADDQ  AX, R10
+	SUBQ  DX, R8
+	JNZ   tile
 	VZEROUPPER
 	RET
 

@@ -303,24 +303,3 @@ func TestAdamW(t *testing.T) {
 		}
 	})
 }
-
-func BenchmarkBatchNorm(b *testing.B) {
-	const rows, c = 25088, 64
-	r := seeded(1)
-	x, y, dx := normal(rows*c, r).s, make([]float32, rows*c), make([]float32, rows*c)
-	v := make([]float32, 6*c)
-	p := NewPool(0)
-	defer p.Close()
-	b.Run("forward", func(b *testing.B) {
-		b.SetBytes(4 * rows * c * 4) // two reads of x, and y fetched and written
-		for b.Loop() {
-			p.BatchNormForward(y, x, v, v[c:], v[2*c:], v[3*c:], rows, c, 1e-5, true)
-		}
-	})
-	b.Run("backward", func(b *testing.B) {
-		b.SetBytes(7 * rows * c * 4)
-		for b.Loop() {
-			p.BatchNormBackward(dx, nil, v[4*c:], v[5*c:], dx, x, y, v, v[c:], v[2*c:], v[3*c:], rows, c, 1e-5, true)
-		}
-	})
-}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -8,68 +10,150 @@ import (
 	. "nat/internal/kernel/_gen/asm"
 )
 
-// columnKernels emits the passes over a matrix of rows x c that treat each
-// column by itself. They do the first len(mean) (or len(sum)) columns, a
+// tileRows is the number of rows whose sums are added up in float32 before
+// they are added to those in float64.
+const tileRows = 32
+
+// A columnKernel is a pass over matrices of rows x c, tile by tile: tileRows
+// rows and a few vectors of columns. It does the first columns, as many as the
+// first parameter of its signature that has one element per column, a
 // multiple of the number of lanes.
+type columnKernel struct {
+	name, signature string
+	count           string   // the parameter that tells the number of columns
+	matrices        []string // all of the same shape
+	columns         []string // one float32 per column, in registers during a tile
+	outputs         []string // []float64 with one element per column, set to zero at the start
+	sums            []string // accumulators, zero at the start of a tile
+	spread          []string // scalar float32 parameters
+
+	// What is done to vector i: in each row of the tile before anything else,
+	// before the first row, in each row, after the last row. Only row is a must.
+	survey, start, row, finish func(f *tile, i int)
+}
+
+// tile is the state of a columnKernel's loop over the rows of a tile.
+type tile struct {
+	w      Width
+	at     reg.GPVirtual // index of the current row's first element in the matrices
+	col    reg.GPVirtual // the tile's first column
+	rows   reg.GPVirtual // the tile's number of rows
+	bases  map[string]reg.GPVirtual
+	column map[string][]reg.VecVirtual
+	sum    map[string][]reg.VecVirtual
+	scalar map[string]reg.VecVirtual
+	zero   reg.VecVirtual
+}
+
+// mem is vector i of the current row of a matrix.
+func (f *tile) mem(matrix string, i int) Mem {
+	return Mem{Base: f.bases[matrix], Index: f.at, Scale: 4, Disp: i * f.w.Bytes}
+}
+
+// load is mem in a register.
+func (f *tile) load(matrix string, i int) reg.VecVirtual { return f.w.Load(f.mem(matrix, i)) }
+
+// store writes vector i of the current row of a matrix.
+func (f *tile) store(v reg.VecVirtual, matrix string, i int) { VMOVUPS(v, f.mem(matrix, i)) }
+
 func columnKernels(w Width) {
-	columnSums(w, "columnSums", "(sum []float64, x []float32, rows, c int)", func(f *sums) {
-		f.add("sum", f.at("x"))
-	})
-	columnSums(w, "columnMoments", "(sum, sq []float64, x []float32, rows, c int)", func(f *sums) {
-		f.add("sum", f.at("x"))
-		f.addProduct("sq", f.at("x"), f.at("x"))
-	})
-	grad := func(positive bool) func(f *sums) {
-		return func(f *sums) {
-			g, d := f.at("dy"), w.Vec()
-			VSUBPS(f.column("mean"), f.at("x"), d)
-			if positive {
-				keepPositive(w, g, f.mem("y"), f.zero)
-			}
-			f.add("sum", g)
-			f.addProduct("dot", g, d)
+	for _, k := range append(sumKernels(), normKernels()...) {
+		k.emit(w)
+	}
+}
+
+// emit writes the loops: tiles of rows, and in each tile groups of vectors of
+// columns, fewer and fewer at a time.
+func (k columnKernel) emit(w Width) {
+	Begin(w, k.name, k.signature, "is "+k.name+"Generic for whole vectors of columns.")
+	f := &tile{w: w, at: GP64(), col: GP64(), rows: GP64(), bases: map[string]reg.GPVirtual{}, scalar: map[string]reg.VecVirtual{}, zero: w.Zeros(1)[0]}
+	for _, m := range k.matrices {
+		f.bases[m] = Base(m)
+	}
+	for _, s := range k.spread {
+		f.scalar[s] = w.Spread(s)
+	}
+	for _, o := range k.outputs {
+		f.clear(o)
+	}
+	left, c, first, step := Integer("rows"), Integer("c"), GP64(), GP64()
+	XORQ(first, first)
+	Label("tile")
+	MOVQ(left, f.rows)
+	MOVQ(U32(tileRows), step)
+	CMPQ(f.rows, step)
+	CMOVQGT(step, f.rows)
+	XORQ(f.col, f.col)
+	for vectors := w.Bytes / 16; vectors > 0; vectors /= 2 {
+		k.emitGroup(f, first, c, vectors)
+	}
+	MOVQ(f.rows, step)
+	IMULQ(c, step)
+	ADDQ(step, first)
+	SUBQ(f.rows, left)
+	JNZ(LabelRef("tile"))
+	Done()
+}
+
+// clear sets a []float64 of whole vectors to zero.
+func (f *tile) clear(output string) {
+	base, n, loop := Base(output), Load(Param(output).Len(), GP64()), "clear_"+output
+	Label(loop)
+	VMOVUPD(f.zero, Mem{Base: base})
+	ADDQ(U32(f.w.Bytes), base)
+	SUBQ(U32(f.w.Bytes/8), n)
+	JG(LabelRef(loop))
+}
+
+// emitGroup writes the loop over groups of so many vectors of columns.
+func (k columnKernel) emitGroup(f *tile, first, c reg.GPVirtual, vectors int) {
+	columns, next, end := vectors*f.w.Lanes(), fmt.Sprint("group", vectors), fmt.Sprint("end", vectors)
+	Label(next)
+	n := GP64()
+	LEAQ(Mem{Base: f.col, Disp: columns}, n)
+	CMPQ(n, Length(k.count))
+	JG(LabelRef(end))
+	f.column, f.sum = map[string][]reg.VecVirtual{}, map[string][]reg.VecVirtual{}
+	for _, p := range k.columns {
+		base := Base(p)
+		for i := range vectors {
+			f.column[p] = append(f.column[p], f.w.Load(Mem{Base: base, Index: f.col, Scale: 4, Disp: i * f.w.Bytes}))
 		}
 	}
-	columnSums(w, "columnGrads", "(sum, dot []float64, dy, x, mean []float32, rows, c int)", grad(false))
-	columnSums(w, "columnGradsPositive", "(sum, dot []float64, dy, x, y, mean []float32, rows, c int)", grad(true))
-	normColumns(w)
-	normColumnsGrad(w, "normColumnsGrad", false)
-	normColumnsGrad(w, "normColumnsGradPositive", true)
-}
-
-// sums is the state of a loop that adds up functions of one vector of columns
-// over the rows, in float64.
-type sums struct {
-	w      Width
-	zero   reg.VecVirtual
-	col    reg.GPVirtual // index of the first column
-	row    reg.GPVirtual // col + row*c
-	loaded map[string]reg.VecVirtual
-	bases  map[string]reg.GPVirtual
-	acc    map[string][]reg.VecVirtual // low and high half
-}
-
-// mem is the current vector of a matrix.
-func (f *sums) mem(param string) Mem {
-	return Mem{Base: f.bases[param], Index: f.row, Scale: 4}
-}
-
-// at is mem in a register, loaded once.
-func (f *sums) at(param string) reg.VecVirtual {
-	if v, ok := f.loaded[param]; ok {
-		return v
+	for _, s := range k.sums {
+		f.sum[s] = f.w.Zeros(vectors)
 	}
-	f.loaded[param] = f.w.Load(f.mem(param))
-	return f.loaded[param]
+	if k.survey != nil {
+		f.eachRow(first, c, vectors, fmt.Sprint("survey", vectors), k.survey)
+	}
+	for i := 0; i < vectors && k.start != nil; i++ {
+		k.start(f, i)
+	}
+	f.eachRow(first, c, vectors, fmt.Sprint("row", vectors), k.row)
+	for i := 0; i < vectors && k.finish != nil; i++ {
+		k.finish(f, i)
+	}
+	ADDQ(U32(columns), f.col)
+	JMP(LabelRef(next))
+	Label(end)
 }
 
-// column is the current vector of a per-column parameter.
-func (f *sums) column(param string) Mem {
-	return Mem{Base: f.bases[param], Index: f.col, Scale: 4}
+// eachRow writes the loop over the rows of the tile.
+func (f *tile) eachRow(first, c reg.GPVirtual, vectors int, label string, body func(f *tile, i int)) {
+	n := GP64()
+	LEAQ(Mem{Base: first, Index: f.col, Scale: 1}, f.at)
+	MOVQ(f.rows, n)
+	Label(label)
+	for i := range vectors {
+		body(f, i)
+	}
+	ADDQ(c, f.at)
+	DECQ(n)
+	JNZ(LabelRef(label))
 }
 
-// doubles widens v to two vectors of float64.
-func (f *sums) doubles(v reg.VecVirtual) [2]reg.VecVirtual {
+// doubles widens v to two vectors of float64, the low and the high half.
+func (f *tile) doubles(v reg.VecVirtual) [2]reg.VecVirtual {
 	lo, hi, h := f.w.Vec(), f.w.Vec(), f.w.Half()
 	if f.w.Bytes == 64 {
 		VEXTRACTF64X4(U8(1), v, h)
@@ -82,126 +166,180 @@ func (f *sums) doubles(v reg.VecVirtual) [2]reg.VecVirtual {
 	return [2]reg.VecVirtual{lo, hi}
 }
 
-func (f *sums) add(sum string, v reg.VecVirtual) {
-	for i, d := range f.doubles(v) {
-		VADDPD(d, f.acc[sum][i], f.acc[sum][i])
+// addTo adds d to vector i of a []float64 with one element per column.
+func (f *tile) addTo(sum string, i int, d [2]reg.VecVirtual) {
+	base := Base(sum)
+	for h := range d {
+		m := Mem{Base: base, Index: f.col, Scale: 8, Disp: (2*i + h) * f.w.Bytes}
+		VADDPD(m, d[h], d[h])
+		VMOVUPD(d[h], m)
 	}
 }
 
-// addProduct adds the product of two float32, which is exact in float64.
-func (f *sums) addProduct(sum string, a, b reg.VecVirtual) {
-	da := f.doubles(a)
-	db := da
-	if a != b {
-		db = f.doubles(b)
-	}
-	for i := range da {
-		VFMADD231PD(da[i], db[i], f.acc[sum][i])
-	}
-}
-
-// columnSums emits, for each vector of columns, a loop over the rows; what
-// body accumulates under the name of a []float64 parameter is stored there.
-func columnSums(w Width, name, signature string, body func(f *sums)) {
-	Begin(w, name, signature, "is "+name+"Generic for whole vectors of columns.")
-	f := &sums{w: w, zero: w.Zeros(1)[0], col: GP64(), row: GP64(), loaded: map[string]reg.VecVirtual{},
-		bases: map[string]reg.GPVirtual{}, acc: map[string][]reg.VecVirtual{}}
-	for _, p := range []struct {
-		name  string
-		funcs []string
-	}{
-		{"x", []string{"columnSums", "columnMoments", "columnGrads", "columnGradsPositive"}},
-		{"dy", []string{"columnGrads", "columnGradsPositive"}},
-		{"mean", []string{"columnGrads", "columnGradsPositive"}},
-		{"y", []string{"columnGradsPositive"}},
-	} {
-		for _, n := range p.funcs {
-			if n == name {
-				f.bases[p.name] = Base(p.name)
+// sumKernels are those that add up functions of the columns in float64. The
+// sums of a tile are float32: of so few terms they lose less than rounding the
+// result does, if the terms are small where the result is.
+func sumKernels() []columnKernel {
+	finish := func(f *tile, i int) {
+		for _, s := range []string{"sum", "dot"} {
+			if f.sum[s] != nil {
+				f.addTo(s, i, f.doubles(f.sum[s][i]))
 			}
 		}
 	}
-	outputs := map[string][]string{"columnSums": {"sum"}, "columnMoments": {"sum", "sq"}, "columnGrads": {"sum", "dot"}, "columnGradsPositive": {"sum", "dot"}}[name]
-	c := Integer("c")
-	XORQ(f.col, f.col)
-	Label("column")
-	for _, o := range outputs {
-		f.acc[o] = w.Zeros(2)
+	// add adds g to sum and g (x - mean), given the difference, to dot.
+	add := func(f *tile, i int, g, d reg.VecVirtual) {
+		VADDPS(g, f.sum["sum"][i], f.sum["sum"][i])
+		VFMADD231PS(g, d, f.sum["dot"][i])
 	}
-	MOVQ(f.col, f.row)
-	n := Integer("rows")
-	Label("row")
-	body(f)
-	ADDQ(c, f.row)
-	DECQ(n)
-	JNZ(LabelRef("row"))
-	for _, o := range outputs {
-		p := Base(o)
-		for i, v := range f.acc[o] {
-			VMOVUPD(v, Mem{Base: p, Index: f.col, Scale: 8, Disp: i * w.Bytes})
-		}
+	sumDot := []string{"sum", "dot"}
+	return []columnKernel{
+		moments(),
+		{
+			name: "columnSums", signature: "(sum []float64, x []float32, rows, c int)", count: "sum",
+			matrices: []string{"x"}, outputs: []string{"sum"}, sums: []string{"sum"},
+			row:    func(f *tile, i int) { VADDPS(f.mem("x", i), f.sum["sum"][i], f.sum["sum"][i]) },
+			finish: finish,
+		},
+		{
+			name: "columnGrads", signature: "(sum, dot []float64, dy, x, mean []float32, rows, c int)", count: "sum",
+			matrices: []string{"dy", "x"}, columns: []string{"mean"}, outputs: sumDot, sums: sumDot,
+			row: func(f *tile, i int) {
+				g, d := f.load("dy", i), f.load("x", i)
+				VSUBPS(f.column["mean"][i], d, d)
+				add(f, i, g, d)
+			},
+			finish: finish,
+		},
+		{
+			name: "columnGradsMasked", signature: "(sum, dot []float64, d, dy, x, y, mean []float32, rows, c int)", count: "sum",
+			matrices: []string{"d", "dy", "x", "y"}, columns: []string{"mean"}, outputs: sumDot, sums: sumDot,
+			row: func(f *tile, i int) {
+				g, d := f.load("dy", i), f.load("x", i)
+				keepPositive(f.w, g, f.mem("y", i), f.zero)
+				f.store(g, "d", i)
+				VSUBPS(f.column["mean"][i], d, d)
+				add(f, i, g, d)
+			},
+			finish: finish,
+		},
+		{
+			name: "columnGradsReLU", signature: "(sum, dot []float64, dy, x, mean, scale, beta []float32, rows, c int)", count: "sum",
+			matrices: []string{"dy", "x"}, columns: []string{"mean", "scale", "beta"}, outputs: sumDot, sums: sumDot,
+			row: func(f *tile, i int) {
+				g, d := f.load("dy", i), f.load("x", i)
+				VSUBPS(f.column["mean"][i], d, d)
+				f.keepActive(g, d, i)
+				add(f, i, g, d)
+			},
+			finish: finish,
+		},
 	}
-	ADDQ(U8(w.Lanes()), f.col)
-	CMPQ(f.col, Length("sum"))
-	JL(LabelRef("column"))
-	Done()
 }
 
-// columns emits a loop over rows and, inside, over vectors of columns.
-// matrices advance with the row, parameters do not.
-func columns(w Width, params, matrices []string, body func(at map[string]Mem)) {
-	j, n, rows, c := GP64(), Load(Param(params[0]).Len(), GP64()), Integer("rows"), Integer("c")
-	at := map[string]Mem{}
-	for _, s := range append(append([]string{}, params...), matrices...) {
-		at[s] = Mem{Base: Base(s), Index: j, Scale: 4}
-	}
-	Label("row")
-	XORQ(j, j)
-	Label("column")
-	body(at)
-	ADDQ(U8(w.Lanes()), j)
-	CMPQ(j, n)
-	JL(LabelRef("column"))
-	for _, s := range matrices {
-		b := at[s].Base.(reg.GPVirtual)
-		LEAQ(Mem{Base: b, Index: c, Scale: 4}, b)
-	}
-	DECQ(rows)
-	JNZ(LabelRef("row"))
-	Done()
+// keepActive zeroes the lanes of g where d scale + beta is not positive.
+func (f *tile) keepActive(g, d reg.VecVirtual, i int) {
+	t := f.w.Vec()
+	VMOVAPS(d, t)
+	VFMADD213PS(f.column["beta"][i], f.column["scale"][i], t)
+	keepPositive(f.w, g, t, f.zero)
 }
 
-func normColumns(w Width) {
-	Begin(w, "normColumns", "(y, x, mean, scale, shift []float32, rows, c int, floor float32)", "is normColumnsGeneric for whole vectors of columns.")
-	floor := w.Spread("floor")
-	columns(w, []string{"mean", "scale", "shift"}, []string{"y", "x"}, func(at map[string]Mem) {
-		v := w.Load(at["x"])
-		VSUBPS(at["mean"], v, v)
-		s := w.Load(at["scale"])
-		VFMADD213PS(at["shift"], s, v)
-		VMAXPS(v, floor, v) // a NaN in the first operand is the result
-		VMOVUPS(v, at["y"])
-	})
+// moments adds up x and its squares. A tile first takes its mean k, and then
+// the differences from it, so that a mean far from zero costs no digits: with
+// s and q the sums of the n differences and of their squares, the sums of x
+// and of its squares are s + n k and q + k (2 s + n k). The tile is read twice,
+// but the second time from the first-level cache.
+func moments() columnKernel {
+	return columnKernel{
+		name: "columnMoments", signature: "(sum, sq []float64, x []float32, rows, c int)", count: "sum",
+		matrices: []string{"x"}, outputs: []string{"sum", "sq"}, sums: []string{"k", "s", "q"},
+		survey: func(f *tile, i int) { VADDPS(f.mem("x", i), f.sum["k"][i], f.sum["k"][i]) },
+		start: func(f *tile, i int) {
+			x, n := XMM(), f.w.Vec()
+			VXORPS(x, x, x)
+			VCVTSI2SSQ(f.rows, x, x)
+			VBROADCASTSS(x, n)
+			VDIVPS(n, f.sum["k"][i], f.sum["k"][i])
+		},
+		row: func(f *tile, i int) {
+			d := f.load("x", i)
+			VSUBPS(f.sum["k"][i], d, d)
+			VADDPS(d, f.sum["s"][i], f.sum["s"][i])
+			VFMADD231PS(d, d, f.sum["q"][i])
+		},
+		finish: func(f *tile, i int) {
+			x, n := XMM(), f.w.Vec()
+			VXORPS(x, x, x)
+			VCVTSI2SDQ(f.rows, x, x)
+			VBROADCASTSD(x, n)
+			s, q, k := f.doubles(f.sum["s"][i]), f.doubles(f.sum["q"][i]), f.doubles(f.sum["k"][i])
+			for h := range s {
+				t := f.w.Vec()
+				VMULPD(n, k[h], t)
+				VADDPD(s[h], t, t) // s + n k
+				VADDPD(t, s[h], s[h])
+				VFMADD231PD(k[h], s[h], q[h])
+				VMOVAPD(t, s[h])
+			}
+			f.addTo("sum", i, s)
+			f.addTo("sq", i, q)
+		},
+	}
 }
 
-func normColumnsGrad(w Width, name string, positive bool) {
-	matrices := []string{"dx", "dy", "x"}
-	signature := "(dx, dy, x, mean, scale, slope, shift []float32, rows, c int)"
-	if positive {
-		matrices = append(matrices, "y")
-		signature = "(dx, dy, x, y, mean, scale, slope, shift []float32, rows, c int)"
+// normKernels are the passes of batch norm that write a matrix.
+func normKernels() []columnKernel {
+	affine := func(f *tile, i int) reg.VecVirtual {
+		v := f.load("x", i)
+		VSUBPS(f.column["mean"][i], v, v)
+		VFMADD213PS(f.column["shift"][i], f.column["scale"][i], v)
+		return v
 	}
-	Begin(w, name, signature, "is "+name+"Generic for whole vectors of columns.")
-	zero := w.Zeros(1)[0]
-	columns(w, []string{"mean", "scale", "slope", "shift"}, matrices, func(at map[string]Mem) {
-		g, v := w.Load(at["dy"]), w.Load(at["x"])
-		if positive {
-			keepPositive(w, g, at["y"], zero)
-		}
-		VSUBPS(at["mean"], v, v)
-		s := w.Load(at["slope"])
-		VFMADD213PS(at["shift"], s, v)
-		VFMADD231PS(at["scale"], g, v)
-		VMOVUPS(v, at["dx"])
-	})
+	// atLeast stores max(v, floor); a NaN in the first operand is the result.
+	atLeast := func(f *tile, v reg.VecVirtual, i int) {
+		VMAXPS(v, f.scalar["floor"], v)
+		f.store(v, "y", i)
+	}
+	// gradient stores g scale + d slope + shift.
+	gradient := func(f *tile, g, d reg.VecVirtual, i int) {
+		VFMADD213PS(f.column["shift"][i], f.column["slope"][i], d)
+		VFMADD231PS(f.column["scale"][i], g, d)
+		f.store(d, "dx", i)
+	}
+	return []columnKernel{
+		{
+			name: "normColumns", signature: "(y, x, mean, scale, shift []float32, rows, c int, floor float32)", count: "mean",
+			matrices: []string{"y", "x"}, columns: []string{"mean", "scale", "shift"}, spread: []string{"floor"},
+			row: func(f *tile, i int) { atLeast(f, affine(f, i), i) },
+		},
+		{
+			name: "normColumnsAdd", signature: "(y, x, add, mean, scale, shift []float32, rows, c int, floor float32)", count: "mean",
+			matrices: []string{"y", "x", "add"}, columns: []string{"mean", "scale", "shift"}, spread: []string{"floor"},
+			row: func(f *tile, i int) {
+				v := affine(f, i)
+				VADDPS(f.mem("add", i), v, v)
+				atLeast(f, v, i)
+			},
+		},
+		{
+			name: "normColumnsGrad", signature: "(dx, dy, x, mean, scale, slope, shift []float32, rows, c int)", count: "mean",
+			matrices: []string{"dx", "dy", "x"}, columns: []string{"mean", "scale", "slope", "shift"},
+			row: func(f *tile, i int) {
+				g, d := f.load("dy", i), f.load("x", i)
+				VSUBPS(f.column["mean"][i], d, d)
+				gradient(f, g, d, i)
+			},
+		},
+		{
+			name: "normColumnsGradReLU", signature: "(dx, dy, x, mean, scale, beta, slope, shift []float32, rows, c int)", count: "mean",
+			matrices: []string{"dx", "dy", "x"}, columns: []string{"mean", "scale", "beta", "slope", "shift"},
+			row: func(f *tile, i int) {
+				g, d := f.load("dy", i), f.load("x", i)
+				VSUBPS(f.column["mean"][i], d, d)
+				f.keepActive(g, d, i)
+				gradient(f, g, d, i)
+			},
+		},
+	}
 }

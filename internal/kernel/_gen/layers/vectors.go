@@ -6,6 +6,7 @@ package main
 
 import (
 	"math"
+	"math/bits"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -33,6 +34,7 @@ func vectorKernels(w Width) {
 		VFMADD231PS(a, a, sum)
 	})
 	axpy(w)
+	addDoubles(w)
 	exponential(w)
 	relu(w)
 	reluGrad(w)
@@ -107,6 +109,24 @@ func axpy(w Width) {
 	Done()
 }
 
+func addDoubles(w Width) {
+	Begin(w, "addDoubles", "(dst, x []float64)", "is addDoublesGeneric for lengths that are a multiple of the float32 in a vector.")
+	dst, x, n := Base("dst"), Base("x"), Load(Param("dst").Len(), GP64())
+	SHRQ(U8(bits.TrailingZeros(uint(w.Lanes()))), n)
+	Label("loop")
+	for i := range 2 {
+		v := w.Vec()
+		VMOVUPD(Mem{Base: dst, Disp: i * w.Bytes}, v)
+		VADDPD(Mem{Base: x, Disp: i * w.Bytes}, v, v)
+		VMOVUPD(v, Mem{Base: dst, Disp: i * w.Bytes})
+	}
+	ADDQ(U32(2*w.Bytes), dst)
+	ADDQ(U32(2*w.Bytes), x)
+	DECQ(n)
+	JNZ(LabelRef("loop"))
+	Done()
+}
+
 // exponential emits e^x = 2^n e^r with n = round(x / ln 2) and |r| <= ln(2)/2,
 // where e^r = 1 + r + r^2 P(r), P from Cephes' expf (Moshier). 2^n is made as
 // a product of two powers so that results down to the denormals and up to
@@ -159,7 +179,7 @@ func exponential(w Width) {
 }
 
 // keepPositive zeroes the lanes of v where y is not positive. zero is zero.
-func keepPositive(w Width, v reg.VecVirtual, y Mem, zero reg.VecVirtual) {
+func keepPositive(w Width, v reg.VecVirtual, y Op, zero reg.VecVirtual) {
 	if w.Bytes == 64 {
 		k := K()
 		VCMPPS(U8(1), y, zero, k) // 0 < y
