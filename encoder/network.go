@@ -18,13 +18,6 @@ const (
 	Features = "features"
 )
 
-// blockValues bounds each of the two buffers of inference: rows go through
-// the network in blocks whose largest activation has about this many values.
-const (
-	blockValues = 1 << 21
-	blockRows   = 512
-)
-
 // Network runs a [Spec]. It owns weights, gradients and activations, and is
 // for one goroutine at a time.
 type Network struct {
@@ -36,14 +29,15 @@ type Network struct {
 
 	// The training pass: memory for up to planned rows, made once.
 	planned int
-	acts    [][]float32  // output of each node
-	grads   [2][]float32 // gradients of activations, in turns
+	arena   []float32
 	input   []float32
 	rows    int
-	pending bool // a Forward awaits its Backward
+	pending bool    // a Forward awaits its Backward
+	t       tensors // of the operation in progress
+	adding  addition
 
-	block    [2][]float32 // activations of inference, in turns
-	embedded []float32    // result of Forward without train
+	block    []float32 // values of inference
+	embedded []float32 // result of Forward without train
 }
 
 // New builds the network of a description with fresh weights drawn from the
@@ -55,9 +49,9 @@ func New(spec Spec, seed uint64, pool *kernel.Pool) (*Network, error) {
 		return nil, err
 	}
 	n := build(spec, seed, pool)
-	shapes, slots, index := spec.shapes(), n.slots, uint64(0)
-	for i, l := range spec.Layers {
-		for _, t := range l.tensors(spec.inputOf(i, shapes)) {
+	slots, index := n.slots, uint64(0)
+	for _, l := range n.prog.layers {
+		for _, t := range l.tensors(l.in) {
 			t.initialize(slots[0].data, seed, index)
 			slots = slots[1:]
 			if t.trained {
@@ -71,12 +65,12 @@ func New(spec Spec, seed uint64, pool *kernel.Pool) (*Network, error) {
 // build allocates the network of a valid, named description; weights are zero.
 func build(spec Spec, seed uint64, pool *kernel.Pool) *Network {
 	n := &Network{spec: spec, env: env{pool: pool}}
-	memory, shapes := make([]layerMemory, len(spec.Layers)), spec.shapes()
-	for i, l := range spec.Layers {
-		memory[i] = n.allocate(l, spec.inputOf(i, shapes))
+	layers := spec.place()
+	memory := make([]layerMemory, len(layers))
+	for i, l := range layers {
+		memory[i] = n.allocate(l)
 	}
-	n.prog = compile(spec, memory, seed)
-	n.acts = make([][]float32, len(n.prog.nodes))
+	n.prog = compile(layers, memory, seed)
 	return n
 }
 
@@ -86,9 +80,9 @@ type layerMemory map[string]tensorMemory
 type tensorMemory struct{ value, grad []float32 }
 
 // allocate makes a layer's tensors and registers them.
-func (n *Network) allocate(l Layer, in Shape) layerMemory {
+func (n *Network) allocate(l placed) layerMemory {
 	memory := layerMemory{}
-	for _, t := range l.tensors(in) {
+	for _, t := range l.tensors(l.in) {
 		name := l.Name + "." + t.role
 		m := tensorMemory{value: make([]float32, elements(t.shape))}
 		if t.trained {
@@ -114,14 +108,8 @@ func (n *Network) ParamCount() int { return n.spec.ParamCount() }
 // is the network's own and must not be changed; the values may be.
 func (n *Network) Params() []Param { return n.params }
 
-// LayerNames returns the names of the layers in order.
-func (n *Network) LayerNames() []string {
-	names := make([]string, len(n.spec.Layers))
-	for i, l := range n.spec.Layers {
-		names[i] = l.Name
-	}
-	return names
-}
+// LayerNames returns the names of the layers in order, as in [Spec.LayerNames].
+func (n *Network) LayerNames() []string { return n.spec.LayerNames() }
 
 // SetStep sets the index of the training step, which selects the masks of
 // dropout. They are a function of seed, layer, step and position alone, so
@@ -142,18 +130,32 @@ func (n *Network) Forward(x []float32, rows int, train bool) []float32 {
 	n.checkInput(x, rows)
 	if !train {
 		n.embedded = grow(n.embedded, rows*n.prog.width)
-		n.infer(n.embedded, x, rows, len(n.spec.Layers)-1)
+		n.infer(n.embedded, x, rows, len(n.prog.layers)-1)
 		return n.embedded
 	}
 	n.plan(rows)
 	n.input, n.rows, n.pending = x[:rows*n.spec.Input.Size()], rows, true
-	cur := n.input
 	for i, d := range n.prog.nodes {
-		y := n.acts[i][:rows*d.out]
-		d.op.forward(&n.env, y, cur, rows)
-		cur = y
+		n.t = tensors{rows: rows, x: n.value(d.x, d.in), y: n.value(i+1, d.out)}
+		if d.add != none {
+			n.t.add = n.value(d.add, d.out)
+		}
+		d.op.forward(&n.env, &n.t)
 	}
-	return cur
+	return n.value(len(n.prog.nodes), n.prog.width)
+}
+
+// value returns a value of the training pass, of a width per row.
+func (n *Network) value(v, width int) []float32 {
+	if v == 0 {
+		return n.input
+	}
+	return n.stored(n.prog.training.values[v], width)
+}
+
+// stored returns what a storage of the training pass holds.
+func (n *Network) stored(storage, width int) []float32 {
+	return n.prog.training.slice(n.arena, storage, n.rows, width)
 }
 
 func (n *Network) checkInput(x []float32, rows int) {
@@ -169,19 +171,17 @@ func (n *Network) plan(rows int) {
 		return
 	}
 	n.planned = rows
-	for i, d := range n.prog.nodes {
-		n.acts[i] = make([]float32, rows*d.out)
+	n.arena = nil // lets the collector have it before the larger one is made
+	n.arena = make([]float32, rows*n.prog.training.size)
+	for _, d := range n.prog.nodes {
 		d.op.plan(rows)
-	}
-	for i, size := range n.prog.gradSizes() {
-		n.grads[i] = make([]float32, rows*size)
 	}
 }
 
 // Backward takes the gradient of a loss with respect to the embeddings that
 // the last Forward with train returned (rows x Dim, left unchanged) and
 // overwrites the gradients of all parameters. Every Forward allows one
-// Backward, any time before the weights change.
+// Backward, any time before the weights change. It reads the x of Forward.
 func (n *Network) Backward(dz []float32) {
 	if !n.pending {
 		panic("encoder: Backward without a Forward in training mode")
@@ -190,23 +190,51 @@ func (n *Network) Backward(dz []float32) {
 		panic("encoder: Backward with fewer gradients than embeddings")
 	}
 	n.pending = false
-	dy, owner := dz[:n.rows*n.prog.width], -1
 	for i := len(n.prog.nodes) - 1; i >= 0; i-- {
-		d, x := n.prog.nodes[i], n.input
-		if i > 0 {
-			x = n.acts[i-1][:n.rows*d.in]
+		d, b := n.prog.nodes[i], n.prog.training.back[i]
+		if b.skip {
+			continue
 		}
-		var dx []float32
-		if d.inputGrad {
-			owner = d.gradBuffer(owner)
-			dx = n.grads[owner][:n.rows*d.in]
+		n.t = tensors{rows: n.rows, dy: dz[:n.rows*n.prog.width]}
+		if b.dy != none {
+			n.t.dy = n.stored(b.dy, d.out)
 		}
-		d.op.backward(&n.env, dx, dy, x, n.acts[i][:n.rows*d.out], n.rows)
-		if dx == nil {
-			return // nothing before this node has parameters
+		if x, y := d.op.needs(); x || y {
+			n.t.x, n.t.y = n.value(d.x, d.in), n.value(i+1, d.out)
 		}
-		dy = dx
+		if b.dx != none {
+			n.t.dx = n.stored(b.dx, d.in)
+		}
+		if b.dadd != none {
+			n.t.dadd = n.stored(b.dadd, d.out)
+		}
+		d.op.backward(&n.env, &n.t)
+		if b.into != none {
+			n.adding.add(n.env.pool, n.stored(b.into, d.in), n.t.dx)
+		}
 	}
+	n.t = tensors{}
+}
+
+// addition adds one slice to another on all workers. Its loop body is made
+// once, so that a step allocates nothing.
+type addition struct {
+	dst, src []float32
+	body     func(i int)
+}
+
+const addChunk = 16 << 10
+
+func (a *addition) add(pool *kernel.Pool, dst, src []float32) {
+	if a.body == nil {
+		a.body = func(i int) {
+			lo, hi := i*addChunk, min((i+1)*addChunk, len(a.dst))
+			kernel.Axpy(a.dst[lo:hi], 1, a.src[lo:hi])
+		}
+	}
+	a.dst, a.src = dst, src
+	pool.Do((len(dst)+addChunk-1)/addChunk, a.body)
+	a.dst, a.src = nil, nil
 }
 
 // Output runs inference (running statistics, no dropout) on rows inputs and
@@ -214,6 +242,10 @@ func (n *Network) Backward(dz []float32) {
 // [Features] or a layer's name. Any number of rows will do: they pass through in
 // blocks of bounded memory, and a pending training pass is left alone. The
 // error lists the layers there are.
+//
+// Batch norms are folded into the weights before them. That is done anew in
+// each call, at the cost of one pass over the weights, so that a change of
+// weights, by whomever, is never missed: give many rows at a time.
 func (n *Network) Output(x []float32, rows int, layer string) ([]float32, int, error) {
 	i, err := n.layerIndex(layer)
 	if err != nil {
@@ -239,11 +271,11 @@ func (n *Network) Width(layer string) (int, error) {
 func (n *Network) layerIndex(layer string) (int, error) {
 	switch layer {
 	case Embedding:
-		return len(n.spec.Layers) - 1, nil
+		return len(n.prog.layers) - 1, nil
 	case Features:
-		return n.spec.featuresLayer(), nil
+		return n.spec.featuresLayer(n.prog.layers), nil
 	}
-	i := slices.IndexFunc(n.spec.Layers, func(l Layer) bool { return l.Name == layer })
+	i := slices.IndexFunc(n.prog.layers, func(l placed) bool { return l.Name == layer })
 	if i < 0 {
 		return 0, fmt.Errorf("encoder %s has no layer %q: choose %s, %s or one of %v", n.spec.Name, layer, Embedding, Features, n.LayerNames())
 	}
@@ -254,42 +286,69 @@ func (n *Network) widthOf(layer int) int {
 	if layer < 0 {
 		return n.spec.Input.Size()
 	}
-	return n.spec.shapes()[layer].Size()
+	return n.prog.layers[layer].out.Size()
 }
 
 // infer writes the output of a layer (-1: the input) for all rows to dst.
 func (n *Network) infer(dst, x []float32, rows, layer int) {
 	in, width := n.spec.Input.Size(), n.widthOf(layer)
-	step := n.prog.blockRows()
-	for i := range n.block {
-		n.block[i] = grow(n.block[i], min(step, rows)*n.prog.widest)
-	}
+	step := min(n.prog.inference.rows, rows)
+	n.block = grow(n.block, step*n.prog.inference.size)
+	n.env.lengths = grow(n.env.lengths, step)
+	value := n.prog.valueOf(layer)
+	n.fold(value)
 	for lo := 0; lo < rows; lo += step {
 		hi := min(lo+step, rows)
-		n.inferBlock(dst[lo*width:hi*width], x[lo*in:hi*in], hi-lo, layer)
+		n.inferBlock(dst[lo*width:hi*width], x[lo*in:hi*in], hi-lo, value, layer)
 	}
 }
 
-func (n *Network) inferBlock(dst, x []float32, rows, layer int) {
-	end, cur := 0, x
-	if layer >= 0 {
-		end = n.prog.ends[layer]
-	}
-	for i, d := range n.prog.nodes[:end] {
-		y := n.block[i%2][:rows*d.out]
-		if i == end-1 {
-			y = dst
+// fold folds the batch norms among the nodes before value.
+func (n *Network) fold(value int) {
+	for i := 0; i+1 < value; i++ {
+		if n.prog.nodes[i].fold {
+			o := n.prog.nodes[i].op.(*linearOp)
+			if len(n.env.zeros) < o.out {
+				n.env.zeros = make([]float32, o.out)
+			}
+			o.fold(&n.env)
 		}
-		if layer < d.last {
-			d.op.(fused).inferFirst(&n.env, y, cur, rows)
+	}
+}
+
+// inferBlock runs the nodes up to the one whose value is asked for.
+func (n *Network) inferBlock(dst, x []float32, rows, value, layer int) {
+	plan := &n.prog.inference
+	get := func(v, width int) []float32 {
+		switch v {
+		case 0:
+			return x
+		case value:
+			return dst
+		}
+		return plan.slice(n.block, plan.values[v], rows, width)
+	}
+	for i := 0; i < value; i++ {
+		product, d := n.prog.nodes[i], n.prog.nodes[i]
+		folded := d.fold && i+1 < value
+		if folded {
+			i++
+			d = n.prog.nodes[i]
+		}
+		n.t = tensors{rows: rows, x: get(product.x, product.in), y: get(i+1, d.out), plain: layer < d.last && i+1 == value}
+		if d.add != none {
+			n.t.add = get(d.add, d.out)
+		}
+		if folded {
+			product.op.(*linearOp).inferFolded(&n.env, &n.t)
 		} else {
-			d.op.infer(&n.env, y, cur, rows)
+			d.op.infer(&n.env, &n.t)
 		}
-		cur = y
 	}
-	if end == 0 {
+	if value == 0 {
 		copy(dst, x)
 	}
+	n.t = tensors{}
 }
 
 // grow returns a slice of n values, s itself if it is large enough.

@@ -7,89 +7,177 @@ import (
 	"nat/internal/rng"
 )
 
-// convOp is a convolution; b.value is nil without bias.
-type convOp struct {
-	shape kernel.ConvShape // N is set per call
-	w, b  tensorMemory
+// linearOp is a product with weights: a convolution, a dense layer, or the
+// fixed convolution of a Sobel filter, whose weights have no gradient.
+type linearOp struct {
+	conv         kernel.ConvShape // N is set per call; KH is 0 for a dense layer
+	in, out      int              // of a dense layer; out is the channels of a convolution
+	weight, bias tensorMemory     // no bias: nil
+	fixed        bool             // a Sobel filter
+	bn           *batchNormOp     // that follows at once, or nil
+
+	folded, foldedBias []float32 // for inference, with the batch norm
 }
 
-func (o *convOp) plan(int)      {}
-func (o *convOp) words(int) int { return 0 }
-func (o *convOp) inPlace() bool { return false }
+func newLinear(l placed, m layerMemory) *linearOp {
+	o := &linearOp{in: l.in.Size(), out: l.out.C, weight: m["weight"], bias: m["bias"]}
+	switch l.Type {
+	case Conv:
+		o.conv = kernel.ConvShape{H: l.in.H, W: l.in.W, C: l.in.C, OutC: l.Out, KH: l.Kernel, KW: l.Kernel, Stride: l.Stride, Pad: l.Pad}
+	case Sobel:
+		o.conv = kernel.ConvShape{H: l.in.H, W: l.in.W, C: l.in.C, OutC: 2, KH: 3, KW: 3, Stride: 1, Pad: 1}
+		o.weight.value, o.fixed = sobelWeights(l.in.C), true
+	}
+	return o
+}
 
-func (o *convOp) of(rows int) kernel.ConvShape {
-	s := o.shape
+// sobelWeights are the filters of Sobel for the horizontal and the vertical
+// derivative, of the mean over c channels, as a convolution [3, 3, c, 2].
+func sobelWeights(c int) []float32 {
+	w := make([]float32, 0, 3*3*c*2)
+	across, along := [3]float32{1, 0, -1}, [3]float32{1, 2, 1}
+	for y := range 3 {
+		for x := range 3 {
+			for range c {
+				w = append(w, across[x]*along[y]/float32(c), across[y]*along[x]/float32(c))
+			}
+		}
+	}
+	return w
+}
+
+func (o *linearOp) plan(int)           {}
+func (o *linearOp) inPlace() bool      { return false }
+func (o *linearOp) needs() (x, y bool) { return !o.fixed, false }
+
+func (o *linearOp) bytes(int) int64 {
+	if o.fixed {
+		return 4 * int64(len(o.weight.value))
+	}
+	return 0 // weights are counted with the layers
+}
+
+func (o *linearOp) of(rows int) kernel.ConvShape {
+	s := o.conv
 	s.N = rows
 	return s
 }
 
-func (o *convOp) positions(rows int) int { return rows * o.shape.OutH() * o.shape.OutW() }
+// positions is the number of rows of the product.
+func (o *linearOp) positions(rows int) int {
+	if o.conv.KH == 0 {
+		return rows
+	}
+	return rows * o.conv.OutH() * o.conv.OutW()
+}
 
-func (o *convOp) forward(e *env, y, x []float32, rows int) {
-	e.pool.ConvForward(y, x, o.w.value, o.of(rows))
-	if o.b.value != nil {
-		e.pool.AddBias(y, o.b.value, o.positions(rows), o.shape.OutC)
+// fan is the number of inputs of one output.
+func (o *linearOp) fan() int {
+	if o.conv.KH == 0 {
+		return o.in
+	}
+	return o.conv.KH * o.conv.KW * o.conv.C
+}
+
+func (o *linearOp) multiply(e *env, t *tensors, w []float32, then kernel.Epilogue) {
+	if o.conv.KH == 0 {
+		e.pool.DenseForward(t.y, t.x, w, t.rows, o.in, o.out, then)
+		return
+	}
+	e.pool.ConvForwardThen(t.y, t.x, w, o.of(t.rows), then)
+}
+
+func (o *linearOp) forward(e *env, t *tensors) {
+	then := kernel.Epilogue{Bias: o.bias.value}
+	if o.bn != nil && o.bn.given {
+		then.Mean, then.Variance = o.bn.mean, o.bn.variance
+	}
+	o.multiply(e, t, o.weight.value, then)
+}
+
+func (o *linearOp) infer(e *env, t *tensors) {
+	o.multiply(e, t, o.weight.value, kernel.Epilogue{Bias: o.bias.value})
+}
+
+// fold computes the weights of product and batch norm in one: the batch norm
+// scales a column of weights as it would scale what comes out of it.
+func (o *linearOp) fold(e *env) {
+	n, bn := o.fan(), o.bn
+	o.folded, o.foldedBias = grow(o.folded, n*o.out), grow(o.foldedBias, o.out)
+	zeros, bias := e.zeros[:o.out], o.bias.value
+	if bias == nil {
+		bias = zeros
+	}
+	e.pool.BatchNormApply(o.folded, o.weight.value, nil, bn.gamma.value, zeros, zeros, bn.runningVar, n, o.out, bnEpsilon, false)
+	e.pool.BatchNormApply(o.foldedBias, bias, nil, bn.gamma.value, bn.beta.value, bn.runningMean, bn.runningVar, 1, o.out, bnEpsilon, false)
+}
+
+// inferFolded is the product with the batch norm and what is fused with it.
+func (o *linearOp) inferFolded(e *env, t *tensors) {
+	then := kernel.Epilogue{Bias: o.foldedBias}
+	if !t.plain {
+		then.Add, then.ReLU = t.add, o.bn.relu
+	}
+	o.multiply(e, t, o.folded, then)
+}
+
+func (o *linearOp) backward(e *env, t *tensors) {
+	if !o.fixed {
+		o.weightGrad(e, t)
+	}
+	if o.bias.value != nil {
+		e.pool.BiasGrad(o.bias.grad, t.dy, o.positions(t.rows), o.out)
+	}
+	switch {
+	case t.dx == nil:
+	case o.conv.KH > 0:
+		e.pool.ConvInputGrad(t.dx, t.dy, o.weight.value, o.of(t.rows))
+	default:
+		e.pool.Gemm(t.dx, o.in, t.dy, o.out, false, o.weight.value, o.out, true, t.rows, o.in, o.out, false)
 	}
 }
 
-func (o *convOp) infer(e *env, y, x []float32, rows int) { o.forward(e, y, x, rows) }
-
-func (o *convOp) backward(e *env, dx, dy, x, _ []float32, rows int) {
-	e.pool.ConvWeightGrad(o.w.grad, x, dy, o.of(rows))
-	if o.b.value != nil {
-		e.pool.BiasGrad(o.b.grad, dy, o.positions(rows), o.shape.OutC)
+func (o *linearOp) weightGrad(e *env, t *tensors) {
+	if o.conv.KH > 0 {
+		e.pool.ConvWeightGrad(o.weight.grad, t.x, t.dy, o.of(t.rows))
+		return
 	}
-	if dx != nil {
-		e.pool.ConvInputGrad(dx, dy, o.w.value, o.of(rows))
-	}
+	e.pool.Gemm(o.weight.grad, o.out, t.x, o.in, true, t.dy, o.out, false, o.in, o.out, t.rows, false)
 }
 
-// denseOp is y = x W + b with W [in, out].
-type denseOp struct {
-	in, out int
-	w, b    tensorMemory
-}
-
-func (o *denseOp) plan(int)      {}
-func (o *denseOp) words(int) int { return 0 }
-func (o *denseOp) inPlace() bool { return false }
-
-func (o *denseOp) forward(e *env, y, x []float32, rows int) {
-	e.pool.Gemm(y, o.out, x, o.in, false, o.w.value, o.out, false, rows, o.out, o.in, false)
-	if o.b.value != nil {
-		e.pool.AddBias(y, o.b.value, rows, o.out)
-	}
-}
-
-func (o *denseOp) infer(e *env, y, x []float32, rows int) { o.forward(e, y, x, rows) }
-
-func (o *denseOp) backward(e *env, dx, dy, x, _ []float32, rows int) {
-	e.pool.Gemm(o.w.grad, o.out, x, o.in, true, dy, o.out, false, o.in, o.out, rows, false)
-	if o.b.value != nil {
-		e.pool.BiasGrad(o.b.grad, dy, rows, o.out)
-	}
-	if dx != nil {
-		e.pool.Gemm(dx, o.in, dy, o.out, false, o.w.value, o.out, true, rows, o.in, o.out, false)
-	}
-}
-
-// batchNormOp normalises each channel over rows and positions, with the ReLU
-// that follows it in the description if relu is set.
+// batchNormOp normalises each channel over rows and positions. If shortcut is
+// set it adds one, and if relu is set the ReLU is part of it.
 type batchNormOp struct {
 	c, positions            int
-	relu                    bool
+	relu, shortcut          bool
+	given                   bool // mean and variance come from the product before
 	gamma, beta             tensorMemory
 	runningMean, runningVar []float32
 	mean, variance          []float32 // of the batch in training
 }
 
-func (o *batchNormOp) plan(int)      {}
-func (o *batchNormOp) words(int) int { return 2 * o.c }
-func (o *batchNormOp) inPlace() bool { return true }
+func newBatchNorm(l placed, m layerMemory, relu bool) *batchNormOp {
+	return &batchNormOp{
+		c: l.in.C, positions: l.in.H * l.in.W, relu: relu, gamma: m["weight"], beta: m["bias"],
+		runningMean: m["running_mean"].value, runningVar: m["running_var"].value,
+		mean: make([]float32, l.in.C), variance: make([]float32, l.in.C),
+	}
+}
 
-func (o *batchNormOp) forward(e *env, y, x []float32, rows int) {
-	count := rows * o.positions
-	e.pool.BatchNormForward(y, x, o.gamma.value, o.beta.value, o.mean, o.variance, count, o.c, bnEpsilon, o.relu)
+func (o *batchNormOp) plan(int)        {}
+func (o *batchNormOp) bytes(int) int64 { return 8 * int64(o.c) }
+func (o *batchNormOp) inPlace() bool   { return true }
+
+// needs: where the output was positive is computed again from the input, which
+// reads less memory, unless a shortcut went into it.
+func (o *batchNormOp) needs() (x, y bool) { return true, o.shortcut }
+
+func (o *batchNormOp) forward(e *env, t *tensors) {
+	count := t.rows * o.positions
+	if !o.given {
+		e.pool.BatchNormStats(o.mean, o.variance, t.x, count, o.c)
+	}
+	e.pool.BatchNormApply(t.y, t.x, t.add, o.gamma.value, o.beta.value, o.mean, o.variance, count, o.c, bnEpsilon, o.relu)
 	unbiased := float32(1) // of a single value there is no unbiased variance
 	if count > 1 {
 		unbiased = float32(float64(count) / float64(count-1))
@@ -100,60 +188,56 @@ func (o *batchNormOp) forward(e *env, y, x []float32, rows int) {
 	}
 }
 
-func (o *batchNormOp) infer(e *env, y, x []float32, rows int) { o.apply(e, y, x, rows, o.relu) }
-
-func (o *batchNormOp) inferFirst(e *env, y, x []float32, rows int) { o.apply(e, y, x, rows, false) }
-
-func (o *batchNormOp) apply(e *env, y, x []float32, rows int, relu bool) {
-	e.pool.BatchNormInfer(y, x, o.gamma.value, o.beta.value, o.runningMean, o.runningVar, rows*o.positions, o.c, bnEpsilon, relu)
+func (o *batchNormOp) infer(e *env, t *tensors) {
+	add, relu := t.add, o.relu
+	if t.plain {
+		add, relu = nil, false
+	}
+	e.pool.BatchNormApply(t.y, t.x, add, o.gamma.value, o.beta.value, o.runningMean, o.runningVar, t.rows*o.positions, o.c, bnEpsilon, relu)
 }
 
-func (o *batchNormOp) backward(e *env, dx, dy, x, y []float32, rows int) {
-	e.pool.BatchNormBackward(dx, nil, o.gamma.grad, o.beta.grad, dy, x, y, o.gamma.value, o.beta.value, o.mean, o.variance,
-		rows*o.positions, o.c, bnEpsilon, o.relu)
+func (o *batchNormOp) backward(e *env, t *tensors) {
+	y := t.y
+	if !o.shortcut {
+		y = nil
+	}
+	e.pool.BatchNormBackward(t.dx, t.dadd, o.gamma.grad, o.beta.grad, t.dy, t.x, y, o.gamma.value, o.beta.value, o.mean, o.variance,
+		t.rows*o.positions, o.c, bnEpsilon, o.relu)
 }
 
 // reluOp is ReLU (slope 0) or leaky ReLU.
 type reluOp struct{ slope float32 }
 
-func (o *reluOp) plan(int)      {}
-func (o *reluOp) words(int) int { return 0 }
-func (o *reluOp) inPlace() bool { return true }
+func (o *reluOp) plan(int)           {}
+func (o *reluOp) bytes(int) int64    { return 0 }
+func (o *reluOp) needs() (x, y bool) { return false, true }
+func (o *reluOp) inPlace() bool      { return true }
 
-func (o *reluOp) forward(e *env, y, x []float32, _ int) { e.pool.ReLU(y, x, o.slope) }
-
-func (o *reluOp) infer(e *env, y, x []float32, rows int) { o.forward(e, y, x, rows) }
-
-func (o *reluOp) backward(e *env, dx, dy, _, y []float32, _ int) {
-	if dx != nil {
-		e.pool.ReLUGrad(dx, dy, y, o.slope)
-	}
-}
+func (o *reluOp) forward(e *env, t *tensors)  { e.pool.ReLU(t.y, t.x, o.slope) }
+func (o *reluOp) infer(e *env, t *tensors)    { o.forward(e, t) }
+func (o *reluOp) backward(e *env, t *tensors) { e.pool.ReLUGrad(t.dx, t.dy, t.y, o.slope) }
 
 // normalizeOp puts rows on the unit sphere.
 type normalizeOp struct {
-	d       int
-	norm    []float32 // lengths of the rows of the training pass
-	scratch []float32 // lengths in inference, where nobody reads them
+	d    int
+	norm []float32 // lengths of the rows of the training pass
 }
 
-func (o *normalizeOp) plan(rows int)      { o.norm = make([]float32, rows) }
-func (o *normalizeOp) words(rows int) int { return rows }
-func (o *normalizeOp) inPlace() bool      { return true }
+func (o *normalizeOp) plan(rows int)        { o.norm = make([]float32, rows) }
+func (o *normalizeOp) bytes(rows int) int64 { return 4 * int64(rows) }
+func (o *normalizeOp) needs() (x, y bool)   { return false, true }
+func (o *normalizeOp) inPlace() bool        { return true }
 
-func (o *normalizeOp) forward(e *env, y, x []float32, rows int) {
-	e.pool.NormalizeRows(y, o.norm, x, rows, o.d)
+func (o *normalizeOp) forward(e *env, t *tensors) {
+	e.pool.NormalizeRows(t.y, o.norm, t.x, t.rows, o.d)
 }
 
-func (o *normalizeOp) infer(e *env, y, x []float32, rows int) {
-	o.scratch = grow(o.scratch, rows)
-	e.pool.NormalizeRows(y, o.scratch, x, rows, o.d)
+func (o *normalizeOp) infer(e *env, t *tensors) {
+	e.pool.NormalizeRows(t.y, e.lengths, t.x, t.rows, o.d)
 }
 
-func (o *normalizeOp) backward(e *env, dx, dy, _, y []float32, rows int) {
-	if dx != nil {
-		e.pool.NormalizeRowsGrad(dx, dy, y, o.norm, rows, o.d)
-	}
+func (o *normalizeOp) backward(e *env, t *tensors) {
+	e.pool.NormalizeRowsGrad(t.dx, t.dy, t.y, o.norm, t.rows, o.d)
 }
 
 // dropoutOp zeroes a share of the values and scales the others so that the
@@ -182,9 +266,10 @@ func newDropout(width int, rate float64, key uint64) *dropoutOp {
 	return o
 }
 
-func (o *dropoutOp) plan(int)      {}
-func (o *dropoutOp) words(int) int { return 0 }
-func (o *dropoutOp) inPlace() bool { return true }
+func (o *dropoutOp) plan(int)           {}
+func (o *dropoutOp) bytes(int) int64    { return 0 }
+func (o *dropoutOp) needs() (x, y bool) { return false, false }
+func (o *dropoutOp) inPlace() bool      { return true }
 
 // row applies the mask to one row; y and dx are the same function of x and dy.
 func (o *dropoutOp) row(i int) {
@@ -202,15 +287,11 @@ func (o *dropoutOp) apply(e *env, dst, src []float32, rows int) {
 	e.pool.Do(rows, o.body)
 }
 
-func (o *dropoutOp) forward(e *env, y, x []float32, rows int) { o.apply(e, y, x, rows) }
+func (o *dropoutOp) forward(e *env, t *tensors) { o.apply(e, t.y, t.x, t.rows) }
 
-func (o *dropoutOp) infer(_ *env, y, x []float32, _ int) { copy(y, x) }
+func (o *dropoutOp) infer(_ *env, t *tensors) { copy(t.y, t.x) }
 
-func (o *dropoutOp) backward(e *env, dx, dy, _, _ []float32, rows int) {
-	if dx != nil {
-		o.apply(e, dx, dy, rows)
-	}
-}
+func (o *dropoutOp) backward(e *env, t *tensors) { o.apply(e, t.dx, t.dy, t.rows) }
 
 // mix is one output of the generator splitmix64 (Steele, Lea and Flood, 2014)
 // at state x: a bijection whose output bits all depend on all of x.

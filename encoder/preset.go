@@ -6,7 +6,9 @@ import (
 )
 
 // Presets lists the names that [Preset] knows, simplest first.
-func Presets() []string { return []string{"linear", "mlp", "convnet", "dcgan32"} }
+func Presets() []string {
+	return []string{"linear", "mlp", "convnet", "dcgan32", "resnet18", "alexnet"}
+}
 
 // Auto names the preset for an input of shape in: mlp for vectors (and for
 // one-pixel-high strips), convnet for all images. 32x32 colour images get
@@ -33,6 +35,18 @@ func Auto(in Shape) string {
 //   - dcgan32: the encoder of Deep InfoMax (Hjelm et al., ICLR 2019) for 32x32
 //     images: 4x4 convolutions at stride 2 with 64, 128, 256 channels and a
 //     hidden dense layer of 1024. Sides from 16 to 64 pixels fit.
+//   - resnet18: the residual network of 18 layers (He et al., CVPR 2016), eight
+//     blocks of two 3x3 convolutions with 64 to 512 channels, then the mean over
+//     all positions. Images whose shorter side has 64 pixels or more enter
+//     through a 7x7 convolution at stride 2 and a maximum over 3x3 at stride 2,
+//     as in the paper; smaller ones, from 8 pixels on, through a 3x3 convolution
+//     at stride 1, as is usual for 32x32.
+//   - alexnet: the network of Bojanowski and Joulin (ICML 2017): a fixed Sobel
+//     filter of the grey image, the five convolutions of AlexNet (96, 256, 384,
+//     384, 256 channels) and two dense layers of 4096, each with batch norm and
+//     ReLU, and dropout of a half after the first dense layer. There, the three
+//     maxima over 3x3 come before the ReLU; here after it, which is the same
+//     function. Sides from 64 pixels on fit; the paper's have 224.
 //
 // Convolutions and dense layers in front of a batch norm have no bias: the
 // mean would cancel it. The error names what does not fit.
@@ -62,6 +76,16 @@ func Preset(name string, in Shape, dim int) (Spec, error) {
 		}
 		b.flatten()
 		b.hidden(1024)
+	case "resnet18":
+		if min(in.H, in.W) < 8 {
+			return Spec{}, fmt.Errorf("encoder resnet18: the input is %v, sides from 8 pixels on fit: use encoder %s", in, Auto(in))
+		}
+		b.resnet18(in)
+	case "alexnet":
+		if min(in.H, in.W) < 64 {
+			return Spec{}, fmt.Errorf("encoder alexnet: the input is %v, sides from 64 pixels on fit: use encoder %s", in, Auto(in))
+		}
+		b.alexnet()
 	default:
 		return Spec{}, fmt.Errorf("unknown encoder %q: the presets are %s", name, strings.Join(Presets(), ", "))
 	}
@@ -71,7 +95,7 @@ func Preset(name string, in Shape, dim int) (Spec, error) {
 	return spec, spec.Validate()
 }
 
-// builder collects the layers of a preset.
+// builder collects the layers of a preset, or of a way through a block.
 type builder struct {
 	in     Shape
 	layers []Layer
@@ -93,6 +117,56 @@ func (b *builder) flatten() {
 	if !b.in.Vector() {
 		b.add(Layer{Type: Flatten})
 	}
+}
+
+func (b *builder) resnet18(in Shape) {
+	if min(in.H, in.W) < 64 {
+		b.block(Layer{Type: Conv, Out: 64, Kernel: 3, Stride: 1, Pad: 1})
+	} else {
+		b.block(Layer{Type: Conv, Out: 64, Kernel: 7, Stride: 2, Pad: 3})
+		b.add(Layer{Type: MaxPool, Kernel: 3, Stride: 2, Pad: 1})
+	}
+	channels := 64
+	for _, out := range []int{64, 128, 256, 512} {
+		b.add(residual(channels, out))
+		b.add(residual(out, out))
+		channels = out
+	}
+	b.add(Layer{Type: GlobalPool})
+}
+
+// residual is a block of two 3x3 convolutions. One that changes the number of
+// channels halves the image as well, and its shortcut is a projection.
+func residual(in, out int) Layer {
+	stride := 1
+	var short builder
+	if in != out {
+		stride = 2
+		short.add(Layer{Type: Conv, Out: out, Kernel: 1, Stride: stride})
+		short.add(Layer{Type: BatchNorm})
+	}
+	var main builder
+	main.block(Layer{Type: Conv, Out: out, Kernel: 3, Stride: stride, Pad: 1})
+	main.add(Layer{Type: Conv, Out: out, Kernel: 3, Stride: 1, Pad: 1})
+	main.add(Layer{Type: BatchNorm})
+	return Layer{Type: Residual, Layers: main.layers, Shortcut: short.layers}
+}
+
+func (b *builder) alexnet() {
+	halve := func() { b.add(Layer{Type: MaxPool, Kernel: 3, Stride: 2}) }
+	b.add(Layer{Type: Sobel})
+	b.block(Layer{Type: Conv, Out: 96, Kernel: 11, Stride: 4, Pad: 2})
+	halve()
+	b.block(Layer{Type: Conv, Out: 256, Kernel: 5, Stride: 1, Pad: 2})
+	halve()
+	b.block(Layer{Type: Conv, Out: 384, Kernel: 3, Stride: 1, Pad: 1})
+	b.block(Layer{Type: Conv, Out: 384, Kernel: 3, Stride: 1, Pad: 1})
+	b.block(Layer{Type: Conv, Out: 256, Kernel: 3, Stride: 1, Pad: 1})
+	halve()
+	b.flatten()
+	b.hidden(4096)
+	b.add(Layer{Type: Dropout, Rate: 0.5})
+	b.hidden(4096)
 }
 
 func (b *builder) convnet(in Shape) {

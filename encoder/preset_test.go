@@ -25,11 +25,11 @@ func TestConvnetAdapts(t *testing.T) {
 	} {
 		spec := mustPreset(t, "convnet", in, 64)
 		var parts []string
-		shapes, last := spec.shapes(), Shape{}
-		for i, l := range spec.Layers {
+		last := Shape{}
+		for _, l := range spec.place() {
 			if l.Type == Conv {
 				parts = append(parts, fmt.Sprintf("%d/%d", l.Out, l.Stride))
-				last = shapes[i]
+				last = l.out
 			}
 		}
 		if got := strings.Join(parts, " ") + " -> " + last.String(); got != want {
@@ -45,7 +45,7 @@ func TestPresetsBuild(t *testing.T) {
 		for _, name := range Presets() {
 			spec, err := Preset(name, in, 16)
 			if err != nil {
-				if name != "dcgan32" {
+				if fits := map[string]bool{"dcgan32": false, "resnet18": min(in.H, in.W) >= 8, "alexnet": min(in.H, in.W) >= 64}; fits[name] || name == "convnet" {
 					t.Errorf("%s for %v: %v", name, in, err)
 				}
 				continue
@@ -53,8 +53,9 @@ func TestPresetsBuild(t *testing.T) {
 			if spec.Dim() != 16 || spec.Layers[len(spec.Layers)-1].Type != L2Normalize {
 				t.Errorf("%s for %v does not end on the sphere in 16 dimensions", name, in)
 			}
-			for i, l := range spec.Layers[:len(spec.Layers)-1] {
-				if spec.Layers[i+1].Type == BatchNorm && l.Bias {
+			layers := spec.place()
+			for i, l := range layers[:len(layers)-1] {
+				if layers[i+1].Type == BatchNorm && l.Bias {
 					t.Errorf("%s: %s has a bias that the batch norm after it cancels", name, l.Name)
 				}
 			}
@@ -69,7 +70,9 @@ func TestPresetErrors(t *testing.T) {
 		dim  int
 		want string
 	}{
-		{"resnet9000", Shape{28, 28, 1}, 64, "linear, mlp, convnet, dcgan32"},
+		{"resnet9000", Shape{28, 28, 1}, 64, "linear, mlp, convnet, dcgan32, resnet18, alexnet"},
+		{"resnet18", Shape{28, 7, 1}, 64, "sides from 8 pixels on fit: use encoder convnet"},
+		{"alexnet", Shape{32, 32, 3}, 64, "sides from 64 pixels on fit: use encoder convnet"},
 		{"dcgan32", Shape{224, 224, 3}, 64, "sides from 16 to 64 pixels fit: use encoder convnet"},
 		{"dcgan32", Shape{8, 32, 3}, 64, "sides from 16 to 64"},
 		{"dcgan32", Shape{1, 1, 784}, 64, "use encoder mlp"},

@@ -6,146 +6,175 @@ import (
 	"nat/internal/kernel"
 )
 
-// program is a description made ready to run: flatten layers are gone (they
-// change no value), batch norm and the ReLU after it are one node.
+// program is a description made ready to run: a list of nodes that read and
+// write values. Value 0 is the network's input, value i+1 the output of node i.
+// Flatten layers are gone (they change no value), and a batch norm is one node
+// with the ReLU, or with the addition and ReLU of a residual block, after it.
 type program struct {
+	layers []placed
 	nodes  []node
-	ends   []int // for each layer, how many nodes produce its output
+	values []int // for each layer, the value that is or holds its output
 	width  int   // of the embedding
-	widest int   // values per row of the largest output of a node
+
+	training  trainingPlan
+	inference inferencePlan
 }
 
-// node is one operation, standing for a layer or for two that are fused.
+const none = -1
+
+// node is one operation.
 type node struct {
-	op        op
-	last      int // index of the last layer it stands for
-	in, out   int // values per row
-	inputGrad bool
+	op      op
+	last    int  // the last of the layers it stands for
+	x, add  int  // the values it reads; add is the shortcut's, or none
+	in, out int  // values per row
+	fold    bool // a product that only the next node reads, which is a batch norm
 }
 
 // env is what operations need to run.
 type env struct {
-	pool *kernel.Pool
-	step uint64 // selects the masks of dropout
+	pool    *kernel.Pool
+	step    uint64    // selects the masks of dropout
+	zeros   []float32 // as many as the widest folded layer has outputs
+	lengths []float32 // of the rows of inference, which nobody reads
 }
 
-// op computes one node. Slices have exactly rows times the node's width values.
-// A block of layers with a shortcut would be an op that holds programs.
+// tensors are the operands of an operation: exactly rows times the node's
+// width values each, nil where there is none or nobody wants it.
+type tensors struct {
+	rows         int
+	y, x, add    []float32
+	dy, dx, dadd []float32
+	plain        bool // in inference: without the addition and ReLU after a batch norm
+}
+
+// op computes one node.
 type op interface {
-	// plan allocates what a training pass over rows keeps besides the output:
-	// as many 4-byte words as words tells.
+	// plan allocates what a training pass over rows keeps besides values; bytes
+	// counts it together with what the operation has always.
 	plan(rows int)
-	words(rows int) int
-	forward(e *env, y, x []float32, rows int)
-	infer(e *env, y, x []float32, rows int)
-	// backward overwrites the gradients of the parameters and dx, which is nil
-	// where nobody wants it and may be dy if inPlace.
-	backward(e *env, dx, dy, x, y []float32, rows int)
+	bytes(rows int) int64
+	forward(e *env, t *tensors)
+	infer(e *env, t *tensors)
+	// backward overwrites the gradients of the parameters, dx and dadd.
+	backward(e *env, t *tensors)
+	// needs tells whether backward reads the node's input and output.
+	needs() (x, y bool)
+	// inPlace tells whether y may be x, and dx may be dy. A sum may be added up
+	// in place of the shortcut, and dadd may be dy if dx is not.
 	inPlace() bool
 }
 
-// fused is an op that stands for two layers and can give the output of the first.
-type fused interface {
-	inferFirst(e *env, y, x []float32, rows int)
-}
-
-// compile turns a valid, named description into a program over the given
-// memory, one entry per layer. With nil memory it serves to count sizes.
-func compile(spec Spec, memory []layerMemory, seed uint64) program {
-	shapes := spec.shapes()
-	p := program{ends: make([]int, len(spec.Layers)), width: spec.Dim()}
-	trained := false // some node so far has parameters
-	for i := 0; i < len(spec.Layers); i++ {
-		l, in, last := spec.Layers[i], spec.inputOf(i, shapes), i
+// compile turns placed layers into a program over the given memory, one entry
+// per layer. With nil memory it serves to count sizes.
+func compile(layers []placed, memory []layerMemory, seed uint64) program {
+	p := program{layers: layers, values: make([]int, len(layers)), width: layers[len(layers)-1].out.Size()}
+	readers := countReaders(layers)
+	for i := 0; i < len(layers); i++ {
+		l, last := layers[i], i
 		if l.Type == Flatten {
-			p.ends[i] = len(p.nodes)
+			p.values[i] = p.valueOf(l.x)
 			continue
 		}
-		if l.Type == BatchNorm && i+1 < len(spec.Layers) && spec.Layers[i+1].Type == ReLU {
-			last++
+		d := node{x: p.valueOf(l.x), add: none, in: l.in.Size(), out: l.out.Size()}
+		if l.Type == BatchNorm && readers[i] == 1 {
+			switch next := layers[i+1]; {
+			case next.Type == ReLU:
+				last++
+			case next.Type == Residual && next.x == i:
+				last++
+				d.add = p.valueOf(next.shortcut)
+			}
 		}
 		var m layerMemory
 		if memory != nil {
 			m = memory[i]
 		}
-		d := node{op: newOp(l, in, shapes[i], m, last > i, dropoutKey(seed, i)), last: last, in: in.Size(), out: shapes[i].Size()}
-		// The kernel of batch norm always wants a place for the input's gradient.
-		d.inputGrad = trained || l.Type == BatchNorm
-		trained = trained || len(l.tensors(in)) > 0
-		p.nodes = append(p.nodes, d)
-		p.widest = max(p.widest, d.out)
+		d.op, d.last = newOp(l, m, last > i, dropoutKey(seed, i)), last
+		p.join(d, readers, i)
 		for ; i < last; i++ {
-			p.ends[i] = len(p.nodes)
+			p.values[i] = len(p.nodes)
 		}
-		p.ends[last] = len(p.nodes)
+		p.values[last] = len(p.nodes)
 	}
+	p.planTraining()
+	p.planInference()
 	return p
 }
 
-// newOp makes the operation of a layer; relu fuses the one that follows.
-func newOp(l Layer, in, out Shape, m layerMemory, relu bool, key uint64) op {
-	weight, bias := m["weight"], m["bias"]
-	switch l.Type {
-	case Conv:
-		shape := kernel.ConvShape{H: in.H, W: in.W, C: in.C, OutC: l.Out, KH: l.Kernel, KW: l.Kernel, Stride: l.Stride, Pad: l.Pad}
-		return &convOp{shape: shape, w: weight, b: bias}
-	case Dense:
-		return &denseOp{in: in.Size(), out: out.Size(), w: weight, b: bias}
-	case BatchNorm:
-		return &batchNormOp{
-			c: in.C, positions: in.H * in.W, relu: relu, gamma: weight, beta: bias,
-			runningMean: m["running_mean"].value, runningVar: m["running_var"].value,
-			mean: make([]float32, in.C), variance: make([]float32, in.C),
+// valueOf returns the value of a layer's output, or the input for -1.
+func (p *program) valueOf(layer int) int {
+	if layer < 0 {
+		return 0
+	}
+	return p.values[layer]
+}
+
+// countReaders counts the layers that read each layer's output.
+func countReaders(layers []placed) []int {
+	n := make([]int, len(layers)+1) // the last for the input
+	for _, l := range layers {
+		n[(l.x+len(n))%len(n)]++
+		if l.Type == Residual {
+			n[(l.shortcut+len(n))%len(n)]++
 		}
+	}
+	return n
+}
+
+// join appends a node. A batch norm whose input is a product that nothing else
+// reads gets the moments of its input from there in training, and is folded
+// into its weights in inference.
+func (p *program) join(d node, readers []int, layer int) {
+	bn, ok := d.op.(*batchNormOp)
+	if x := p.layers[layer].x; ok && len(p.nodes) > 0 && d.x == len(p.nodes) && readers[x] == 1 {
+		before := &p.nodes[len(p.nodes)-1]
+		if product, ok := before.op.(*linearOp); ok && before.last == x {
+			before.fold, product.bn = true, bn
+			bn.given = product.bias.value == nil
+		}
+	}
+	if ok {
+		bn.shortcut = d.add != none
+	}
+	p.nodes = append(p.nodes, d)
+}
+
+// newOp makes the operation of a layer; relu fuses the one that follows.
+func newOp(l placed, m layerMemory, relu bool, key uint64) op {
+	switch l.Type {
+	case Conv, Dense, Sobel:
+		return newLinear(l, m)
+	case BatchNorm:
+		return newBatchNorm(l, m, relu)
 	case ReLU, LeakyReLU:
 		return &reluOp{slope: float32(l.Slope)}
 	case MaxPool:
-		return newMaxPool(l, in, out)
-	case AvgPool:
-		return newAvgPool(l, in, out)
-	case GlobalPool:
-		return newGlobalPool(in)
+		return &maxPoolOp{shape: poolShape(l)}
+	case AvgPool, GlobalPool:
+		return &avgPoolOp{shape: poolShape(l)}
 	case Dropout:
-		return newDropout(out.Size(), l.Rate, key)
+		return newDropout(l.out.Size(), l.Rate, key)
 	case L2Normalize:
-		return &normalizeOp{d: in.C}
+		return &normalizeOp{d: l.in.C}
 	}
 	panic("encoder: layer type without an operation")
 }
 
-// gradBuffer chooses which of the two gradient buffers takes the gradient of
-// the node's input, given the one that holds that of its output (-1: neither,
-// it is the caller's).
-func (d node) gradBuffer(owner int) int {
-	switch {
-	case owner < 0:
-		return 0
-	case d.op.inPlace():
-		return owner
+// featuresLayer returns the index among the placed layers of the layer that
+// [Features] stands for; -1 is the input.
+func (s Spec) featuresLayer(layers []placed) int {
+	at := s.featuresAt()
+	if at < 0 {
+		return -1
 	}
-	return 1 - owner
+	return slices.IndexFunc(layers, func(l placed) bool { return l.Name == s.Layers[at].Name })
 }
 
-// gradSizes returns the values per row that each gradient buffer must hold.
-func (p program) gradSizes() (sizes [2]int) {
-	owner := -1
-	for i := len(p.nodes) - 1; i >= 0 && p.nodes[i].inputGrad; i-- {
-		owner = p.nodes[i].gradBuffer(owner)
-		sizes[owner] = max(sizes[owner], p.nodes[i].in)
-	}
-	return sizes
-}
-
-// blockRows is the number of rows that inference takes at a time.
-func (p program) blockRows() int {
-	return max(1, min(blockRows, blockValues/max(p.widest, 1)))
-}
-
-// featuresLayer returns the index of the layer that [Features] stands for; -1
-// is the input.
-func (s Spec) featuresLayer() int {
+// featuresAt is featuresLayer among the layers and blocks of the description.
+func (s Spec) featuresAt() int {
 	find := func(layerType string) int {
-		return slices.IndexFunc(s.Layers, func(l Layer) bool { return l.Type == layerType })
+		return slices.IndexFunc(s.Layers, func(l Layer) bool { return l.has(layerType) })
 	}
 	dense, conv := find(Dense), find(Conv)
 	switch head := find(L2Normalize); {
@@ -158,39 +187,15 @@ func (s Spec) featuresLayer() int {
 	}
 	last := dense
 	for i, l := range s.Layers {
-		if l.Type == Dense {
+		if l.has(Dense) {
 			last = i
 		}
 	}
 	return last - 1
 }
 
-// MemoryBytes estimates the memory a network of this valid description takes.
-// With train: weights, gradients, and the activations of a training pass over
-// rows; the state of an optimiser (4 bytes per parameter for SGD, 8 for AdamW)
-// and the input are the caller's. Without: weights and the buffers of
-// inference, which are bounded whatever the rows. The scratch memory of the
-// kernels is not counted.
-func (s Spec) MemoryBytes(rows int, train bool) int64 {
-	s = s.named()
-	p := compile(s, nil, 0)
-	words, shapes := int64(0), s.shapes()
-	for i, l := range s.Layers {
-		for _, t := range l.tensors(s.inputOf(i, shapes)) {
-			words += int64(elements(t.shape))
-			if t.trained && train {
-				words += int64(elements(t.shape))
-			}
-		}
-	}
-	if !train {
-		return 4 * (words + 2*int64(min(rows, p.blockRows()))*int64(p.widest) + int64(rows)*int64(p.width))
-	}
-	for _, d := range p.nodes {
-		words += int64(rows)*int64(d.out) + int64(d.op.words(rows))
-	}
-	for _, size := range p.gradSizes() {
-		words += int64(rows) * int64(size)
-	}
-	return 4 * words
+// has reports whether the layer is of a type or has one of it inside.
+func (l Layer) has(layerType string) bool {
+	inside := func(l Layer) bool { return l.has(layerType) }
+	return l.Type == layerType || slices.ContainsFunc(l.Layers, inside) || slices.ContainsFunc(l.Shortcut, inside)
 }

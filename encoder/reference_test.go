@@ -12,49 +12,110 @@ import (
 // are those of State, by name. It is the oracle of every gradient: central
 // differences through it are exact to about eight digits.
 func reference(spec Spec, weights map[string][]float64, x []float64, rows int, train bool) []float64 {
-	in := spec.Input
-	for _, l := range spec.Layers {
-		out, err := l.output(in)
-		if err != nil {
-			panic(err)
-		}
-		w := func(role string) []float64 { return weights[l.Name+"."+role] }
-		y := make([]float64, rows*out.Size())
-		switch l.Type {
-		case Conv:
-			referenceConv(y, x, w("weight"), w("bias"), l, in, out, rows)
-		case Dense:
-			for r := range rows {
-				o := y[r*out.C : (r+1)*out.C]
-				copy(o, w("bias"))
-				for i, v := range x[r*in.C : (r+1)*in.C] {
-					referenceAxpy(o, v, w("weight")[i*out.C:])
-				}
-			}
-		case BatchNorm:
-			referenceBatchNorm(y, x, w, in.C, train)
-		case ReLU, LeakyReLU:
-			for i, v := range x {
-				y[i] = max(v, 0) + l.Slope*min(v, 0)
-			}
-		case MaxPool, AvgPool, GlobalPool:
-			referencePool(y, x, l, in, out, rows)
-		case Flatten, Dropout:
-			copy(y, x)
-		case L2Normalize:
-			for r := range rows {
-				s := 0.0
-				for _, v := range x[r*in.C : (r+1)*in.C] {
-					s += v * v
-				}
-				for c := range in.C {
-					y[r*in.C+c] = x[r*in.C+c] / math.Sqrt(s)
-				}
-			}
-		}
-		x, in = y, out
-	}
+	return referenceLayers(spec, weights, x, rows, train, nil)
+}
+
+// referenceLayers is reference, and leaves the output of every layer in all,
+// by name, unless it is nil.
+func referenceLayers(spec Spec, weights map[string][]float64, x []float64, rows int, train bool, all map[string][]float64) []float64 {
+	r := referenceRun{weights, rows, train, all}
+	x, _ = r.list(spec.Layers, "", x, spec.Input)
 	return x
+}
+
+type referenceRun struct {
+	weights map[string][]float64
+	rows    int
+	train   bool
+	all     map[string][]float64
+}
+
+func (r referenceRun) list(layers []Layer, prefix string, x []float64, in Shape) ([]float64, Shape) {
+	for _, l := range layers {
+		l.Name = prefix + l.Name
+		x, in = r.layer(l, x, in)
+		if r.all != nil {
+			r.all[l.Name] = x
+		}
+	}
+	return x, in
+}
+
+func (r referenceRun) layer(l Layer, x []float64, in Shape) ([]float64, Shape) {
+	if l.Type == Residual {
+		short, _ := r.list(l.Shortcut, l.Name+".shortcut.", x, in)
+		y, out := r.list(l.Layers, l.Name+".", x, in)
+		sum := make([]float64, len(y))
+		for i := range sum {
+			sum[i] = max(y[i]+short[i], 0)
+		}
+		return sum, out
+	}
+	out, err := l.output(in)
+	if err != nil {
+		panic(err)
+	}
+	w := func(role string) []float64 { return r.weights[l.Name+"."+role] }
+	rows := r.rows
+	y := make([]float64, rows*out.Size())
+	switch l.Type {
+	case Conv:
+		referenceConv(y, x, w("weight"), w("bias"), l, in, out, rows)
+	case Sobel:
+		referenceSobel(y, x, in, rows)
+	case Dense:
+		for r := range rows {
+			o := y[r*out.C : (r+1)*out.C]
+			copy(o, w("bias"))
+			for i, v := range x[r*in.C : (r+1)*in.C] {
+				referenceAxpy(o, v, w("weight")[i*out.C:])
+			}
+		}
+	case BatchNorm:
+		referenceBatchNorm(y, x, w, in.C, r.train)
+	case ReLU, LeakyReLU:
+		for i, v := range x {
+			y[i] = max(v, 0) + l.Slope*min(v, 0)
+		}
+	case MaxPool, AvgPool, GlobalPool:
+		referencePool(y, x, l, in, out, rows)
+	case Flatten, Dropout:
+		copy(y, x)
+	case L2Normalize:
+		for r := range rows {
+			s := 0.0
+			for _, v := range x[r*in.C : (r+1)*in.C] {
+				s += v * v
+			}
+			for c := range in.C {
+				y[r*in.C+c] = x[r*in.C+c] / math.Sqrt(s)
+			}
+		}
+	}
+	return y, out
+}
+
+// referenceSobel takes the differences of the weighted neighbours of each
+// pixel's grey value, which is 0 outside the image.
+func referenceSobel(y, x []float64, in Shape, rows int) {
+	for r := range rows {
+		grey := func(iy, ix int) (s float64) {
+			if iy < 0 || ix < 0 || iy >= in.H || ix >= in.W {
+				return 0
+			}
+			for _, v := range x[((r*in.H+iy)*in.W+ix)*in.C:][:in.C] {
+				s += v / float64(in.C)
+			}
+			return s
+		}
+		for i := range in.H * in.W {
+			iy, ix := i/in.W, i%in.W
+			column := func(dx int) float64 { return grey(iy-1, ix+dx) + 2*grey(iy, ix+dx) + grey(iy+1, ix+dx) }
+			row := func(dy int) float64 { return grey(iy+dy, ix-1) + 2*grey(iy+dy, ix) + grey(iy+dy, ix+1) }
+			o := y[(r*in.H*in.W+i)*2:]
+			o[0], o[1] = column(-1)-column(1), row(-1)-row(1)
+		}
+	}
 }
 
 func referenceConv(y, x, w, bias []float64, l Layer, in, out Shape, rows int) {
@@ -268,6 +329,32 @@ func TestGradients(t *testing.T) {
 		"globalpool tall":  {Shape{6, 3, 2}, []Layer{conv(5, 3, 2, 1, true), bn, relu, {Type: GlobalPool}, unit}},
 		"flatten only":     {Shape{2, 3, 2}, []Layer{flat}},
 		"normalize only":   {Shape{1, 1, 6}, []Layer{unit}},
+		"sobel":            {Shape{6, 5, 3}, []Layer{{Type: Sobel}, conv(3, 3, 2, 1, false), bn, relu, flat, unit}},
+		"sobel inside":     {Shape{6, 5, 2}, []Layer{conv(3, 3, 1, 1, true), {Type: Sobel}, bn, relu, flat, dense(3, true)}},
+		"identity": {Shape{6, 5, 2}, []Layer{conv(3, 3, 1, 1, false), bn, relu,
+			{Type: Residual, Layers: []Layer{conv(3, 3, 1, 1, false), bn, relu, conv(3, 3, 1, 1, false), bn}}, {Type: GlobalPool}, dense(4, true), unit}},
+		"identities": {Shape{6, 5, 2}, []Layer{conv(3, 3, 1, 1, true),
+			{Type: Residual, Layers: []Layer{conv(4, 3, 1, 1, false), bn, relu, conv(3, 3, 1, 1, false), bn}},
+			{Type: Residual, Layers: []Layer{conv(3, 3, 1, 1, false), bn}}, flat}},
+		"projection": {Shape{7, 6, 2}, []Layer{conv(3, 3, 1, 1, false), bn, relu,
+			{Type: Residual, Layers: []Layer{conv(5, 3, 2, 1, false), bn, relu, conv(5, 3, 1, 1, false), bn}, Shortcut: []Layer{conv(5, 1, 2, 0, false), bn}},
+			flat, dense(4, true), unit}},
+		"block first": {Shape{6, 5, 2}, []Layer{
+			{Type: Residual, Layers: []Layer{conv(2, 3, 1, 1, false), bn}}, conv(3, 3, 2, 1, true), flat}},
+		"projection first": {Shape{6, 5, 2}, []Layer{
+			{Type: Residual, Layers: []Layer{conv(4, 3, 1, 1, false), bn}, Shortcut: []Layer{conv(4, 1, 1, 0, true)}}, flat, unit}},
+		"block of relu": {Shape{6, 5, 2}, []Layer{conv(3, 3, 1, 1, false), bn,
+			{Type: Residual, Layers: []Layer{relu, conv(3, 3, 1, 1, false), bn}}, {Type: GlobalPool}}},
+		"resnet-like": {Shape{15, 16, 3}, []Layer{conv(4, 7, 2, 3, false), bn, relu, pool(MaxPool, 3, 2, 1),
+			{Type: Residual, Layers: []Layer{conv(4, 3, 1, 1, false), bn, relu, conv(4, 3, 1, 1, false), bn}},
+			{Type: Residual, Layers: []Layer{conv(6, 3, 2, 1, false), bn, relu, conv(6, 3, 1, 1, false), bn}, Shortcut: []Layer{conv(6, 1, 2, 0, false), bn}},
+			{Type: GlobalPool}, dense(4, true), unit}},
+		"pooled shortcut": {Shape{6, 6, 2}, []Layer{conv(4, 3, 1, 1, false), bn, relu,
+			{Type: Residual, Layers: []Layer{conv(4, 3, 2, 1, false), bn}, Shortcut: []Layer{pool(AvgPool, 2, 2, 0)}}, flat}},
+		"dense block": {Shape{1, 1, 6}, []Layer{dense(5, true),
+			{Type: Residual, Layers: []Layer{dense(8, true), bn, relu, dense(5, true), bn}}, dense(3, true), unit}},
+		"alexnet-like": {Shape{16, 14, 3}, []Layer{{Type: Sobel}, conv(3, 3, 2, 1, false), bn, relu, pool(MaxPool, 3, 2, 0),
+			conv(5, 3, 1, 1, false), bn, relu, pool(MaxPool, 3, 2, 1), flat, dense(6, true), relu, dense(4, true), unit}},
 	}
 	names := make([]string, 0, len(cases))
 	for name := range cases {

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -25,6 +23,8 @@ const (
 	GlobalPool  = "globalpool"  // mean over all positions, leaving one value per channel
 	Flatten     = "flatten"     // H x W x C to 1 x 1 x HWC, in memory order
 	Dropout     = "dropout"     // zeroes a share Rate in training, scales the rest by 1/(1-Rate)
+	Sobel       = "sobel"       // horizontal and vertical 3x3 Sobel filter of the mean of the channels, not trained
+	Residual    = "residual"    // max(Layers(x) + Shortcut(x), 0); without Shortcut, x itself is added
 	L2Normalize = "l2normalize" // divides a flat row by its Euclidean norm
 )
 
@@ -81,6 +81,11 @@ type Layer struct {
 	Bias   bool    `json:"bias,omitempty"`
 	Slope  float64 `json:"slope,omitempty"` // leakyrelu: factor below zero
 	Rate   float64 `json:"rate,omitempty"`  // dropout: share of zeroed values
+
+	// The two ways through a residual block. Layers ends in batchnorm, and both
+	// give the same shape; layers there are no blocks themselves.
+	Layers   []Layer `json:"layers,omitempty"`
+	Shortcut []Layer `json:"shortcut,omitempty"`
 }
 
 // Spec describes a network: a name for people, the shape of one input row and
@@ -124,11 +129,21 @@ func (s *Spec) UnmarshalJSON(data []byte) error {
 
 // named returns a copy in which every layer has a name: the type (shortened
 // for the normalisations and pools) and its ordinal, as in conv1, bn1, relu1.
+// The layers of a block are counted anew.
 func (s Spec) named() Spec {
-	short := map[string]string{BatchNorm: "bn", LeakyReLU: "relu", MaxPool: "pool", AvgPool: "pool", L2Normalize: "norm"}
-	layers := make([]Layer, len(s.Layers))
-	count := map[string]int{}
-	for i, l := range s.Layers {
+	s.Layers = named(s.Layers)
+	return s
+}
+
+func named(layers []Layer) []Layer {
+	if len(layers) == 0 {
+		return nil
+	}
+	short := map[string]string{
+		BatchNorm: "bn", LeakyReLU: "relu", MaxPool: "pool", AvgPool: "pool", L2Normalize: "norm", Residual: "block",
+	}
+	out, count := make([]Layer, len(layers)), map[string]int{}
+	for i, l := range layers {
 		stem := l.Type
 		if alt, ok := short[l.Type]; ok {
 			stem = alt
@@ -137,126 +152,11 @@ func (s Spec) named() Spec {
 		if l.Name == "" {
 			l.Name = fmt.Sprintf("%s%d", stem, count[stem])
 		}
-		layers[i] = l
+		l.Layers, l.Shortcut = named(l.Layers), named(l.Shortcut)
+		out[i] = l
 	}
-	s.Layers = layers
-	return s
+	return out
 }
-
-// Validate reports everything that is wrong with the description in one error,
-// each line naming its layer: unknown types, missing or inapplicable fields,
-// repeated names, shapes that do not fit.
-func (s Spec) Validate() error {
-	s = s.named()
-	var errs []error
-	if len(s.Layers) == 0 {
-		errs = append(errs, errors.New("no layers"))
-	}
-	if len(s.Layers) > maxLayers {
-		return fmt.Errorf("network description %q: %d layers, at most %d are possible", s.Name, len(s.Layers), maxLayers)
-	}
-	inputErr := s.Input.check()
-	if inputErr != nil {
-		errs = append(errs, fmt.Errorf("input: %w", inputErr))
-	}
-	errs = append(errs, s.checkNames()...)
-	shapes, params := inputErr == nil, int64(0)
-	cur := s.Input
-	for i, l := range s.Layers {
-		fieldErrs := l.checkFields()
-		for _, err := range fieldErrs {
-			errs = append(errs, s.layerError(i, err))
-		}
-		// Past the first layer without a known output the shapes are unknown;
-		// the fields of the others are still worth checking.
-		if shapes = shapes && len(fieldErrs) == 0; !shapes {
-			continue
-		}
-		next, err := l.output(cur)
-		if err != nil {
-			errs, shapes = append(errs, s.layerError(i, err)), false
-			continue
-		}
-		params += l.paramCount(cur)
-		cur = next
-	}
-	if shapes && len(s.Layers) > 0 && !cur.Vector() {
-		errs = append(errs, fmt.Errorf("the last layer leaves %v per row, want a vector: add flatten or globalpool", cur))
-	}
-	if params > maxParams {
-		errs = append(errs, fmt.Errorf("%d parameters, at most %d are possible", params, maxParams))
-	}
-	if len(errs) > 0 {
-		return fmt.Errorf("network description %q:\n%w", s.Name, errors.Join(errs...))
-	}
-	return nil
-}
-
-func (s Spec) layerError(i int, err error) error {
-	return fmt.Errorf("layer %d (%s): %w", i+1, s.Layers[i].Name, err)
-}
-
-// checkNames wants names that are unique, usable in tensor names and distinct
-// from the two words that [Network.Output] understands. A dot is left free for
-// layers inside a block.
-func (s Spec) checkNames() (errs []error) {
-	seen := map[string]bool{}
-	for i, l := range s.Layers {
-		bad := strings.IndexFunc(l.Name, func(r rune) bool {
-			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-'
-		})
-		switch {
-		case bad >= 0:
-			errs = append(errs, s.layerError(i, fmt.Errorf("name %q: only letters, digits, _ and - are possible", l.Name)))
-		case l.Name == Embedding || l.Name == Features:
-			errs = append(errs, s.layerError(i, fmt.Errorf("name %q is reserved", l.Name)))
-		case seen[l.Name]:
-			errs = append(errs, s.layerError(i, fmt.Errorf("name %q is used twice", l.Name)))
-		}
-		seen[l.Name] = true
-	}
-	return errs
-}
-
-// checkFields reports fields out of range and fields that the type has no use for.
-func (l Layer) checkFields() (errs []error) {
-	type field struct {
-		name      string
-		set, used bool
-		ok        bool
-		want      string
-	}
-	window := l.Type == Conv || l.Type == MaxPool || l.Type == AvgPool
-	padOK, padWant := l.Pad >= 0 && (l.Pad == 0 || l.Pad < l.Kernel), "0 to kernel-1"
-	if l.Type != Conv {
-		padOK, padWant = l.Pad >= 0 && l.Pad <= l.Kernel/2, "0 to kernel/2"
-	}
-	finite := func(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
-	fields := []field{
-		{"out", l.Out != 0, l.Type == Conv || l.Type == Dense, l.Out >= 1 && l.Out <= maxUnits, "1 or more"},
-		{"kernel", l.Kernel != 0, window, l.Kernel >= 1 && l.Kernel <= maxSide, "1 or more"},
-		{"stride", l.Stride != 0, window, l.Stride >= 1 && l.Stride <= maxSide, "1 or more"},
-		{"pad", l.Pad != 0, window, padOK, padWant},
-		{"bias", l.Bias, l.Type == Conv || l.Type == Dense, true, ""},
-		{"slope", l.Slope != 0, l.Type == LeakyReLU, finite(l.Slope) && l.Slope > 0 && l.Slope < 1, "between 0 and 1"},
-		{"rate", l.Rate != 0, l.Type == Dropout, finite(l.Rate) && l.Rate > 0 && l.Rate < 1, "between 0 and 1"},
-	}
-	if !slices.Contains(layerTypes, l.Type) {
-		return []error{fmt.Errorf("unknown layer type %q: the types are %s", l.Type, strings.Join(layerTypes, ", "))}
-	}
-	for _, f := range fields {
-		if f.used && !f.ok {
-			errs = append(errs, fmt.Errorf("%s of a %s layer must be %s", f.name, l.Type, f.want))
-		}
-		if !f.used && f.set {
-			errs = append(errs, fmt.Errorf("%s does not apply to a %s layer", f.name, l.Type))
-		}
-	}
-	return errs
-}
-
-// layerTypes are the types there are.
-var layerTypes = []string{Conv, Dense, BatchNorm, ReLU, LeakyReLU, MaxPool, AvgPool, GlobalPool, Flatten, Dropout, L2Normalize}
 
 // output infers the shape of a layer's output. The layer's fields are valid.
 func (l Layer) output(in Shape) (Shape, error) {
@@ -276,6 +176,11 @@ func (l Layer) output(in Shape) (Shape, error) {
 		out = Shape{1, 1, in.Size()}
 	case GlobalPool:
 		out = Shape{1, 1, in.C}
+	case Sobel:
+		if in.Vector() {
+			return out, errors.New("its input is a vector, want an image")
+		}
+		out.C = 2
 	}
 	if (l.Type == Dense || l.Type == L2Normalize) && !in.Vector() {
 		return out, fmt.Errorf("its input is %v, want a vector: add flatten or globalpool before it", in)
@@ -293,39 +198,79 @@ func windows(in int, l Layer) int {
 	return room/l.Stride + 1
 }
 
-// shapes returns the output shape of every layer of a valid description.
-func (s Spec) shapes() []Shape {
-	shapes, cur := make([]Shape, len(s.Layers)), s.Input
-	for i, l := range s.Layers {
-		next, err := l.output(cur)
-		if err != nil {
-			panic("encoder: shapes of an invalid description")
-		}
-		shapes[i], cur = next, next
-	}
-	return shapes
+// placed is one layer of a description whose blocks have been taken apart. A
+// residual block is the layers of its shortcut, those of its main path, and one
+// of type [Residual] that stands for the addition and the ReLU.
+type placed struct {
+	Layer       // Name in full: block1.conv1, block1.shortcut.conv1
+	in, out     Shape
+	x, shortcut int // the layers whose outputs it reads, shortcut in a Residual only; -1 is the network's input
 }
 
-// inputOf returns the shape that enters layer i.
-func (s Spec) inputOf(i int, shapes []Shape) Shape {
-	if i == 0 {
-		return s.Input
+// place lists the layers of a valid, named description in the order in which
+// they run and in which their tensors are stored.
+func (s Spec) place() []placed {
+	p := placer{input: s.Input}
+	p.list(s.Layers, "", -1)
+	return p.layers
+}
+
+type placer struct {
+	input  Shape
+	layers []placed
+}
+
+func (p *placer) shape(i int) Shape {
+	if i < 0 {
+		return p.input
 	}
-	return shapes[i-1]
+	return p.layers[i].out
+}
+
+// list places layers that follow one another, the first after x, and returns
+// the last.
+func (p *placer) list(layers []Layer, prefix string, x int) int {
+	for _, l := range layers {
+		l.Name = prefix + l.Name
+		next := placed{Layer: l, x: x}
+		if l.Type == Residual {
+			next.shortcut = p.list(l.Shortcut, l.Name+".shortcut.", x)
+			next.x = p.list(l.Layers, l.Name+".", x)
+		}
+		next.in = p.shape(next.x)
+		var err error
+		if next.out, err = l.output(next.in); err != nil {
+			panic("encoder: layers of an invalid description")
+		}
+		p.layers = append(p.layers, next)
+		x = len(p.layers) - 1
+	}
+	return x
+}
+
+// LayerNames returns the names of the layers of a valid description, with
+// those inside blocks, in the order in which they run.
+func (s Spec) LayerNames() []string {
+	layers := s.named().place()
+	names := make([]string, len(layers))
+	for i, l := range layers {
+		names[i] = l.Name
+	}
+	return names
 }
 
 // Dim is the width of the last layer of a valid description: the dimension of
 // the embedding.
 func (s Spec) Dim() int {
-	shapes := s.shapes()
-	return s.inputOf(len(shapes), shapes).Size()
+	layers := s.place()
+	return layers[len(layers)-1].out.Size()
 }
 
 // ParamCount is the number of trainable values of a valid description.
 func (s Spec) ParamCount() int {
-	total, shapes := int64(0), s.shapes()
-	for i, l := range s.Layers {
-		total += l.paramCount(s.inputOf(i, shapes))
+	total := int64(0)
+	for _, l := range s.place() {
+		total += l.paramCount(l.in)
 	}
 	return int(total)
 }
@@ -335,14 +280,13 @@ func (s Spec) ParamCount() int {
 // on the padding included) and dense layers, nothing for the rest. A training
 // step costs close to three times as much.
 func (s Spec) FLOPs() int64 {
-	total, shapes := int64(0), s.shapes()
-	for i, l := range s.Layers {
-		in, out := s.inputOf(i, shapes), shapes[i]
+	total := int64(0)
+	for _, l := range s.place() {
 		switch l.Type {
 		case Conv:
-			total += 2 * int64(out.Size()) * int64(l.Kernel*l.Kernel) * int64(in.C)
+			total += 2 * int64(l.out.Size()) * int64(l.Kernel*l.Kernel) * int64(l.in.C)
 		case Dense:
-			total += 2 * int64(in.Size()) * int64(out.Size())
+			total += 2 * int64(l.in.Size()) * int64(l.out.Size())
 		}
 	}
 	return total
@@ -360,9 +304,8 @@ func (s Spec) String() string {
 		s.Name, s.Input, s.Dim(), thousands(int64(s.ParamCount())), thousands(s.FLOPs()/2))
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "layer\tdescription\toutput\tparameters")
-	shapes := s.shapes()
-	for i, l := range s.Layers {
-		fmt.Fprintf(w, "%s\t%s\t%v\t%s\n", l.Name, l.describe(), shapes[i], thousands(l.paramCount(s.inputOf(i, shapes))))
+	for _, l := range s.place() {
+		fmt.Fprintf(w, "%s\t%s\t%v\t%s\n", l.Name, l.describe(), l.out, thousands(l.paramCount(l.in)))
 	}
 	w.Flush()
 	return b.String()
@@ -390,6 +333,9 @@ func (l Layer) describe() string {
 	}
 	if l.Rate > 0 {
 		fmt.Fprintf(&b, " rate %g", l.Rate)
+	}
+	if l.Type == Residual && len(l.Shortcut) == 0 {
+		b.WriteString(" identity")
 	}
 	return b.String()
 }

@@ -20,7 +20,7 @@ func mustPreset(t testing.TB, name string, in Shape, dim int) Spec {
 
 func TestSpecJSONRoundTrip(t *testing.T) {
 	for _, name := range Presets() {
-		spec := mustPreset(t, name, Shape{32, 32, 3}, 64)
+		spec := mustPreset(t, name, Shape{64, 64, 3}, 64)
 		data, err := json.Marshal(spec)
 		if err != nil {
 			t.Fatal(err)
@@ -154,7 +154,7 @@ func TestFLOPs(t *testing.T) {
 
 func FuzzParseSpec(f *testing.F) {
 	for _, name := range Presets() {
-		data, err := json.Marshal(mustPreset(f, name, Shape{16, 16, 1}, 4))
+		data, err := json.Marshal(mustPreset(f, name, Shape{64, 64, 1}, 4))
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -76,9 +76,9 @@ func singles(x []float64) []float32 {
 
 // torchWeights sets the script's starting weights.
 func torchWeights(net *Network) {
-	index, shapes := uint64(0), net.spec.shapes()
-	for i, l := range net.spec.Layers {
-		for _, ts := range l.tensors(net.spec.inputOf(i, shapes)) {
+	index := uint64(0)
+	for _, l := range net.prog.layers {
+		for _, ts := range l.tensors(l.in) {
 			if !ts.trained {
 				continue
 			}
