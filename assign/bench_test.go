@@ -9,31 +9,96 @@ import (
 	"nat/internal/kernel"
 )
 
-// A cold solve from points, product and certificate included.
+// clouds are the embeddings a run of training meets: spread at the end, and at the
+// beginning shifted to one side, in tight clusters, or almost one point.
+var clouds = []struct {
+	name string
+	make func(r *rand.Rand, n, d int) []float32
+}{
+	{"uniform", uniformPoints},
+	{"shifted", func(r *rand.Rand, n, d int) []float32 { return aroundCentres(r, n, d, 1, 1) }},
+	{"clustered", func(r *rand.Rand, n, d int) []float32 { return aroundCentres(r, n, d, 20, .05) }},
+	{"collapsed", func(r *rand.Rand, n, d int) []float32 { return aroundCentres(r, n, d, 1, .01) }},
+}
+
+// aroundCentres draws unit vectors centre + spread times a uniform one, normalised.
+func aroundCentres(r *rand.Rand, n, d, centres int, spread float32) []float32 {
+	middle := uniformPoints(r, centres, d)
+	x := uniformPoints(r, n, d)
+	for i := range n {
+		row := x[i*d : (i+1)*d]
+		var norm float64
+		for k, c := range middle[i%centres*d : (i%centres+1)*d] {
+			row[k] = c + spread*row[k]
+			norm += float64(row[k]) * float64(row[k])
+		}
+		for k := range row {
+			row[k] /= float32(math.Sqrt(norm))
+		}
+	}
+	return x
+}
+
+// A cold solve from points: product, search and certificate.
 func BenchmarkPoints(b *testing.B) {
 	const d = 64
 	pool := kernel.NewPool(0)
 	defer pool.Close()
-	for _, n := range []int{256, 1024, 2048} {
-		b.Run(fmt.Sprintf("n=%d", n), func(b *testing.B) {
-			r := rand.New(rand.NewPCG(1, 1))
-			z, c := uniformPoints(r, n, d), uniformPoints(r, n, d)
-			var s Solver
-			var last *Result
-			for b.Loop() {
-				var err error
-				if last, err = s.Points(pool, z, c, n, n, d, Options{}); err != nil {
-					b.Fatal(err)
+	for _, cloud := range clouds {
+		for _, n := range []int{256, 1024, 2048, 4096} {
+			b.Run(fmt.Sprintf("%s/n=%d", cloud.name, n), func(b *testing.B) {
+				r := rand.New(rand.NewPCG(1, 1))
+				z, c := cloud.make(r, n, d), uniformPoints(r, n, d)
+				var s Solver
+				var last *Result
+				for b.Loop() {
+					var err error
+					if last, err = s.Points(pool, z, c, n, n, d, Options{}); err != nil {
+						b.Fatal(err)
+					}
 				}
+				report(b, last)
+			})
+		}
+	}
+}
+
+// A step of training: the points have moved a little since the last solve, whose
+// pairing and potentials are at hand.
+func BenchmarkPointsWarm(b *testing.B) {
+	const d = 64
+	pool := kernel.NewPool(0)
+	defer pool.Close()
+	for _, cloud := range clouds {
+		for _, n := range []int{256, 1024, 2048, 4096} {
+			for _, move := range []float32{.02, .1} {
+				b.Run(fmt.Sprintf("%s/n=%d/moved=%v", cloud.name, n, move), func(b *testing.B) {
+					r := rand.New(rand.NewPCG(1, 1))
+					z, c := cloud.make(r, n, d), uniformPoints(r, n, d)
+					var s Solver
+					before, err := s.Points(pool, z, c, n, n, d, Options{})
+					if err != nil {
+						b.Fatal(err)
+					}
+					for i, x := range uniformPoints(r, n, d) {
+						z[i] = (z[i] + move*x) / float32(math.Sqrt(float64(1+move*move)))
+					}
+					var last *Result
+					for b.Loop() {
+						if last, err = s.Points(pool, z, c, n, n, d, Options{Start: before.Perm, V: before.V}); err != nil {
+							b.Fatal(err)
+						}
+					}
+					report(b, last)
+				})
 			}
-			report(b, last)
-		})
+		}
 	}
 }
 
 func report(b *testing.B, r *Result) {
 	n := float64(len(r.Perm))
-	b.ReportMetric(n*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N)*1e3, "ms")
 	b.ReportMetric(float64(r.RowScans)/n, "scans/row")
 	b.ReportMetric(float64(r.Augmentations), "paths")
 	b.ReportMetric(r.RelativeGap, "gap/cost")
@@ -56,34 +121,3 @@ func BenchmarkMatrix(b *testing.B) {
 		})
 	}
 }
-
-// The search for the best pairing alone, on one core, the distances given.
-func BenchmarkSolve(b *testing.B) {
-	const d = 64
-	pool := kernel.NewPool(1)
-	defer pool.Close()
-	for _, n := range []int{256, 1024, 2048} {
-		b.Run(fmt.Sprintf("n=%d", n), func(b *testing.B) {
-			r := rand.New(rand.NewPCG(1, 1))
-			var s Solver
-			if _, err := s.Points(pool, uniformPoints(r, n, d), uniformPoints(r, n, d), n, n, d, Options{}); err != nil {
-				b.Fatal(err)
-			}
-			p := &s.ints
-			guess := s.guessOf(nil, n, n)
-			for b.Loop() {
-				p.reset(n, n, s.candidateCount(), math.MaxInt32) // keeps the costs
-				p.columnMinima(0, n)
-				for i := range n {
-					p.fill(i)
-				}
-				if err := p.solve(guess); err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.ReportMetric(n2(n)*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gentries/s")
-		})
-	}
-}
-
-func n2(n int) float64 { return float64(n) * float64(n) }

@@ -1,5 +1,13 @@
 package assign
 
+import (
+	"math"
+	"slices"
+	"unsafe"
+
+	"nat/internal/kernel"
+)
+
 // number is what the solver computes in: int32 fixed point for unit vectors,
 // float64 for anything else.
 type number interface{ int32 | float64 }
@@ -25,7 +33,8 @@ const maxCandidates = 32
 //	                          candidates   the rest, >= 7 for ever
 //
 // Near an optimum the partner of a row is nearly always among its ten cheapest
-// columns, so a scan costs k operations and not m.
+// columns, so a scan costs k operations and not m. With few columns a scan in vectors
+// is as fast, and nothing is remembered.
 type lap[T number] struct {
 	n, m  int
 	c     []T // n x m costs; inf = forbidden
@@ -40,6 +49,14 @@ type lap[T number] struct {
 	candN []int32 // how many each row has
 	limit []T     // reduced cost no other column is below
 
+	scratch []scratch[T] // one per rowChunk rows
+
+	// In vectors, for T = int32: see kernel.MinTwo and kernel.Relax.
+	minTwo func(row, v []T) (first, second int, low, high T)
+	relax  func(dist []T, pred []int32, row, v []T, offset T, from int32) (nearest int, least T)
+	done   T    // distance of a column in the tree, for relax
+	whole  bool // no candidates: rows are scanned in full
+
 	// Search state of one augmenting path.
 	dist   []T
 	pred   []int32
@@ -49,7 +66,9 @@ type lap[T number] struct {
 	tree   []int32 // columns in the tree, in order of distance
 	open   []int32 // columns that are not, once the search is dense
 	heap   []entry[T]
-	bound  T // distance of the nearest free column found
+	saved  []T     // distances of the tree, once the search is dense
+	vacant []int32 // columns without a partner, if few
+	bound  T       // distance of the nearest free column found
 	target int32
 
 	queue, next []int32
@@ -68,6 +87,9 @@ type entry[T number] struct {
 func (p *lap[T]) reset(n, m, k int, inf T) {
 	p.n, p.m, p.inf = n, m, inf
 	p.k = min(k, m, maxCandidates)
+	if p.whole = p.minTwo != nil && m <= wholeColumns; p.whole {
+		p.k = min(m, 1)
+	}
 	p.c = grow(p.c, n*m)
 	p.v = grow(p.v, m)
 	p.colOf = grow(p.colOf, n)
@@ -76,6 +98,7 @@ func (p *lap[T]) reset(n, m, k int, inf T) {
 	p.candC = grow(p.candC, n*p.k)
 	p.candN = grow(p.candN, n)
 	p.limit = grow(p.limit, n)
+	p.scratch = grow(p.scratch, chunks(n, rowChunk))
 	p.dist = grow(p.dist, m)
 	p.pred = grow(p.pred, m)
 	p.seen = grow(p.seen, m)
@@ -100,6 +123,9 @@ func grow[T any](s []T, n int) []T {
 	return s[:n]
 }
 
+// row returns the costs of row i.
+func (p *lap[T]) row(i int) []T { return p.c[i*p.m : (i+1)*p.m] }
+
 // columnMinima sets v over columns [lo, hi) to the least cost of the column,
 // the largest potentials that leave every reduced cost non-negative.
 func (p *lap[T]) columnMinima(lo, hi int) {
@@ -108,57 +134,104 @@ func (p *lap[T]) columnMinima(lo, hi int) {
 		v[j] = p.inf
 	}
 	for i := range p.n {
-		lower(v, p.c[i*p.m+lo:i*p.m+hi])
+		kernel.Lower(v, p.row(i)[lo:hi])
 	}
 }
 
-// lower sets v to the elementwise minimum of v and row.
-func lower[T number](v, row []T) {
-	row = row[:len(v)]
-	for j, x := range v {
-		v[j] = min(x, row[j])
-	}
+// scratch is what fill needs for one row at a time.
+type scratch[T number] struct {
+	classes [kernel.Classes]T
+	cols    [gathered]int32
+	keys    [gathered]T
 }
+
+const (
+	// wholeColumns is up to how many columns rows are scanned in full, if vectors can.
+	wholeColumns = 512
+	// gathered is how many columns below a threshold are looked through.
+	gathered = 128
+	// rowChunk is a piece of the parallel loops over rows.
+	rowChunk = 32
+)
 
 // fill scans row i in full and remembers its cheapest columns under the
-// potentials of now, in order of reduced cost and, where that ties, of index.
-// A threshold is guessed from the minima of blocks of columns; only if it catches
-// more columns than there is room for, or hardly any, is the row sorted out exactly.
+// potentials of now, the cheapest first. A threshold is guessed from the minima of
+// classes of columns; only if it catches far too many columns, or hardly any, is the
+// row sorted out one by one. It may run for rows of different chunks at a time.
 func (p *lap[T]) fill(i int) {
-	var buf candidates[T]
-	row := p.c[i*p.m : (i+1)*p.m]
-	threshold := p.inf
+	row := p.row(i)
+	if p.whole {
+		j, _, _, _ := p.minTwo(row, p.v)
+		p.cand[i*p.k], p.candC[i*p.k], p.candN[i] = int32(j), row[j], 1
+		return
+	}
+	s := &p.scratch[i/rowChunk]
+	least, threshold := p.inf, p.inf
 	if p.m > p.k {
-		threshold = blockThreshold(row, p.v, p.inf)
+		least, threshold = s.threshold(row, p.v, p.inf)
 	}
-	count, fits := buf.below(row, p.v, threshold, p.k)
-	if !fits || (count < 2 && threshold < p.inf) {
-		count, threshold = buf.cheapest(row, p.v, p.inf, p.k)
+	room := len(s.cols)
+	if least == threshold && threshold < p.inf { // ties without end: any of them will do
+		room = p.k
+		threshold = after(threshold)
 	}
-	buf.sort(count)
-	p.limit[i] = threshold
-	p.candN[i] = int32(count)
-	for t, j := range buf.cols[:count] {
-		p.cand[i*p.k+t] = j
-		p.candC[i*p.k+t] = row[j]
+	count := kernel.Below(s.cols[:room], row, p.v, threshold)
+	switch {
+	case room == p.k && count > 1: // no column is below the least
+		count, threshold = min(count, room), least
+	case count > room || count < 2 && threshold < p.inf:
+		count, threshold = s.cheapest(row, p.v, p.inf, p.k)
+	case count > p.k:
+		count, threshold = s.cut(count, row, p.v, p.k)
+	}
+	p.remember(i, s.cols[:count], threshold)
+}
+
+// remember stores the candidates of row i.
+func (p *lap[T]) remember(i int, cols []int32, limit T) {
+	row := p.row(i)
+	p.limit[i] = limit
+	p.candN[i] = int32(len(cols))
+	cand, candC := p.cand[i*p.k:], p.candC[i*p.k:]
+	best, at := p.inf, 0
+	for t, j := range cols {
+		cand[t], candC[t] = j, row[j]
+		if r := row[j] - p.v[j]; r < best {
+			best, at = r, t
+		}
+	}
+	if at > 0 {
+		cand[0], cand[at] = cand[at], cand[0]
+		candC[0], candC[at] = candC[at], candC[0]
 	}
 }
 
-// candidates collects columns of one row with their reduced costs.
-type candidates[T number] struct {
-	keys [maxCandidates + 1]T
-	cols [maxCandidates + 1]int32
+// after returns the next larger number.
+func after[T number](x T) T {
+	switch x := any(x).(type) {
+	case int32:
+		return T(x + 1)
+	case float64:
+		return T(math.Nextafter(x, math.Inf(1)))
+	}
+	return x
 }
 
-// blockThreshold returns a value that some ten to twenty of the reduced costs
-// are below: of the minima of 16 blocks of columns, the tenth.
-func blockThreshold[T number](row, v []T, inf T) T {
-	const blocks, rank = 16, 10
-	var least [blocks]T
-	size := (len(row) + blocks - 1) / blocks
+// threshold returns the least reduced cost and a value that some ten to twenty are
+// below: of the minima of 16 classes of columns, the tenth. With few columns both are inf.
+func (s *scratch[T]) threshold(row, v []T, inf T) (lowest, threshold T) {
+	const groups, rank = 16, 10
+	classes := s.classes[:kernel.Classes*4/int(unsafe.Sizeof(inf))]
+	if len(row) < len(classes) {
+		return inf, inf
+	}
+	kernel.ClassMinima(classes, row, v)
+	var least [groups]T
 	for b := range least {
-		lo := min(b*size, len(row))
-		x := blockMinimum(row[lo:min(lo+size, len(row))], v[lo:], inf)
+		x := classes[b]
+		for k := b + groups; k < len(classes); k += groups {
+			x = min(x, classes[k])
+		}
 		at := b
 		for at > 0 && least[at-1] > x {
 			least[at] = least[at-1]
@@ -166,80 +239,46 @@ func blockThreshold[T number](row, v []T, inf T) T {
 		}
 		least[at] = x
 	}
-	return least[rank-1]
-}
-
-// blockMinimum is the least of row - v, four chains of comparisons at a time.
-func blockMinimum[T number](row, v []T, least T) T {
-	v = v[:len(row)]
-	a, b, c, d := least, least, least, least
-	for len(row) >= 4 && len(v) >= 4 {
-		a = min(a, row[0]-v[0])
-		b = min(b, row[1]-v[1])
-		c = min(c, row[2]-v[2])
-		d = min(d, row[3]-v[3])
-		row, v = row[4:], v[4:]
-	}
-	for j, cost := range row {
-		a = min(a, cost-v[j])
-	}
-	return min(a, b, c, d)
-}
-
-// below collects the columns whose reduced cost is below the threshold, and
-// reports whether there were at most room of them.
-func (b *candidates[T]) below(row, v []T, threshold T, room int) (count int, fits bool) {
-	v = v[:len(row)]
-	for j, cost := range row {
-		if r := cost - v[j]; r < threshold {
-			if count == room {
-				return count, false
-			}
-			b.keys[count], b.cols[count] = r, int32(j)
-			count++
-		}
-	}
-	return count, true
+	return least[0], least[rank-1]
 }
 
 // cheapest collects the k cheapest columns and returns the reduced cost of the
 // next as the limit, inf if there are no more.
-func (b *candidates[T]) cheapest(row, v []T, inf T, k int) (count int, limit T) {
+func (s *scratch[T]) cheapest(row, v []T, inf T, k int) (count int, limit T) {
 	limit = inf
 	for j, cost := range row {
 		r := cost - v[j]
 		if !(r < limit) {
 			continue
 		}
-		at := count
-		if count > k {
-			at = k
-		} else {
+		if count <= k {
 			count++
 		}
-		for at > 0 && b.keys[at-1] > r {
-			b.keys[at], b.cols[at] = b.keys[at-1], b.cols[at-1]
-			at--
-		}
-		b.keys[at], b.cols[at] = r, int32(j)
+		s.insert(count-1, r, int32(j))
 		if count > k {
-			limit = b.keys[k]
+			limit = s.keys[k]
 		}
 	}
 	return min(count, k), limit
 }
 
-// sort orders the first count columns by reduced cost, keeping the order of ties.
-func (b *candidates[T]) sort(count int) {
-	for t := 1; t < count; t++ {
-		key, col := b.keys[t], b.cols[t]
-		at := t
-		for at > 0 && b.keys[at-1] > key {
-			b.keys[at], b.cols[at] = b.keys[at-1], b.cols[at-1]
-			at--
-		}
-		b.keys[at], b.cols[at] = key, col
+// cut keeps the k cheapest of count columns, the first of those that tie, and returns
+// the reduced cost of the next as the limit.
+func (s *scratch[T]) cut(count int, row, v []T, k int) (kept int, limit T) {
+	for t, j := range s.cols[:count] {
+		s.insert(t, row[j]-v[j], j)
 	}
+	return k, s.keys[k]
+}
+
+// insert puts a column in order of reduced cost, ties in order of arrival; at is the
+// last place, whose present content is given up.
+func (s *scratch[T]) insert(at int, key T, col int32) {
+	for at > 0 && s.keys[at-1] > key {
+		s.keys[at], s.cols[at] = s.keys[at-1], s.cols[at-1]
+		at--
+	}
+	s.keys[at], s.cols[at] = key, col
 }
 
 // start pairs rows without a search: a row keeps its guess where no other
@@ -318,8 +357,17 @@ func (p *lap[T]) reduceRows() {
 }
 
 // bid returns the cheapest column of row i, the second cheapest and how far
-// apart their reduced costs are; free where there is none.
+// apart their reduced costs are; free where there is none, or where it is not cheap
+// enough to matter.
 func (p *lap[T]) bid(i int32) (first, second int32, apart T) {
+	if p.whole {
+		p.scans++
+		first, second, low, high := p.minTwo(p.row(int(i)), p.v)
+		if p.m == 1 {
+			high = low
+		}
+		return int32(first), int32(second), high - low
+	}
 	first, second, low, high := p.twoCheapest(i)
 	if high > p.limit[i] {
 		p.fill(int(i))
@@ -354,6 +402,12 @@ func (p *lap[T]) twoCheapest(i int32) (first, second int32, low, high T) {
 // augmentAll finds a shortest augmenting path for every row that is still
 // queued and reports the first row that has none.
 func (p *lap[T]) augmentAll() (row int, ok bool) {
+	p.vacant = p.vacant[:0]
+	for j, i := range p.rowOf {
+		if i == free {
+			p.vacant = append(p.vacant, int32(j))
+		}
+	}
 	for _, i := range p.queue {
 		if !p.search(i) {
 			return int(i), false
@@ -361,6 +415,9 @@ func (p *lap[T]) augmentAll() (row int, ok bool) {
 		p.settle()
 		p.flip(i)
 		p.augmentations++
+		if at := slices.Index(p.vacant, p.target); at >= 0 {
+			p.vacant = slices.Delete(p.vacant, at, at+1)
+		}
 	}
 	return 0, true
 }
@@ -373,11 +430,17 @@ func (p *lap[T]) search(i int32) bool {
 	p.tree = p.tree[:0]
 	p.heap = p.heap[:0]
 	p.bound, p.target = p.inf, free
+	if p.whole {
+		return p.searchInVectors(i)
+	}
 	p.visit(i, 0)
 	for expanded := 0; len(p.heap) > 0 && p.heap[0].key < p.bound; {
 		e := p.pop()
 		if e.id < 0 {
 			if expanded++; expanded > 16+len(p.tree)/4 {
+				if p.relax != nil {
+					return p.searchInVectors(i)
+				}
 				return p.searchDensely(i)
 			}
 			p.expand(^e.id)
@@ -390,6 +453,70 @@ func (p *lap[T]) search(i int32) bool {
 		p.seen[j] = 2*p.round + 1
 		p.tree = append(p.tree, j)
 		p.visit(p.rowOf[j], e.key-p.slack(j))
+	}
+	return p.target != free
+}
+
+// searchInVectors carries on a search from row root, or begins it, with all columns
+// relaxed in every step: Dijkstra's algorithm on arrays. The columns of the tree are
+// marked as done in dist, and their distances kept in saved meanwhile.
+func (p *lap[T]) searchInVectors(root int32) bool {
+	p.saved = p.saved[:0]
+	for _, j := range p.tree {
+		p.saved = append(p.saved, p.dist[j])
+	}
+	for j, seen := range p.seen {
+		switch seen {
+		case 2 * p.round:
+		case 2*p.round + 1:
+			p.dist[j] = p.done
+		default:
+			p.dist[j] = p.inf
+		}
+	}
+	if p.target != free {
+		p.dist[p.target] = p.bound
+	}
+	nearest, least := p.relaxRow(root, 0)
+	for t, j := range p.tree {
+		nearest, least = p.relaxRow(p.rowOf[j], p.saved[t]-p.slack(j))
+	}
+	for least != p.done && least < p.inf {
+		if p.arrived(nearest, least) {
+			break
+		}
+		p.tree = append(p.tree, nearest)
+		p.saved = append(p.saved, least)
+		p.dist[nearest] = p.done
+		nearest, least = p.relaxRow(p.rowOf[nearest], least-p.slack(nearest))
+	}
+	for t, j := range p.tree {
+		p.dist[j] = p.saved[t]
+	}
+	return p.target != free
+}
+
+// relaxRow offers all columns outside the tree a path through row i.
+func (p *lap[T]) relaxRow(i int32, offset T) (nearest int32, least T) {
+	p.scans++
+	at, least := p.relax(p.dist, p.pred, p.row(int(i)), p.v, offset, i)
+	return int32(at), least
+}
+
+// arrived reports whether a free column is as near as the nearest, and takes it as the
+// target. Where many columns tie, this spares the search from growing over all of them.
+func (p *lap[T]) arrived(nearest int32, least T) bool {
+	const few = 64
+	p.bound, p.target = p.inf, free
+	if p.rowOf[nearest] == free {
+		p.bound, p.target = least, nearest
+	} else if len(p.vacant) <= few {
+		for _, j := range p.vacant {
+			if p.dist[j] == least {
+				p.bound, p.target = least, j
+				break
+			}
+		}
 	}
 	return p.target != free
 }
@@ -466,7 +593,7 @@ func (p *lap[T]) visit(i int32, offset T) {
 	costs := p.candC[lo:hi]
 	for t, j := range p.cand[lo:hi] {
 		if d := costs[t] - p.v[j] + offset; d < p.bound {
-			p.relax(i, j, d)
+			p.offer(i, j, d)
 		}
 	}
 	if limit := p.limit[i]; limit < p.inf && limit+offset < p.bound {
@@ -495,14 +622,14 @@ func (p *lap[T]) expand(i int32) {
 	bound := p.bound
 	for j, cost := range row {
 		if d := cost - v[j] + offset; d < bound {
-			p.relax(i, int32(j), d)
+			p.offer(i, int32(j), d)
 			bound = p.bound
 		}
 	}
 }
 
-// relax offers column j a path of length d through row i; d is below the bound.
-func (p *lap[T]) relax(i, j int32, d T) {
+// offer shows column j a path of length d through row i; d is below the bound.
+func (p *lap[T]) offer(i, j int32, d T) {
 	if p.rowOf[j] == free {
 		p.bound, p.target = d, j
 		p.pred[j] = i
@@ -583,4 +710,19 @@ func (p *lap[T]) pop() entry[T] {
 	}
 	p.heap = h
 	return top
+}
+
+// minimum is the least reduced cost of a row.
+func (p *lap[T]) minimum(row []T) T {
+	least := p.inf
+	s := &p.scratch[0]
+	classes := s.classes[:kernel.Classes*4/int(unsafe.Sizeof(least))]
+	if len(row) >= len(classes) {
+		kernel.ClassMinima(classes, row, p.v)
+		return slices.Min(classes)
+	}
+	for j, cost := range row {
+		least = min(least, cost-p.v[j])
+	}
+	return least
 }

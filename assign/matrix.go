@@ -116,8 +116,8 @@ func (p *lap[T]) floatResult(guess []int32) *Result {
 	}
 	var cost, initial, gap sum
 	for i, j := range p.colOf {
-		row := p.c[i*p.m : (i+1)*p.m]
-		r.U[i] = float64(blockMinimum(row, p.v, p.inf))
+		row := p.row(i)
+		r.U[i] = float64(p.minimum(row))
 		cost.add(float64(row[j]))
 		gap.add(float64(row[j]-p.v[j]) - r.U[i])
 		if g := guess[i]; g != free {

@@ -14,48 +14,39 @@ const (
 	scale = 1 << 26
 	// ballSlack is how far beyond 1 the norm of a unit vector may be.
 	ballSlack = 1e-3
-	// blockRows of inner products are computed at a time.
-	blockRows = 256
-	// bandLimit is how many costs per row are recomputed in float64 for the
-	// certificate before a bound is used instead.
-	bandLimit = 32
 )
 
 // pointBuffers are reused between solves of points, so that a solve in every
 // training step allocates nothing.
 type pointBuffers struct {
 	p    *lap[int32]
-	z, c []float32 // of the solve in progress
-	d    int
-	lo   int // first row of the block of products
+	fix  kernel.FixedCosts
 	into *Result
 
-	dots   []float32
-	zz, cc []int32
+	zero   []float32 // d zeros
 	cost   []float64 // of the pair of each row, in float64
 	tight  []bool    // row passed the exact check
 	floats []float64
 
-	// The parallel loops, over chunks of rows or columns.
-	columns, convert, fill, certify func(chunk int)
+	// The parallel loops, over chunks of rows.
+	fill, certify func(chunk int)
+	fillRows      func(lo, hi int)
 }
-
-// rowChunk and columnChunk are the pieces of the parallel loops.
-const (
-	rowChunk    = 32
-	columnChunk = 256
-)
 
 // prepare sets the buffers to a solve.
 func (b *pointBuffers) prepare(p *lap[int32], z, c []float32, d int, into *Result) {
-	if b.columns == nil {
-		b.columns, b.convert, b.fill, b.certify = b.columnsChunk, b.convertChunk, b.fillChunk, b.certifyChunk
+	if b.fill == nil {
+		b.fill, b.certify, b.fillRows = b.fillChunk, b.certifyChunk, b.fillRange
 	}
-	b.p, b.z, b.c, b.d, b.into = p, z, c, d, into
+	b.p, b.into = p, into
+	b.zero = grow(b.zero, d)
+	f := &b.fix
+	f.N, f.M, f.D, f.Z, f.C, f.Scale, f.Dst = p.n, p.m, d, z, c, 2*scale, p.c
+	f.ZZ, f.CC = b.fixedNorms(f.ZZ, z, p.n), b.fixedNorms(f.CC, c, p.m)
 }
 
 // release lets go of the caller's memory.
-func (b *pointBuffers) release() { b.z, b.c, b.into = nil, nil, nil }
+func (b *pointBuffers) release() { b.fix.Z, b.fix.C, b.into = nil, nil, nil }
 
 func chunks(n, size int) int { return (n + size - 1) / size }
 
@@ -126,11 +117,18 @@ func largestNorm(in string, x []float32, n, d int) (float64, error) {
 }
 
 func squaredNorm(x []float32) float64 {
-	var total float64
-	for _, v := range x {
-		total += float64(v) * float64(v)
+	var a, b, c, d float64
+	for len(x) >= 4 {
+		a += float64(x[0]) * float64(x[0])
+		b += float64(x[1]) * float64(x[1])
+		c += float64(x[2]) * float64(x[2])
+		d += float64(x[3]) * float64(x[3])
+		x = x[4:]
 	}
-	return total
+	for _, v := range x {
+		a += float64(v) * float64(v)
+	}
+	return a + b + (c + d)
 }
 
 // farPoints solves points outside the unit ball on their float64 distances.
@@ -150,32 +148,31 @@ func (s *Solver) farPoints(into *Result, pool *kernel.Pool, z, c []float32, n, m
 	return nil
 }
 
-func squaredDistance(a, b []float32) float64 {
-	b = b[:len(a)]
-	var total float64
-	for k, x := range a {
-		diff := float64(x) - float64(b[k])
-		total += diff * diff
-	}
-	return total
-}
+// squaredDistance is ||a - b||^2 in float64.
+func squaredDistance(a, b []float32) float64 { return kernel.SqDist64(a, b) }
 
 // ballPoints solves n <= m points of the unit ball in fixed point.
 func (s *Solver) ballPoints(r *Result, pool *kernel.Pool, z, c []float32, n, m, d int, guess []int32, v []float64) {
 	p, b := &s.ints, &s.points
+	p.minTwo, p.relax, p.done = kernel.MinTwo, kernel.Relax, math.MinInt32
+	if s.candidates > 0 {
+		p.minTwo = nil
+	}
 	p.reset(n, m, s.candidateCount(), math.MaxInt32)
 	b.prepare(p, z, c, d, r)
 	defer b.release()
-	b.distances(pool)
-	switch {
-	case n < m:
+	if n < m || v != nil {
 		clear(p.v)
-	case v != nil:
-		p.quantise(v)
-	default:
-		pool.Do(chunks(m, columnChunk), b.columns)
+		if v != nil && n == m {
+			p.quantise(v)
+		}
+		b.fix.Low, b.fix.Done = nil, b.fillRows
+		pool.FixedCosts(&b.fix)
+	} else {
+		b.fix.Low, b.fix.Done = p.v, nil
+		pool.FixedCosts(&b.fix)
+		pool.Do(chunks(n, rowChunk), b.fill)
 	}
-	pool.Do(chunks(n, rowChunk), b.fill)
 	p.scans += n
 	if err := p.solve(guess); err != nil {
 		panic("assign: a finite matrix has no assignment") // cannot happen: nothing is forbidden
@@ -184,55 +181,23 @@ func (s *Solver) ballPoints(r *Result, pool *kernel.Pool, z, c []float32, n, m, 
 	s.pointResult(pool, guess)
 }
 
-func (b *pointBuffers) columnsChunk(k int) {
-	b.p.columnMinima(k*columnChunk, min((k+1)*columnChunk, b.p.m))
-}
+func (b *pointBuffers) fillChunk(k int) { b.fillRange(k*rowChunk, min((k+1)*rowChunk, b.p.n)) }
 
-func (b *pointBuffers) fillChunk(k int) {
-	for i := k * rowChunk; i < min((k+1)*rowChunk, b.p.n); i++ {
+// fillRange finds the candidates of rows whose costs are there.
+func (b *pointBuffers) fillRange(lo, hi int) {
+	for i := lo; i < hi; i++ {
 		b.p.fill(i)
 	}
 }
 
-// distances fills the costs with fixed-point squared distances: products in
-// float32, norms in float64, everything else in integers.
-func (b *pointBuffers) distances(pool *kernel.Pool) {
-	n, m, d := b.p.n, b.p.m, b.d
-	b.zz = fixedNorms(b.zz, b.z, n, d)
-	b.cc = fixedNorms(b.cc, b.c, m, d)
-	b.dots = grow(b.dots, min(n, blockRows)*m)
-	for b.lo = 0; b.lo < n; b.lo += blockRows {
-		rows := min(blockRows, n-b.lo)
-		pool.Gemm(b.dots, m, b.z[b.lo*d:], d, false, b.c, d, true, rows, m, d, false)
-		pool.Do(chunks(rows, rowChunk), b.convert)
-	}
-}
-
-// convertChunk turns products into distances.
-func (b *pointBuffers) convertChunk(k int) {
-	m := b.p.m
-	last := min(b.lo+(k+1)*rowChunk, b.lo+blockRows, b.p.n)
-	for i := b.lo + k*rowChunk; i < last; i++ {
-		fixedDistances(b.p.c[i*m:(i+1)*m], b.dots[(i-b.lo)*m:], b.cc, b.zz[i])
-	}
-}
-
-func fixedNorms(dst []int32, x []float32, n, d int) []int32 {
+// fixedNorms are squared norms in steps.
+func (b *pointBuffers) fixedNorms(dst []int32, x []float32, n int) []int32 {
 	dst = grow(dst, n)
+	d := len(b.zero)
 	for i := range dst {
-		dst[i] = int32(math.RoundToEven(squaredNorm(x[i*d:(i+1)*d]) * scale))
+		dst[i] = int32(math.RoundToEven(squaredDistance(x[i*d:(i+1)*d], b.zero) * scale))
 	}
 	return dst
-}
-
-// fixedDistances is zz + cc_j - 2 dot_j; a float32 product of 2^27 is exact, and
-// so is its conversion unless it is small enough to have steps below 1.
-func fixedDistances(dst []int32, dots []float32, cc []int32, zz int32) {
-	dots = dots[:len(dst)]
-	cc = cc[:len(dst)]
-	for j := range dst {
-		dst[j] = zz + cc[j] - int32(dots[j]*(2*scale))
-	}
 }
 
 // quantise takes over potentials, shifted so that the largest is 0 and none is
@@ -289,8 +254,8 @@ func (s *Solver) pointResult(pool *kernel.Pool, guess []int32) {
 
 // distance is the true squared distance, in float64.
 func (b *pointBuffers) distance(i, j int) float64 {
-	d := b.d
-	return squaredDistance(b.z[i*d:(i+1)*d], b.c[j*d:(j+1)*d])
+	d := b.fix.D
+	return squaredDistance(b.fix.Z[i*d:(i+1)*d], b.fix.C[j*d:(j+1)*d])
 }
 
 func (b *pointBuffers) certifyChunk(k int) {
@@ -299,34 +264,44 @@ func (b *pointBuffers) certifyChunk(k int) {
 	}
 }
 
-// certifyRow finds the least true reduced cost of row i (or a bound below it where
-// very many are close), and whether the pair of the row is the least of the stored
-// ones, exactly.
+// certifyRow finds the least true reduced cost of row i, and whether the pair of the
+// row is the least of the stored ones, exactly.
 func (b *pointBuffers) certifyRow(i int) {
 	p := b.p
-	row := p.c[i*p.m : (i+1)*p.m]
-	v := p.v[:len(row)]
-	pair := int(p.colOf[i])
-	slack := row[pair] - v[pair]
-	delta := storedError(b.d)
-	band := slack + int32(math.Ceil(2*delta*scale))
-	b.cost[i] = b.distance(i, pair)
-	b.tight[i] = true
-	least := b.cost[i] - float64(v[pair])/scale
-	recomputed := 0
-	for j, cost := range row {
-		r := cost - v[j]
-		if r > band || j == pair {
-			continue
+	row, pair := p.row(i), p.colOf[i]
+	slack := row[pair] - p.v[pair]
+	band := slack + int32(math.Ceil(2*storedError(b.fix.D)*scale))
+	b.cost[i] = b.distance(i, int(pair))
+	c := rowCheck{b: b, i: i, pair: pair, slack: slack, band: band, tight: true,
+		least: b.cost[i] - float64(p.v[pair])/scale}
+	if !p.whole && p.limit[i] > band { // no other column can matter
+		for _, j := range p.cand[i*p.k : i*p.k+int(p.candN[i])] {
+			c.column(j)
 		}
-		b.tight[i] = b.tight[i] && r >= slack
-		if recomputed++; recomputed > bandLimit {
-			least = min(least, float64(r)/scale-delta)
-		} else {
-			least = min(least, b.distance(i, j)-float64(v[j])/scale)
-		}
+	} else {
+		c.allColumns()
 	}
-	b.into.U[i] = least
+	b.tight[i], b.into.U[i] = c.tight, c.least
+}
+
+// rowCheck looks through the columns that may be the best of one row.
+type rowCheck struct {
+	b           *pointBuffers
+	i           int
+	pair        int32
+	slack, band int32
+	tight       bool
+	least       float64
+}
+
+func (c *rowCheck) column(j int32) {
+	p := c.b.p
+	r := p.c[c.i*p.m+int(j)] - p.v[j]
+	if r > c.band || j == c.pair {
+		return
+	}
+	c.tight = c.tight && r >= c.slack
+	c.least = min(c.least, c.b.distance(c.i, int(j))-float64(p.v[j])/scale)
 }
 
 // storedError bounds the difference of a stored distance of points in the unit
@@ -336,4 +311,17 @@ func storedError(d int) float64 {
 	const ball = (1 + ballSlack) * (1 + ballSlack)
 	terms := float64(d+8) / (1 << 24)
 	return 2*ball*terms/(1-terms) + 3.0/scale
+}
+
+// allColumns looks through the columns in the band, or through all if they are many.
+func (c *rowCheck) allColumns() {
+	p := c.b.p
+	cols := p.scratch[c.i/rowChunk].cols[:]
+	count := kernel.Below(cols, p.row(c.i), p.v, c.band+1)
+	for _, j := range cols[:min(count, len(cols))] {
+		c.column(j)
+	}
+	for j := cols[len(cols)-1] + 1; count > len(cols) && int(j) < p.m; j++ {
+		c.column(j)
+	}
 }

@@ -87,7 +87,7 @@ func (p *lap[T]) exchanges(excess float64) (g *exchangeGraph, ok bool) {
 	outside := int32(p.n)
 	for i, pair := range p.colOf {
 		row := p.c[i*p.m : (i+1)*p.m]
-		least := float64(blockMinimum(row, p.v, p.inf))
+		least := float64(p.minimum(row))
 		for j, cost := range row {
 			r := float64(cost - p.v[j])
 			if int32(j) == pair || cost == p.inf || r-least > excess+eps*(math.Abs(r)+math.Abs(least)) {

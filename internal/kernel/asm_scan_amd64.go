@@ -13,6 +13,9 @@ func minTwoAVX2(row []int32, v []int32) (first int, second int, low int32, high 
 // relaxAVX2 is relaxGeneric for whole vectors, of which there is at least one.
 func relaxAVX2(dist []int32, pred []int32, row []int32, v []int32, offset int32, from int32) (nearest int, least int32)
 
+// sqDist64AVX2 is sqDist64Generic for whole groups of 16.
+func sqDist64AVX2(a []float32, b []float32) float64
+
 // classMinimaInt32AVX2 is classMinimaGeneric for whole periods of out.
 func classMinimaInt32AVX2(out []int32, row []int32, v []int32)
 
@@ -39,6 +42,9 @@ func minTwoAVX512(row []int32, v []int32) (first int, second int, low int32, hig
 
 // relaxAVX512 is relaxGeneric for whole vectors, of which there is at least one.
 func relaxAVX512(dist []int32, pred []int32, row []int32, v []int32, offset int32, from int32) (nearest int, least int32)
+
+// sqDist64AVX512 is sqDist64Generic for whole groups of 16.
+func sqDist64AVX512(a []float32, b []float32) float64
 
 // classMinimaInt32AVX512 is classMinimaGeneric for whole periods of out.
 func classMinimaInt32AVX512(out []int32, row []int32, v []int32)

@@ -279,6 +279,52 @@ place:
 	VZEROUPPER
 	RET
 
+// func sqDist64AVX2(a []float32, b []float32) float64
+// Requires: AVX, FMA3, SSE2
+TEXT ·sqDist64AVX2(SB), NOSPLIT, $0-56
+	MOVQ   a_base+0(FP), AX
+	MOVQ   b_base+24(FP), CX
+	MOVQ   a_len+8(FP), DX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	XORQ   BX, BX
+	JMP    check
+
+loop:
+	VCVTPS2PD   (AX)(BX*4), Y4
+	VCVTPS2PD   (CX)(BX*4), Y5
+	VSUBPD      Y5, Y4, Y4
+	VFMADD231PD Y4, Y4, Y0
+	VCVTPS2PD   16(AX)(BX*4), Y4
+	VCVTPS2PD   16(CX)(BX*4), Y5
+	VSUBPD      Y5, Y4, Y4
+	VFMADD231PD Y4, Y4, Y1
+	VCVTPS2PD   32(AX)(BX*4), Y4
+	VCVTPS2PD   32(CX)(BX*4), Y5
+	VSUBPD      Y5, Y4, Y4
+	VFMADD231PD Y4, Y4, Y2
+	VCVTPS2PD   48(AX)(BX*4), Y4
+	VCVTPS2PD   48(CX)(BX*4), Y5
+	VSUBPD      Y5, Y4, Y4
+	VFMADD231PD Y4, Y4, Y3
+	ADDQ        $0x10, BX
+
+check:
+	CMPQ         BX, DX
+	JL           loop
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X1, X0, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDSD       X0, X1, X1
+	MOVSD        X1, ret+48(FP)
+	VZEROUPPER
+	RET
+
 // func classMinimaInt32AVX2(out []int32, row []int32, v []int32)
 // Requires: AVX, AVX2
 TEXT ·classMinimaInt32AVX2(SB), NOSPLIT, $0-72
@@ -960,6 +1006,42 @@ place:
 	TZCNTQ   CX, AX
 	LEAQ     -16(AX)(DI*1), AX
 	MOVQ     AX, nearest+104(FP)
+	VZEROUPPER
+	RET
+
+// func sqDist64AVX512(a []float32, b []float32) float64
+// Requires: AVX, AVX512F, SSE2
+TEXT ·sqDist64AVX512(SB), NOSPLIT, $0-56
+	MOVQ   a_base+0(FP), AX
+	MOVQ   b_base+24(FP), CX
+	MOVQ   a_len+8(FP), DX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	XORQ   BX, BX
+	JMP    check
+
+loop:
+	VCVTPS2PD   (AX)(BX*4), Z2
+	VCVTPS2PD   (CX)(BX*4), Z3
+	VSUBPD      Z3, Z2, Z2
+	VFMADD231PD Z2, Z2, Z0
+	VCVTPS2PD   32(AX)(BX*4), Z2
+	VCVTPS2PD   32(CX)(BX*4), Z3
+	VSUBPD      Z3, Z2, Z2
+	VFMADD231PD Z2, Z2, Z1
+	ADDQ        $0x10, BX
+
+check:
+	CMPQ          BX, DX
+	JL            loop
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPD        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDSD        X0, X1, X1
+	MOVSD         X1, ret+48(FP)
 	VZEROUPPER
 	RET
 

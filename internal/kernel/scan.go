@@ -102,6 +102,19 @@ func Lower[T Scalar](v, row []T) {
 	lowerGeneric(v[n:], row[n:])
 }
 
+// SqDist64 returns the sum of (a[i] - b[i])^2 in float64, with a relative error below
+// len(a)/16 + 24 roundings of 2^-53; the same bits on every tier.
+func SqDist64(a, b []float32) float64 {
+	n := len(a) &^ 15
+	sum := active.scan.sqDist64(a[:n], b[:n])
+	b = b[:len(a)]
+	for i := n; i < len(a); i++ {
+		diff := float64(a[i]) - float64(b[i])
+		sum = math.FMA(diff, diff, sum)
+	}
+	return sum
+}
+
 // FixedCosts are the arguments of [Pool.FixedCosts] that stay with the caller, so
 // that it can reuse them: n points z and m points c, row-major in d dimensions.
 type FixedCosts struct {

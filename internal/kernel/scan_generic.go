@@ -14,6 +14,7 @@ type scanKernels struct {
 	classMinimaFloat64 func(out, row, v []float64)
 	belowInt32         func(cols, row, v []int32, threshold int32) int
 	belowFloat64       func(cols []int32, row, v []float64, threshold float64) int
+	sqDist64           func(a, b []float32) float64
 	lowerInt32         func(v, row []int32)
 	lowerFloat64       func(v, row []float64)
 }
@@ -23,6 +24,7 @@ var genericScans = scanKernels{
 	fixedTile: fixedTileGeneric, minTwo: minTwoGeneric, relax: relaxGeneric,
 	classMinimaInt32: classMinimaGeneric[int32], classMinimaFloat64: classMinimaGeneric[float64],
 	belowInt32: belowGeneric[int32], belowFloat64: belowGeneric[float64],
+	sqDist64:   sqDist64Generic,
 	lowerInt32: lowerGeneric[int32], lowerFloat64: lowerGeneric[float64],
 }
 
@@ -148,4 +150,22 @@ func lowerGeneric[T int32 | float64](v, row []T) {
 	for j, x := range v {
 		v[j] = min(x, row[j])
 	}
+}
+
+// sqDist64Generic adds up the squares of a - b for whole groups of 16: the terms of
+// place k of every group in order, each by one fused multiplication and addition, then
+// the 16 sums pairwise, k with k + 8, and so on.
+func sqDist64Generic(a, b []float32) float64 {
+	var sums [16]float64
+	b = b[:len(a)]
+	for i, x := range a {
+		diff := float64(x) - float64(b[i])
+		sums[i%16] = math.FMA(diff, diff, sums[i%16])
+	}
+	for half := 8; half > 0; half /= 2 {
+		for k := range half {
+			sums[k] += sums[k+half]
+		}
+	}
+	return sums[0]
 }

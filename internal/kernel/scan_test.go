@@ -152,6 +152,24 @@ func TestScans(t *testing.T) {
 	})
 }
 
+// The same bits on every tier, and close to a plain sum.
+func TestSqDist64(t *testing.T) {
+	eachLength(t, func(t *testing.T, r *rand.Rand, n int) {
+		a, b := normal(n, r), normal(n, r)
+		got := SqDist64(a.s, b.s)
+		var plain float64
+		for i := range n {
+			plain += (float64(a.s[i]) - float64(b.s[i])) * (float64(a.s[i]) - float64(b.s[i]))
+		}
+		undo := useTier(genericTier)
+		want := SqDist64(a.s, b.s)
+		undo()
+		if got != want || !(math.Abs(got-plain) <= 1e-14*plain) {
+			t.Fatalf("n=%d: %v, generic %v, plain %v", n, got, want, plain)
+		}
+	})
+}
+
 // Rounded once: against arithmetic of any precision.
 func TestFMA32(t *testing.T) {
 	r := seeded(1)
@@ -254,12 +272,14 @@ func BenchmarkScans(b *testing.B) {
 		for j := range row {
 			dist[j], pred[j] = int32(r.IntN(1<<28)), 1
 		}
+		floats := normal(65, r).s
 		var out [Classes]int32
 		var cols [32]int32
 		for name, f := range map[string]func(){
 			"MinTwo":      func() { MinTwo(row, v) },
 			"Relax":       func() { Relax(dist, pred, row, v, 0, 1) },
 			"ClassMinima": func() { ClassMinima(out[:], row, v) },
+			"SqDist64":    func() { SqDist64(floats[:64], floats[1:65]) },
 			"Below":       func() { Below(cols[:], row, v, 1<<28/int32(n)*16) },
 		} {
 			b.Run(fmt.Sprintf("%s/n=%d", name, n), func(b *testing.B) {

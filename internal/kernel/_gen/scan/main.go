@@ -20,6 +20,7 @@ func main() {
 			fixedTile(w)
 			minTwo(w)
 			relax(w)
+			sqDist64(w)
 			for _, e := range []element{ints, doubles} {
 				classMinima(w, e)
 				below(w, e)
@@ -192,6 +193,44 @@ func lower(w Width, e element) {
 	Label("check")
 	CMPQ(i, n)
 	JL(LabelRef("loop"))
+	Done()
+}
+
+// sqDist64 emits 16 partial sums in float64, which are then added pairwise.
+func sqDist64(w Width) {
+	Begin(w, "sqDist64", "(a, b []float32) float64", "is sqDist64Generic for whole groups of 16.")
+	a, b, n, i := Base("a"), Base("b"), Load(Param("a").Len(), GP64()), GP64()
+	acc := w.Zeros(128 / w.Bytes)
+	XORQ(i, i)
+	JMP(LabelRef("check"))
+	Label("loop")
+	for u, sum := range acc {
+		x, y := w.Vec(), w.Vec()
+		VCVTPS2PD(Mem{Base: a, Index: i, Scale: 4, Disp: u * w.Bytes / 2}, x)
+		VCVTPS2PD(Mem{Base: b, Index: i, Scale: 4, Disp: u * w.Bytes / 2}, y)
+		VSUBPD(y, x, x)
+		VFMADD231PD(x, x, sum)
+	}
+	ADDQ(U8(16), i)
+	Label("check")
+	CMPQ(i, n)
+	JL(LabelRef("loop"))
+	for half := len(acc) / 2; half > 0; half /= 2 {
+		for u := range half {
+			VADDPD(acc[u+half], acc[u], acc[u])
+		}
+	}
+	if w.Bytes == 64 {
+		h := YMM()
+		VEXTRACTF64X4(U8(1), acc[0].AsZ(), h)
+		VADDPD(h, acc[0].AsY(), acc[0].AsY())
+	}
+	x, t := XMM(), XMM()
+	VEXTRACTF128(U8(1), acc[0].AsY(), x)
+	VADDPD(x, acc[0].AsX(), x)
+	VPERMILPD(U8(1), x, t)
+	VADDSD(t, x, x)
+	Store(x, ReturnIndex(0))
 	Done()
 }
 
