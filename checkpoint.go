@@ -57,8 +57,10 @@ type state struct {
 	Means         epochMeans     `json:"means"` // of the epoch so far
 	Last          lastEpoch      `json:"last"`  // completed
 	MetricsOffset int64          `json:"metrics_offset"`
-	Elapsed       float64        `json:"elapsed"` // seconds of training
-	Kernel        string         `json:"kernel"`  // instruction set
+	Elapsed       float64        `json:"elapsed"`  // seconds of training
+	Stepping      float64        `json:"stepping"` // of it, for steps
+	Waiting       float64        `json:"waiting"`  // and of that, for the loader
+	Kernel        string         `json:"kernel"`   // instruction set
 	// Checksums maps the files beside this one, and those of the run that
 	// never change, to their SHA-256.
 	Checksums map[string]string `json:"checksums"`

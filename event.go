@@ -49,7 +49,7 @@ type Event struct {
 	Time    time.Time `json:"time,omitzero"`
 	Elapsed float64   `json:"elapsed,omitempty"` // seconds of training, over all sittings
 	Rate    float64   `json:"rate,omitempty"`    // images a second through the network, each view counted
-	Wait    float64   `json:"wait,omitempty"`    // share of the time spent waiting for the loader
+	Wait    float64   `json:"wait,omitempty"`    // share of the steps' time spent waiting for the loader: of late, or of all steps so far in epoch and done
 	ETA     float64   `json:"eta,omitempty"`     // seconds to go
 	// GlobalTime is what Global took, in seconds.
 	GlobalTime float64 `json:"global_time,omitempty"`

@@ -49,7 +49,8 @@ func spread(rows []int, n int) []int {
 }
 
 // due tells whether the gauges are read after an epoch: the first and the
-// last, and between them so often that they cost about a tenth of the training.
+// last, and between them so often that they cost about one part in gaugeRarity
+// of the training.
 func (g *gauges) due(epoch, epochs int) bool {
 	if epoch == 0 || epoch == epochs-1 {
 		return true
@@ -57,9 +58,11 @@ func (g *gauges) due(epoch, epochs int) bool {
 	o := &g.plan.Options
 	trained := 3 * len(g.src.rows) * o.Views // forward and backward, in forward passes
 	read := 3*(len(g.probe)+len(g.held)) + matchCost(len(g.probe), &g.plan) + matchCost(len(g.held), &g.plan)
-	every := 1 + 10*read/trained
+	every := 1 + gaugeRarity*read/trained
 	return (epoch+1)%every == 0
 }
+
+const gaugeRarity = 25
 
 // matchCost is the cost of solving an assignment of m points, in forward
 // passes of the network, roughly: both are counted in arithmetic operations.

@@ -25,14 +25,11 @@ func total(needs []need) (bytes int64) {
 
 // pooled is the number of points matched at once while training, at most.
 func (p *Plan) pooled() int64 {
-	switch matched := p.Options.Batch; p.Options.Assign {
-	case objective.AssignPool:
-		return int64(min(matched*p.Options.Pool, p.Data.Train))
-	case objective.AssignGlobal:
-		return int64(p.Data.Train)
-	default:
-		return int64(min(matched, p.Data.Train))
+	matched := p.Options.Batch
+	if p.Options.Assign == objective.AssignPool {
+		matched *= p.Options.Pool
 	}
+	return int64(min(matched, p.Data.Train))
 }
 
 // memory is an upper estimate of the peak of training and of the report.
@@ -44,19 +41,19 @@ func (j *job) memory() []need {
 	matched := max(p.pooled(), min(gaugeRows, points)) // the gap is read with the same solver
 	matching := map[string]string{objective.AssignBatch: "--batch", objective.AssignPool: "--pool or --batch",
 		objective.AssignGlobal: "--limit, or re-pair with --assign pool"}[o.Assign]
-	var embedded int64 // all rows at once
+	var whole int64 // all rows at once
 	if o.Assign == objective.AssignGlobal {
-		embedded = 4 * points * dim
+		whole = objective.RematchAllBytes(p.Data.Train, o.Dim)
 	}
 	const program = 40 << 20    // runtime, code, scratch
 	const reporting = 220 << 20 // the report's maps and images
 	return []need{
 		{"the program and its report", program + reporting, ""},
-		{"the data", 24*points + min(128<<20, 4*int64(p.Data.Rows)*int64(p.Data.Shape.Size())), "--limit"},
+		{"the data", 24*points + min(int64(o.Cache)<<20, 4*int64(p.Data.Rows)*int64(p.Data.Shape.Size())), "--cache or --limit"},
 		{"the targets", 4 * points * dim, "--dim or --limit"},
 		{"the network and its optimizer", p.Encoder.MemoryBytes(int(rows), true) + 4*int64(p.Params), "--batch, --views or --size, or choose a smaller --encoder"},
 		{"the batches read ahead", 6 * rows * input, "--batch, --views or --size"},
-		{"the assignment", embedded + solverBytes(matched, dim) + solverBytes(min(gaugeRows, points), dim), matching},
+		{"the assignment", whole + solverBytes(matched, dim) + solverBytes(min(gaugeRows, points), dim), matching},
 	}
 }
 
@@ -72,8 +69,11 @@ func (j *job) disk() int64 {
 	if p.Options.Optimizer == "adamw" {
 		checkpoint += 4 * params
 	}
-	if p.Options.Assign == objective.AssignPool {
+	switch p.Options.Assign {
+	case objective.AssignPool:
 		checkpoint += p.pooled() * 4 * (dim + 1) // gathered points and their rows
+	case objective.AssignGlobal:
+		checkpoint += 8 * points // potentials
 	}
 	const lineBytes, report = 600, 4 << 20
 	return int64(p.Options.Keep+1)*checkpoint + 4*points*dim + lineBytes*int64(p.Steps) + report

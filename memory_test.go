@@ -35,11 +35,24 @@ func TestMemoryCountsThePool(t *testing.T) {
 	}
 }
 
+func TestMemoryCountsTheWholeDataSet(t *testing.T) {
+	batch := planned(t, func(*Options) {})
+	global := planned(t, func(o *Options) { o.Assign = "global" })
+	const n = 1_000_000
+	if extra := total(global.memory()) - total(batch.memory()); extra < 1000*n || extra > 4000*n {
+		t.Errorf("re-pairing a million points takes %d bytes more", extra)
+	}
+	if extra := global.disk() - batch.disk(); extra != 4*8*n { // 3 checkpoints and the one being written
+		t.Errorf("re-pairing a million points takes %d bytes on disk", extra)
+	}
+}
+
 func TestTooLittleMemoryNamesTheFlag(t *testing.T) {
 	for want, change := range map[string]func(*Options){
-		"lower --dim":   func(o *Options) { o.Dim = 1024 },
-		"lower --pool":  func(o *Options) { o.Batch, o.Assign, o.Pool = 1024, "pool", 64 },
-		"lower --batch": func(o *Options) { o.Batch = 1 << 18 },
+		"lower --dim":                func(o *Options) { o.Dim = 1024 },
+		"lower --pool":               func(o *Options) { o.Batch, o.Assign, o.Pool = 1024, "pool", 64 },
+		"re-pair with --assign pool": func(o *Options) { o.Assign = "global" },
+		"lower --batch":              func(o *Options) { o.Batch = 1 << 18 },
 	} {
 		needs := planned(t, change).memory()
 		if err := checkMemory(needs, total(needs)); err != nil {

@@ -148,6 +148,8 @@ type clock struct {
 	began time.Time
 	base  float64 // seconds of earlier sittings
 
+	stepping, waiting time.Duration // over all sittings: steps, and of that time what the loader kept them waiting
+
 	last     time.Time     // end of the last step, zero after a pause
 	loaded   time.Duration // the loader's waiting until then
 	steps    int           // in the window
@@ -158,7 +160,24 @@ type clock struct {
 	wait     float64       // share, of the last window
 }
 
-func (c *clock) start(base float64) { c.began, c.base = time.Now(), base }
+// start begins a sitting after those that st remembers.
+func (c *clock) start(st *state) {
+	c.began, c.base = time.Now(), st.Elapsed
+	c.stepping, c.waiting = time.Duration(st.Stepping*1e9), time.Duration(st.Waiting*1e9)
+}
+
+// save writes what start takes up.
+func (c *clock) save(st *state) {
+	st.Elapsed, st.Stepping, st.Waiting = c.elapsed(), c.stepping.Seconds(), c.waiting.Seconds()
+}
+
+// waitShare is the share of the time of all steps that the loader kept them waiting.
+func (c *clock) waitShare() float64 {
+	if c.stepping == 0 {
+		return 0
+	}
+	return min(1, c.waiting.Seconds()/c.stepping.Seconds())
+}
 
 func (c *clock) elapsed() float64 {
 	if c.began.IsZero() {
@@ -175,9 +194,12 @@ const rateWindow = 2 * time.Second
 // only starts the watch: it also fills caches and memory.
 func (c *clock) step(now time.Time, waited time.Duration) {
 	if !c.last.IsZero() {
+		spent := max(now.Sub(c.last), 1)
 		c.steps++
-		c.spent += max(now.Sub(c.last), 1)
+		c.spent += spent
 		c.waited += waited - c.loaded
+		c.stepping += spent
+		c.waiting += waited - c.loaded
 		if !c.full || c.spent >= rateWindow {
 			c.stepTime = c.spent.Seconds() / float64(c.steps)
 			c.wait = min(1, c.waited.Seconds()/c.spent.Seconds())
@@ -200,4 +222,7 @@ func (c *clock) fill(e *Event, p *Plan) {
 		e.ETA = c.stepTime * float64(p.Steps-e.Step)
 	}
 	e.Wait = c.wait
+	if e.Kind != EventStep {
+		e.Wait = c.waitShare()
+	}
 }

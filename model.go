@@ -47,6 +47,7 @@ func (r *Run) Model(workers int) (*Model, error) {
 		}
 	}
 	m.pool = kernel.NewPool(workers)
+	r.Record.Options.setKernels(m.pool)
 	if m.Network, err = encoder.ReadWeights(snap.weights, snap.meta, m.pool); err != nil {
 		m.pool.Close()
 		return nil, failf(ErrArtefact, "%s: %w", weights, err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"nat/encoder"
+	"nat/internal/kernel"
 	"nat/objective"
 )
 
@@ -48,6 +49,7 @@ type Options struct {
 
 	Seed    uint64 `json:"seed"`    // default 1
 	Workers int    `json:"workers"` // goroutines of loader and kernels alike; default one per core
+	Cache   int    `json:"cache"`   // MiB of decoded images kept in memory; default 128
 	Limit   int    `json:"limit"`   // use only so many rows, chosen by a hash of their identity
 	Labels  string `json:"labels"`  // file of labels; only probes read them
 	Val     string `json:"val"`     // data of the held-out gauges; default min(2048, 5 %) of the rows
@@ -101,6 +103,7 @@ const (
 	maxPool    = 1 << 16
 	maxEvery   = 1_000_000
 	maxWorkers = 4096
+	maxCache   = 1 << 24 // MiB: 16 TiB
 	maxKeep    = 1_000_000
 )
 
@@ -135,6 +138,7 @@ func (o Options) Validate() error {
 		upToMost("size", o.Size, maxSize), upToMost("epochs", o.Epochs, maxEpochs), upToMost("batch", o.Batch, maxBatch),
 		upToMost("views", o.Views, maxViews), upToMost("pool", o.Pool, maxPool), upToMost("workers", o.Workers, maxWorkers),
 		upToMost("limit", o.Limit, math.MaxInt), upToMost("keep", o.Keep, maxKeep),
+		upToMost("cache", o.Cache, maxCache),
 		finite("lr", o.LR), finite("momentum", o.Momentum), finite("weight-decay", o.WeightDecay),
 		cadenceErr,
 	}
@@ -166,9 +170,12 @@ const (
 	winogradOff = "off"
 )
 
+// setKernels lets the kernels of a pool use what the options allow.
+func (o *Options) setKernels(pool *kernel.Pool) { pool.SetWinograd(o.Winograd == winogradOn) }
+
 // mayChange lists the options that a resumed run may be given anew: they do
 // not touch what is computed.
-var mayChange = []string{"data", "out", "workers", "keep", "checkpoint_every"}
+var mayChange = []string{"data", "out", "workers", "cache", "keep", "checkpoint_every"}
 
 // optionDiff lists the options that were given (not zero) and differ from
 // those of the run, one line each. The path of the data is compared by
@@ -212,6 +219,9 @@ func merge(run, given Options) Options {
 	}
 	if given.Workers != 0 {
 		m.Workers = given.Workers
+	}
+	if given.Cache != 0 {
+		m.Cache = given.Cache
 	}
 	if given.Keep != 0 {
 		m.Keep = given.Keep

@@ -3,12 +3,15 @@ package nat
 import (
 	"errors"
 	"math"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"nat/encoder"
+	"nat/internal/kernel"
 )
 
 func TestValidateReportsEverythingAtOnce(t *testing.T) {
@@ -152,5 +155,39 @@ func TestChoosesTheEncoderOfTheRunToStartFrom(t *testing.T) {
 	}
 	if _, err := chooseEncoder(&o, shapeOf(encoder.Shape{H: 9, W: 8, C: 1}), &snapshot{spec: spec}); !errors.Is(err, ErrArtefact) {
 		t.Errorf("another input shape: %v", err)
+	}
+}
+
+// Whether Winograd's convolutions are allowed is the run's, since bits depend on
+// it. A run of a version without the choice had none.
+func TestWinogradIsTheRuns(t *testing.T) {
+	images, _ := writeImages(t, smallRows, 4)
+	opt := small(images, filepath.Join(t.TempDir(), "run"))
+	opt.Epochs = 1
+	mustTrain(t, opt)
+	for _, c := range []struct{ recorded, run, refused string }{{"", "on", "off"}, {`"winograd": "on",`, "off", "on"}} {
+		if c.recorded != "" {
+			path := filepath.Join(opt.Out, runFile)
+			old := strings.Replace(readFile(t, path), c.recorded, "", 1)
+			if err := os.WriteFile(path, []byte(old), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		run, err := OpenRun(opt.Out)
+		if err != nil || run.Record.Options.Winograd != c.run {
+			t.Errorf("recorded: %q, error %v; want %q", run.Record.Options.Winograd, err, c.run)
+		}
+		if diff := optionDiff(run.Record.Options, Options{Winograd: c.refused}); len(diff) != 1 {
+			t.Errorf("%s in the run, %s now: %q", c.run, c.refused, diff)
+		}
+	}
+	for value, want := range map[string]bool{winogradOn: true, winogradOff: false} {
+		pool := kernel.NewPool(1)
+		(&Options{Winograd: value}).setKernels(pool)
+		shape := kernel.ConvShape{N: 64, H: 8, W: 8, C: 512, OutC: 512, KH: 3, KW: 3, Stride: 1, Pad: 1}
+		if got := pool.Winograd(shape, kernel.Forward); got && !want {
+			t.Errorf("winograd %s: the kernels use it", value)
+		}
+		pool.Close()
 	}
 }

@@ -81,7 +81,7 @@ func (s *source) close() {
 // start from.
 func openSource(ctx context.Context, opt Options, like *DataInfo, observe func(Event)) (*source, error) {
 	open := dataset.Options{Size: opt.Size, Limit: opt.Limit, Labels: opt.Labels, MaxBad: opt.MaxBad,
-		Workers: opt.Workers, Progress: scanProgress(observe)}
+		Workers: opt.Workers, CacheBytes: int64(opt.Cache) << 20, Progress: scanProgress(observe)}
 	if like != nil && !like.Vector {
 		open.Input, open.Stored = like.Input, like.Shape
 	}
@@ -222,6 +222,7 @@ func resolve(opt *Options, points int) (warnings []string) {
 	setDefault(&opt.Optimizer, "sgd")
 	setDefault(&opt.Seed, 1)
 	setDefault(&opt.Keep, 3)
+	setDefault(&opt.Cache, 128)
 	setDefault(&opt.CheckpointEvery, "10m")
 	setDefault(&opt.MaxBad, "10%")
 	if opt.Batch > points {
@@ -321,6 +322,7 @@ func newJob(ctx context.Context, opt Options, src *source) (_ *job, err error) {
 		return nil, failf(ErrInput, "%s: no rows to train on", src.info.Path)
 	}
 	warnings := resolve(&opt, len(src.rows))
+	opt.setKernels(j.pool)
 	if j.norm, err = dataset.FitNormalizer(ctx, src.set, src.rows); err != nil {
 		return nil, err
 	}

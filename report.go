@@ -170,7 +170,8 @@ func reportHighlights(rec Record, events []Event, eval *EvalResult) []ReportFiel
 			fmt.Sprintf("%d epochs, %s", e.Epoch+1, (time.Duration(e.Elapsed * float64(time.Second))).Round(time.Second))})
 		if e.Stats != nil {
 			fields = append(fields, ReportField{"loss", fmt.Sprintf("%.3f", e.Loss), "2 is a random pairing"},
-				ReportField{"matched cosine", fmt.Sprintf("%.3f", e.Cosine), fmt.Sprintf("%.3f by one random match", e.Level)})
+				ReportField{"matched cosine", fmt.Sprintf("%.3f", e.Cosine), fmt.Sprintf("%.3f by one random match", e.Level)},
+				ReportField{"waiting for data", fmt.Sprintf("%.1f %%", 100*e.Wait), "of the time of the steps"})
 		}
 	}
 	if eval != nil {

@@ -93,6 +93,7 @@ func OpenRun(dir string) (*Run, error) {
 	if err := r.Record.Encoder.Validate(); err != nil {
 		return nil, failf(ErrArtefact, "%s is damaged: %w", path, err)
 	}
+	setDefault(&r.Record.Options.Winograd, winogradOff) // a run of an older version
 	return r, nil
 }
 
@@ -233,6 +234,7 @@ type RunInfo struct {
 	Checkpoints []CheckpointInfo `json:"checkpoints"`
 	Last        *Event           `json:"last_metrics,omitempty"` // last step
 	LastEpoch   *Event           `json:"last_epoch,omitempty"`   // last epoch's line that has gauges
+	Wait        float64          `json:"wait"`                   // share of the steps' time spent waiting for data
 	Complete    bool             `json:"complete"`
 }
 
@@ -266,9 +268,12 @@ func (r *Run) Info() (*RunInfo, error) {
 	for i := range events {
 		switch e := &events[i]; {
 		case e.Kind == EventStep:
-			info.Last = e
-		case e.Kind == EventEpoch && e.Train != nil:
-			info.LastEpoch = e
+			info.Last, info.Wait = e, e.Wait
+		case e.Kind == EventEpoch:
+			info.Wait = e.Wait
+			if e.Train != nil {
+				info.LastEpoch = e
+			}
 		case e.Kind == EventDone:
 			info.Complete = true
 		}

@@ -21,6 +21,7 @@ type Summary struct {
 	Epochs          int      `json:"epochs"`
 	Seconds         float64  `json:"seconds"`           // of training, over all sittings
 	ImagesPerSecond float64  `json:"images_per_second"` // each view counted, gauges and checkpoints included
+	Wait            float64  `json:"wait"`              // share of the steps' time spent waiting for data
 	Loss            float64  `json:"loss"`              // mean of the last epoch
 	Reassigned      float64  `json:"reassigned"`        // mean of the last epoch
 	AssignmentGap   *float64 `json:"assignment_gap"`    // (17) at the end of the last epoch; null before the first
@@ -151,6 +152,7 @@ func prepareResume(ctx context.Context, opt Options, observe func(Event)) (*job,
 			snap.state.Kernel, kernel.Tier()))
 	}
 	j := &job{src: src, norm: rec.Norm, augment: rec.Augment, pool: kernel.NewPool(merged.Workers)}
+	merged.setKernels(j.pool)
 	j.plan = Plan{Options: merged, Run: opt.Out, Data: rec.Data, Encoder: rec.Encoder, Params: rec.Params,
 		Steps: rec.Steps, StepsPerEpoch: rec.StepsPerEpoch, Warnings: warnings}
 	if name != "" {

@@ -43,6 +43,7 @@ type trainer struct {
 	deadline time.Time // zero: none
 	clock    clock
 
+	slow      bool // the warning that data are the bottleneck has been given
 	warnings  []string
 	saved     string // path of the newest checkpoint
 	savedStep int
@@ -132,7 +133,7 @@ func (t *trainer) begin() error {
 	if t.log, err = openMetrics(t.fsys, t.dir, 0); err != nil {
 		return err
 	}
-	t.clock.start(0)
+	t.clock.start(&t.st)
 	e := t.event(EventStart)
 	e.Path = t.dir
 	if err := t.emit(e); err != nil {
@@ -189,7 +190,7 @@ func (t *trainer) resume(snap *snapshot) error {
 	if t.log, err = openMetrics(t.fsys, t.dir, t.st.MetricsOffset); err != nil {
 		return err
 	}
-	t.clock.start(t.st.Elapsed)
+	t.clock.start(&t.st)
 	e := t.event(EventStart)
 	e.Path = t.saved
 	t.observe(e)
@@ -281,7 +282,14 @@ func (t *trainer) oneStep() error {
 	e.Step, e.Stats = t.st.Step, stats
 	t.clock.step(time.Now(), t.loader.Waited())
 	t.clock.fill(&e, &t.plan)
-	return t.emit(e)
+	if err := t.emit(e); err != nil {
+		return err
+	}
+	if !t.slow && t.clock.starved() {
+		t.slow = true
+		t.warn(t.starvation())
+	}
+	return nil
 }
 
 // unreadable saves what has been done before a row could not be read.
@@ -430,7 +438,7 @@ func (t *trainer) save() error {
 	if t.st.MetricsOffset, err = t.log.sync(); err != nil {
 		return err
 	}
-	t.st.Elapsed = t.clock.elapsed()
+	t.clock.save(&t.st)
 	t.st.Streams = map[string]int{"shuffle": t.st.Epoch, "augment": t.st.Epoch, "noise": t.st.Step}
 	snap := snapshot{state: t.st, weights: t.net.State(), meta: t.meta, assignment: t.obj.State(), optimizer: t.optim.State()}
 	snap.state.Checksums = maps.Clone(t.st.Checksums)
@@ -491,7 +499,7 @@ func (t *trainer) report(ctx context.Context) error {
 }
 
 func (t *trainer) summary() *Summary {
-	s := &Summary{Run: t.dir, Steps: t.st.Step, Epochs: t.st.Epoch, Seconds: t.clock.elapsed(), Checkpoint: t.saved,
+	s := &Summary{Run: t.dir, Steps: t.st.Step, Epochs: t.st.Epoch, Seconds: t.st.Elapsed, Wait: t.clock.waitShare(), Checkpoint: t.saved,
 		Complete: t.done(), Warnings: t.warnings, Train: t.st.Last.Train, HeldOut: t.st.Last.HeldOut}
 	if s.Seconds > 0 {
 		s.ImagesPerSecond = float64(t.st.Step*t.plan.Options.Batch*t.plan.Options.Views) / s.Seconds

@@ -53,7 +53,12 @@
 // says so. --resume takes its options from the run and continues bit for bit; --max-time 2h saves and stops after two
 // hours; --init RUN starts from another run's weights with fresh targets.
 //
-// JSON: run, steps, epochs, seconds, images_per_second, loss, reassigned, assignment_gap, cosine, level, checkpoint,
+// Every step re-pairs the rows of its batch with their targets. --assign pool also re-pairs several batches at once, and
+// --assign global the whole data set, exactly, every --assign-every epochs. --winograd=false forbids convolutions
+// that save multiplications and round a little more. Progress says how much of the time training waits for data, if it
+// does, and a warning what helps when that is a fifth or more: for photographs a larger --cache.
+//
+// JSON: run, steps, epochs, seconds, images_per_second, wait, loss, reassigned, assignment_gap, cosine, level, checkpoint,
 // complete, train, held_out, warnings.
 //
 // # nat embed

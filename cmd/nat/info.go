@@ -70,6 +70,7 @@ func (a *app) printInfo(i *nat.RunInfo) {
 		"seed", fmt.Sprint(o.Seed),
 		"started from", o.Init,
 		"made by", fmt.Sprintf("nat %s, %s/%s, %s kernels", strings.Trim(i.Version, "()"), i.Host.OS, i.Host.Arch, i.Host.Kernel),
+		"waiting for data", waiting(i),
 		"last", lastFigures(i.Last))
 	if len(i.Checkpoints) == 0 {
 		return
@@ -84,6 +85,14 @@ func (a *app) printInfo(i *nat.RunInfo) {
 		rows[k] = []string{c.Name, count(c.Step), count(c.Epoch), size(c.Bytes), duration(seconds(c.Elapsed)), damage}
 	}
 	table(a.stdout, []string{"checkpoint", "step", "epoch", "size", "trained", "state"}, rows, 1)
+}
+
+// waiting says how much of the time of the steps the loader kept them waiting.
+func waiting(i *nat.RunInfo) string {
+	if i.Last == nil {
+		return ""
+	}
+	return percent(i.Wait) + " of the time"
 }
 
 func lastFigures(e *nat.Event) string {

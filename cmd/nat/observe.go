@@ -92,7 +92,11 @@ func rate(e nat.Event) []string {
 	if e.Rate <= 0 {
 		return nil
 	}
-	return []string{count(int(e.Rate)) + " images/s"}
+	fields := []string{count(int(e.Rate)) + " images/s"}
+	if e.Wait >= .01 {
+		fields = append(fields, fmt.Sprintf("waiting for data %.0f %%", 100*e.Wait))
+	}
+	return fields
 }
 
 // warn shows each warning once, also to those who want quiet: it is about the result, not about the progress.

@@ -25,11 +25,12 @@ func TestObserveShowsATraining(t *testing.T) {
 	for _, e := range []nat.Event{
 		{Kind: nat.EventScan, Done: 50, Total: 100},
 		{Kind: nat.EventStart, Step: 0, Steps: 8, Epochs: 2},
-		{Kind: nat.EventStep, Step: 3, Steps: 8, Epochs: 2, Stats: stats, Rate: 1234.5, ETA: 65},
+		{Kind: nat.EventStep, Step: 3, Steps: 8, Epochs: 2, Stats: stats, Rate: 1234.5, Wait: .123, ETA: 65},
 		{Kind: nat.EventWarning, Message: "few rows"},
 		{Kind: nat.EventWarning, Message: "few rows"},
 		{Kind: nat.EventEpoch, Step: 4, Steps: 8, Epochs: 2, Stats: stats, Train: &nat.Gauge{AssignmentGap: &gap},
 			HeldOut: &nat.Gauge{Alignment: .2}, Rate: 1234.5, ETA: .2},
+		{Kind: nat.EventAssign, Message: "re-pairing all rows", Done: 3, Total: 60},
 		{Kind: nat.EventCheckpoint, Path: "x"},
 		{Kind: nat.EventDone},
 		{Kind: nat.EventProbe, Message: "knn: run embedding", Done: 1, Total: 4},
@@ -38,9 +39,10 @@ func TestObserveShowsATraining(t *testing.T) {
 	}
 	want := `scan  50/100 rows
 training for 2 epochs, 8 steps
-epoch 1/2  3/8 steps  loss 1.250 (-0.030 by re-assigning 42 %)  cos 0.38/0.34  1,234 images/s  ETA 1m05s
+epoch 1/2  3/8 steps  loss 1.250 (-0.030 by re-assigning 42 %)  cos 0.38/0.34  1,234 images/s  waiting for data 12 %  ETA 1m05s
 warning: few rows
 epoch 1/2 done  loss 1.250  cos 0.38/0.34  42 % re-assigned  gap 10.8 %  held-out alignment 0.200  1,234 images/s  ETA <1s
+re-pairing all rows  3/60 rows
 probe: knn: run embedding   25 %
 `
 	if out.String() != want {

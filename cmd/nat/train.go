@@ -78,6 +78,7 @@ func (f *trainFlags) declare(cmd *cobra.Command) {
 	fs.BoolVar(&f.winograd, "winograd", true, "let convolutions use fewer multiplications and round a little more")
 	fs.Uint64Var(&f.Seed, "seed", 1, "seed of all randomness: same seed, same bits, whatever the workers")
 	addWorkers(cmd, &f.Workers)
+	fs.IntVar(&f.Cache, "cache", 0, "MiB of memory for decoded images (0: 128)")
 	fs.IntVar(&f.Limit, "limit", 0, "use only N rows, chosen by a hash of their identity (0: all)")
 	fs.StringVar(&f.Labels, "labels", "", "file of labels; training never reads them, eval does")
 	fs.StringVar(&f.Val, "val", "", "data held out for the gauges (default: at most 5 % of the rows, 2,048)")
@@ -157,6 +158,7 @@ func (a *app) printSummary(s *nat.Summary) {
 		"run", s.Run,
 		"steps", fmt.Sprintf("%s (%s)", count(s.Steps), plural(s.Epochs, "epoch")),
 		"time", fmt.Sprintf("%s, %s images/s", duration(seconds(s.Seconds)), count(int(s.ImagesPerSecond))),
+		"waiting for data", percent(s.Wait)+" of the time",
 		"loss", fmt.Sprintf("%.4f (2 is chance)", s.Loss),
 		"cosine", fmt.Sprintf("%.3f with the matched target (the best random one in a batch has %.3f)", s.Cosine, s.Level),
 		"re-assigned", percent(s.Reassigned)+" of the rows in a step",
