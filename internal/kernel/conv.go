@@ -124,6 +124,10 @@ func (p *Pool) ConvForward(y, x, w []float32, s ConvShape) {
 // ConvForwardThen is ConvForward, then what e says for the output.
 func (p *Pool) ConvForwardThen(y, x, w []float32, s ConvShape, e Epilogue) {
 	s.check(x, w, y)
+	if v := p.winogradFor(s, Forward); v != nil {
+		p.winogradForward(y, x, w, s, v, e)
+		return
+	}
 	q := p.startConv(s, x, w, y)
 	k, panels := s.KH*s.KW*s.C, ceilDiv(s.OutC, q.t.nr)
 	p.packed = grow(p.packed, panels*q.t.nr*k)
@@ -139,6 +143,10 @@ func (p *Pool) ConvForwardThen(y, x, w []float32, s ConvShape, e Epilogue) {
 // given its input x and the gradient dy of its output.
 func (p *Pool) ConvWeightGrad(dw, x, dy []float32, s ConvShape) {
 	s.check(x, dw, dy)
+	if v := p.winogradFor(s, WeightGrad); v != nil {
+		p.winogradWeightGrad(dw, x, dy, s, v)
+		return
+	}
 	q := p.startConv(s, x, dw, dy)
 	q.work = cut(s.N, s.OutH(), s.OutW(), gradPixels, s.Stride*(s.W+2*s.Pad)*s.C)
 	q.partSize = s.KH * s.KW * s.C * s.OutC
@@ -158,6 +166,10 @@ func (p *Pool) ConvWeightGrad(dw, x, dy []float32, s ConvShape) {
 // the gradient dy of its output. Input pixels that no filter reached get zero.
 func (p *Pool) ConvInputGrad(dx, dy, w []float32, s ConvShape) {
 	s.check(dx, w, dy)
+	if v := p.winogradFor(s, InputGrad); v != nil {
+		p.winogradInputGrad(dx, dy, w, s, v)
+		return
+	}
 	q := p.startConv(s, dx, w, dy)
 	q.planPhases()
 	q.loop(packPhases, len(q.phases))

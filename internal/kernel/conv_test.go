@@ -87,6 +87,7 @@ func checkConv(t *testing.T, p *Pool, s ConvShape, r *rand.Rand) {
 func TestConv(t *testing.T) {
 	p := NewPool(2)
 	defer p.Close()
+	p.SetWinograd(false)
 	r := seeded(3)
 	channels := []int{1, 3, 5, 16, 33}
 	i := 0
@@ -104,6 +105,7 @@ func TestConv(t *testing.T) {
 func TestConvShapes(t *testing.T) {
 	p := NewPool(2)
 	defer p.Close()
+	p.SetWinograd(false)
 	r := seeded(4)
 	for _, s := range []ConvShape{
 		{N: 2, H: 7, W: 7, C: 16, OutC: 33, KH: 1, KW: 1, Stride: 2},           // projection of a residual block
@@ -178,6 +180,7 @@ func FuzzConv(f *testing.F) {
 	f.Add(uint64(1), uint8(9), uint8(8), uint8(3), uint8(5), uint8(4), uint8(4), uint8(2), uint8(1))
 	f.Add(uint64(2), uint8(5), uint8(5), uint8(33), uint8(40), uint8(5), uint8(3), uint8(3), uint8(3))
 	pool := NewPool(2)
+	pool.SetWinograd(false)
 	f.Fuzz(func(t *testing.T, seed uint64, h, w, c, o, kh, kw, stride, pad uint8) {
 		s := ConvShape{N: 1 + int(seed%5), H: 1 + int(h)%12, W: 1 + int(w)%12, C: 1 + int(c)%40, OutC: 1 + int(o)%40,
 			KH: 1 + int(kh)%7, KW: 1 + int(kw)%7, Stride: 1 + int(stride)%4, Pad: int(pad) % 4}
@@ -218,6 +221,7 @@ func BenchmarkConv(b *testing.B) {
 			for _, workers := range []int{1, 2} {
 				b.Run(fmt.Sprintf("%s/%s/workers=%d", l.name, op.name, workers), func(b *testing.B) {
 					p := NewPool(workers)
+					p.SetWinograd(false)
 					defer p.Close()
 					for b.Loop() {
 						op.f(p)

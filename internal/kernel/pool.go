@@ -53,15 +53,16 @@ type Pool struct {
 
 	// Scratch memory and the arguments of the kernel in progress, kept so that
 	// a kernel allocates nothing once it has seen its largest shape.
-	space   []workspace // one per worker
-	packed  []float32   // B or the weights of a convolution, in panels
-	partial []float32   // weight gradients of pieces of the batch
-	gemm    gemmTask
-	conv    convTask
-	then    epilogue
-	direct  bool // no Winograd
-	pass    passTask
-	fixed   fixedTask
+	space    []workspace // one per worker
+	packed   []float32   // B or the weights of a convolution, in panels
+	partial  []float32   // weight gradients of pieces of the batch
+	gemm     gemmTask
+	conv     convTask
+	then     epilogue
+	direct   bool // no Winograd
+	winograd winogradTask
+	pass     passTask
+	fixed    fixedTask
 }
 
 const (

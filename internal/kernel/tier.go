@@ -40,6 +40,8 @@ type tier struct {
 
 	fma func(x []float32, rounds int) // peak.go
 
+	winograd *winogradTier
+
 	kSeq   []int // 0, mr, 2 mr, ...: a packed block of A, for col
 	rowSeq []int // 0, nr, 2 nr, ...: a tile in scratch memory, for row
 }
@@ -53,8 +55,9 @@ var genericTier = &tier{
 	normColumns: normColumnsGeneric, normColumnsAdd: normColumnsAddGeneric,
 	normColumnsGrad: normColumnsGradGeneric, normColumnsGradReLU: normColumnsGradReLUGeneric,
 	sgd: sgdGeneric, momentum: momentumGeneric, adamW: adamWGeneric,
-	scan: genericScans,
-	fma:  fmaGeneric,
+	scan:     genericScans,
+	fma:      fmaGeneric,
+	winograd: winogradGeneric,
 }
 
 // tiers lists what this machine can run, best first.

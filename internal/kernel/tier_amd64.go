@@ -24,8 +24,9 @@ var avx512Tier = &tier{
 	normColumns: normColumnsAVX512, normColumnsAdd: normColumnsAddAVX512,
 	normColumnsGrad: normColumnsGradAVX512, normColumnsGradReLU: normColumnsGradReLUAVX512,
 	sgd: sgdAVX512, momentum: momentumAVX512, adamW: adamWAVX512,
-	scan: avx512Scans,
-	fma:  fmaAVX512,
+	scan:     avx512Scans,
+	fma:      fmaAVX512,
+	winograd: winogradAVX512,
 }
 
 var avx2Tier = &tier{
@@ -37,6 +38,7 @@ var avx2Tier = &tier{
 	normColumns: normColumnsAVX2, normColumnsAdd: normColumnsAddAVX2,
 	normColumnsGrad: normColumnsGradAVX2, normColumnsGradReLU: normColumnsGradReLUAVX2,
 	sgd: sgdAVX2, momentum: momentumAVX2, adamW: adamWAVX2,
-	scan: avx2Scans,
-	fma:  fmaAVX2,
+	scan:     avx2Scans,
+	fma:      fmaAVX2,
+	winograd: winogradAVX2,
 }

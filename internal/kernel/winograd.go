@@ -1,5 +1,7 @@
 package kernel
 
+import "math"
+
 // ConvPass is one of the three computations of a convolution in training.
 type ConvPass int
 
@@ -39,12 +41,141 @@ func (p *Pool) winogradFor(s ConvShape, pass ConvPass) *winogradVariant {
 	return winogradRule(s, pass)
 }
 
-// winogradRule is the choice for a shape on a pool that allows all.
-func winogradRule(s ConvShape, pass ConvPass) *winogradVariant { return nil }
+const (
+	winogradChannels = 16  // fewer are for the direct convolution
+	winogradMinTiles = 32  // as are fewer tiles: the filters' transform would not pay
+	winogradGain     = 1.5 // less multiplications by this, at least, and transforms pay
+)
+
+// winogradRule is the choice for a shape on a pool that allows all: of the
+// variants, the one with the least multiplications, edges of the result that
+// tiles stick out of included.
+func winogradRule(s ConvShape, pass ConvPass) (best *winogradVariant) {
+	if min(s.C, s.OutC) < winogradChannels {
+		return nil
+	}
+	rows, cols := s.OutH(), s.OutW()
+	least := float64(rows*cols*s.KH*s.KW) / winogradGain
+	for _, v := range winogradVariants {
+		if !v.fits(s) {
+			continue
+		}
+		tiles := ceilDiv(rows, v.m) * ceilDiv(cols, v.m)
+		if cost := float64(tiles * v.n * v.n * v.fold * v.fold); cost <= least && s.N*tiles >= winogradMinTiles {
+			best, least = v, cost
+		}
+	}
+	return best
+}
 
 // A winogradVariant is F(m x m, r x r): m x m outputs of a filter of r x r
-// taps at a time.
+// taps by n x n multiplications, n = m + r - 1, per pair of channels, instead
+// of m m r r:
+//
+//	y = A ((G g G') * (B d B')) A'
+//
+// with g the filter, d an n x n tile of the input and * elementwise. Summed
+// over channels, the elementwise product is n x n matrix products. The weight
+// gradient is F(r x r, m x m), with tiles of dy as the filter, summed over
+// tiles; B is the same.
 type winogradVariant struct {
-	name string
-	m, r int
+	name      string
+	index     int // in winogradVariants and the tables of the tiers
+	m, r, n   int
+	fold      int // the stride that it is for
+	transform winogradMatrices
+}
+
+// winogradMatrices are B, G and A of F(m x m, r x r), and G and A of
+// F(r x r, m x m).
+type winogradMatrices struct{ input, filter, output, gradFilter, gradOutput [][]float32 }
+
+// winogradVariants are the variants, by index. The interpolation points are
+// infinity and those given: among a few sets of the same cost, those with the
+// least error. Points p and -p save arithmetic, p and 1/p lose least; zero is
+// left out where the number of points is odd without.
+var winogradVariants = [...]*winogradVariant{
+	newVariant("F(2x2,3x3)", 0, 2, 3, 1, 0, 1, -1),
+	newVariant("F(4x4,3x3)", 1, 4, 3, 1, 0, math.Sqrt(.5), -math.Sqrt(.5), math.Sqrt2, -math.Sqrt2),
+	newVariant("F(2x2,2x2)", 2, 2, 2, 2, 1, -1),
+	newVariant("F(4x4,2x2)", 3, 4, 2, 2, 1, -1, .5, -.5),
+}
+
+// fits reports whether the variant can compute convolutions of shape s.
+func (v *winogradVariant) fits(s ConvShape) bool {
+	k := v.r * v.fold
+	return s.KH == k && s.KW == k && s.Stride == v.fold && s.Pad < k
+}
+
+const (
+	winograd2x3 = iota
+	winograd4x3
+	winograd2x2
+	winograd4x2
+)
+
+func newVariant(name string, index, m, r, fold int, points ...float64) *winogradVariant {
+	v := &winogradVariant{name: name, index: index, m: m, r: r, n: m + r - 1, fold: fold}
+	t := &v.transform
+	t.input, t.filter, t.output = toomCook(points, m, r)
+	_, t.gradFilter, t.gradOutput = toomCook(points, r, m)
+	return v
+}
+
+// toomCook returns B, G and A of F(m, r) with the given points and infinity:
+// row i of B has the coefficients of the product of x - q over the other
+// points q, row i of G the powers of the point over that product at it, and A
+// the powers of the points. After Lavin and Gray, Fast Algorithms for
+// Convolutional Neural Networks, 2015, section 5.
+func toomCook(points []float64, m, r int) (input, filter, output [][]float32) {
+	n := m + r - 1
+	matrix := func(rows, cols int) [][]float32 {
+		a := make([][]float32, rows)
+		for i := range a {
+			a[i] = make([]float32, cols)
+		}
+		return a
+	}
+	input, filter, output = matrix(n, n), matrix(n, r), matrix(m, n)
+	for i, p := range points {
+		scale := 1.0
+		var others []float64
+		for j, q := range points {
+			if j != i {
+				scale /= p - q
+				others = append(others, q)
+			}
+		}
+		copy(input[i], polynomial(others))
+		for j := range r {
+			filter[i][j] = float32(scale * math.Pow(p, float64(j)))
+		}
+		for j := range m {
+			output[j][i] = float32(math.Pow(p, float64(j)))
+		}
+	}
+	copy(input[n-1], polynomial(points))
+	filter[n-1][r-1], output[m-1][n-1] = 1, 1
+	return input, filter, output
+}
+
+// polynomial returns the coefficients of the product of x - root, lowest
+// first, with what should cancel set to zero.
+func polynomial(roots []float64) []float32 {
+	c := []float64{1}
+	for _, root := range roots {
+		next := make([]float64, len(c)+1)
+		for i, v := range c {
+			next[i+1] += v
+			next[i] -= root * v
+		}
+		c = next
+	}
+	out := make([]float32, len(c))
+	for i, v := range c {
+		if math.Abs(v) > 1e-9 {
+			out[i] = float32(v)
+		}
+	}
+	return out
 }
