@@ -303,8 +303,9 @@ check:
 // func columnMomentsAVX2(sum []float64, sq []float64, x []float32, rows int, c int)
 // Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·columnMomentsAVX2(SB), NOSPLIT, $0-88
+	MOVQ   c+80(FP), SI
 	VXORPS Y0, Y0, Y0
-	MOVQ   x_base+48(FP), BX
+	MOVQ   x_base+48(FP), DI
 	MOVQ   sum_base+0(FP), AX
 	MOVQ   sum_len+8(FP), CX
 
@@ -321,57 +322,60 @@ clear_sq:
 	ADDQ    $0x00000020, AX
 	SUBQ    $0x00000004, CX
 	JG      clear_sq
-	MOVQ    rows+72(FP), SI
-	MOVQ    c+80(FP), DI
-	XORQ    R8, R8
+	MOVQ    rows+72(FP), R8
+	XORQ    BX, BX
 
 tile:
-	MOVQ    SI, DX
+	MOVQ    R8, DX
 	MOVQ    $0x00000020, AX
 	CMPQ    DX, AX
 	CMOVQGT AX, DX
 	XORQ    CX, CX
 
 group2:
-	LEAQ   16(CX), AX
-	CMPQ   AX, sum_len+8(FP)
-	JG     end2
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	LEAQ   (R8)(CX*1), AX
-	MOVQ   DX, R9
-
-survey2:
-	VADDPS       (BX)(AX*4), Y0, Y0
-	VADDPS       32(BX)(AX*4), Y1, Y1
-	ADDQ         DI, AX
-	DECQ         R9
-	JNZ          survey2
-	VXORPS       X6, X6, X6
-	VCVTSI2SSQ   DX, X6, X6
+	LEAQ         16(CX), R9
+	CMPQ         R9, sum_len+8(FP)
+	JG           end2
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	LEAQ         (BX)(CX*1), AX
+	MOVQ         DX, R9
+	SHRQ         $0x02, R9
+	IMULQ        SI, R9
+	MOVQ         AX, R10
+	VADDPS       (DI)(R10*4), Y0, Y0
+	VADDPS       32(DI)(R10*4), Y1, Y1
+	ADDQ         R9, R10
+	VADDPS       (DI)(R10*4), Y0, Y0
+	VADDPS       32(DI)(R10*4), Y1, Y1
+	ADDQ         R9, R10
+	VADDPS       (DI)(R10*4), Y0, Y0
+	VADDPS       32(DI)(R10*4), Y1, Y1
+	ADDQ         R9, R10
+	VADDPS       (DI)(R10*4), Y0, Y0
+	VADDPS       32(DI)(R10*4), Y1, Y1
+	ADDQ         R9, R10
+	MOVL         $0x3e800000, R9
+	VMOVD        R9, X6
 	VBROADCASTSS X6, Y6
-	VDIVPS       Y6, Y0, Y0
-	VXORPS       X6, X6, X6
-	VCVTSI2SSQ   DX, X6, X6
-	VBROADCASTSS X6, Y6
-	VDIVPS       Y6, Y1, Y1
-	LEAQ         (R8)(CX*1), AX
+	VMULPS       Y6, Y0, Y0
+	VMULPS       Y6, Y1, Y1
 	MOVQ         DX, R9
 
 row2:
-	VMOVUPS      (BX)(AX*4), Y6
+	VMOVUPS      (DI)(AX*4), Y6
 	VSUBPS       Y0, Y6, Y6
 	VADDPS       Y6, Y2, Y2
 	VFMADD231PS  Y6, Y6, Y4
-	VMOVUPS      32(BX)(AX*4), Y6
+	VMOVUPS      32(DI)(AX*4), Y6
 	VSUBPS       Y1, Y6, Y6
 	VADDPS       Y6, Y3, Y3
 	VFMADD231PS  Y6, Y6, Y5
-	ADDQ         DI, AX
+	ADDQ         SI, AX
 	DECQ         R9
 	JNZ          row2
 	VXORPS       X6, X6, X6
@@ -443,33 +447,37 @@ row2:
 
 end2:
 group1:
-	LEAQ   8(CX), AX
-	CMPQ   AX, sum_len+8(FP)
-	JG     end1
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	LEAQ   (R8)(CX*1), AX
-	MOVQ   DX, R9
-
-survey1:
-	VADDPS       (BX)(AX*4), Y0, Y0
-	ADDQ         DI, AX
-	DECQ         R9
-	JNZ          survey1
-	VXORPS       X3, X3, X3
-	VCVTSI2SSQ   DX, X3, X3
+	LEAQ         8(CX), R9
+	CMPQ         R9, sum_len+8(FP)
+	JG           end1
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	LEAQ         (BX)(CX*1), AX
+	MOVQ         DX, R9
+	SHRQ         $0x02, R9
+	IMULQ        SI, R9
+	MOVQ         AX, R10
+	VADDPS       (DI)(R10*4), Y0, Y0
+	ADDQ         R9, R10
+	VADDPS       (DI)(R10*4), Y0, Y0
+	ADDQ         R9, R10
+	VADDPS       (DI)(R10*4), Y0, Y0
+	ADDQ         R9, R10
+	VADDPS       (DI)(R10*4), Y0, Y0
+	ADDQ         R9, R10
+	MOVL         $0x3e800000, R9
+	VMOVD        R9, X3
 	VBROADCASTSS X3, Y3
-	VDIVPS       Y3, Y0, Y0
-	LEAQ         (R8)(CX*1), AX
+	VMULPS       Y3, Y0, Y0
 	MOVQ         DX, R9
 
 row1:
-	VMOVUPS      (BX)(AX*4), Y3
+	VMOVUPS      (DI)(AX*4), Y3
 	VSUBPS       Y0, Y3, Y3
 	VADDPS       Y3, Y1, Y1
 	VFMADD231PS  Y3, Y3, Y2
-	ADDQ         DI, AX
+	ADDQ         SI, AX
 	DECQ         R9
 	JNZ          row1
 	VXORPS       X3, X3, X3
@@ -509,9 +517,9 @@ row1:
 
 end1:
 	MOVQ  DX, AX
-	IMULQ DI, AX
-	ADDQ  AX, R8
-	SUBQ  DX, SI
+	IMULQ SI, AX
+	ADDQ  AX, BX
+	SUBQ  DX, R8
 	JNZ   tile
 	VZEROUPPER
 	RET
@@ -519,8 +527,9 @@ end1:
 // func columnSumsAVX2(sum []float64, x []float32, rows int, c int)
 // Requires: AVX, CMOV
 TEXT ·columnSumsAVX2(SB), NOSPLIT, $0-64
+	MOVQ   c+56(FP), SI
 	VXORPS Y0, Y0, Y0
-	MOVQ   x_base+24(FP), BX
+	MOVQ   x_base+24(FP), DI
 	MOVQ   sum_base+0(FP), AX
 	MOVQ   sum_len+8(FP), CX
 
@@ -529,30 +538,29 @@ clear_sum:
 	ADDQ    $0x00000020, AX
 	SUBQ    $0x00000004, CX
 	JG      clear_sum
-	MOVQ    rows+48(FP), SI
-	MOVQ    c+56(FP), DI
-	XORQ    R8, R8
+	MOVQ    rows+48(FP), R8
+	XORQ    BX, BX
 
 tile:
-	MOVQ    SI, DX
+	MOVQ    R8, DX
 	MOVQ    $0x00000020, AX
 	CMPQ    DX, AX
 	CMOVQGT AX, DX
 	XORQ    CX, CX
 
 group2:
-	LEAQ   16(CX), AX
-	CMPQ   AX, sum_len+8(FP)
+	LEAQ   16(CX), R9
+	CMPQ   R9, sum_len+8(FP)
 	JG     end2
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	LEAQ   (R8)(CX*1), AX
+	LEAQ   (BX)(CX*1), AX
 	MOVQ   DX, R9
 
 row2:
-	VADDPS       (BX)(AX*4), Y0, Y0
-	VADDPS       32(BX)(AX*4), Y1, Y1
-	ADDQ         DI, AX
+	VADDPS       (DI)(AX*4), Y0, Y0
+	VADDPS       32(DI)(AX*4), Y1, Y1
+	ADDQ         SI, AX
 	DECQ         R9
 	JNZ          row2
 	VEXTRACTF128 $0x01, Y0, X2
@@ -576,16 +584,16 @@ row2:
 
 end2:
 group1:
-	LEAQ   8(CX), AX
-	CMPQ   AX, sum_len+8(FP)
+	LEAQ   8(CX), R9
+	CMPQ   R9, sum_len+8(FP)
 	JG     end1
 	VXORPS Y0, Y0, Y0
-	LEAQ   (R8)(CX*1), AX
+	LEAQ   (BX)(CX*1), AX
 	MOVQ   DX, R9
 
 row1:
-	VADDPS       (BX)(AX*4), Y0, Y0
-	ADDQ         DI, AX
+	VADDPS       (DI)(AX*4), Y0, Y0
+	ADDQ         SI, AX
 	DECQ         R9
 	JNZ          row1
 	VEXTRACTF128 $0x01, Y0, X1
@@ -601,9 +609,9 @@ row1:
 
 end1:
 	MOVQ  DX, AX
-	IMULQ DI, AX
-	ADDQ  AX, R8
-	SUBQ  DX, SI
+	IMULQ SI, AX
+	ADDQ  AX, BX
+	SUBQ  DX, R8
 	JNZ   tile
 	VZEROUPPER
 	RET
@@ -611,9 +619,10 @@ end1:
 // func columnGradsAVX2(sum []float64, dot []float64, dy []float32, x []float32, mean []float32, rows int, c int)
 // Requires: AVX, CMOV, FMA3
 TEXT ·columnGradsAVX2(SB), NOSPLIT, $0-136
+	MOVQ   c+128(FP), SI
 	VXORPS Y0, Y0, Y0
-	MOVQ   dy_base+48(FP), BX
-	MOVQ   x_base+72(FP), SI
+	MOVQ   dy_base+48(FP), DI
+	MOVQ   x_base+72(FP), R8
 	MOVQ   sum_base+0(FP), AX
 	MOVQ   sum_len+8(FP), CX
 
@@ -630,20 +639,19 @@ clear_dot:
 	ADDQ    $0x00000020, AX
 	SUBQ    $0x00000004, CX
 	JG      clear_dot
-	MOVQ    rows+120(FP), DI
-	MOVQ    c+128(FP), R8
-	XORQ    R9, R9
+	MOVQ    rows+120(FP), R9
+	XORQ    BX, BX
 
 tile:
-	MOVQ    DI, DX
+	MOVQ    R9, DX
 	MOVQ    $0x00000020, AX
 	CMPQ    DX, AX
 	CMOVQGT AX, DX
 	XORQ    CX, CX
 
 group2:
-	LEAQ    16(CX), AX
-	CMPQ    AX, sum_len+8(FP)
+	LEAQ    16(CX), R10
+	CMPQ    R10, sum_len+8(FP)
 	JG      end2
 	MOVQ    mean_base+96(FP), AX
 	VMOVUPS (AX)(CX*4), Y0
@@ -652,21 +660,21 @@ group2:
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
 	VXORPS  Y5, Y5, Y5
-	LEAQ    (R9)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R10
 
 row2:
-	VMOVUPS      (BX)(AX*4), Y6
-	VMOVUPS      (SI)(AX*4), Y7
+	VMOVUPS      (DI)(AX*4), Y6
+	VMOVUPS      (R8)(AX*4), Y7
 	VSUBPS       Y0, Y7, Y7
 	VADDPS       Y6, Y2, Y2
 	VFMADD231PS  Y6, Y7, Y4
-	VMOVUPS      32(BX)(AX*4), Y6
-	VMOVUPS      32(SI)(AX*4), Y7
+	VMOVUPS      32(DI)(AX*4), Y6
+	VMOVUPS      32(R8)(AX*4), Y7
 	VSUBPS       Y1, Y7, Y7
 	VADDPS       Y6, Y3, Y3
 	VFMADD231PS  Y6, Y7, Y5
-	ADDQ         R8, AX
+	ADDQ         SI, AX
 	DECQ         R10
 	JNZ          row2
 	VEXTRACTF128 $0x01, Y2, X0
@@ -706,23 +714,23 @@ row2:
 
 end2:
 group1:
-	LEAQ    8(CX), AX
-	CMPQ    AX, sum_len+8(FP)
+	LEAQ    8(CX), R10
+	CMPQ    R10, sum_len+8(FP)
 	JG      end1
 	MOVQ    mean_base+96(FP), AX
 	VMOVUPS (AX)(CX*4), Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
-	LEAQ    (R9)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R10
 
 row1:
-	VMOVUPS      (BX)(AX*4), Y3
-	VMOVUPS      (SI)(AX*4), Y4
+	VMOVUPS      (DI)(AX*4), Y3
+	VMOVUPS      (R8)(AX*4), Y4
 	VSUBPS       Y0, Y4, Y4
 	VADDPS       Y3, Y1, Y1
 	VFMADD231PS  Y3, Y4, Y2
-	ADDQ         R8, AX
+	ADDQ         SI, AX
 	DECQ         R10
 	JNZ          row1
 	VEXTRACTF128 $0x01, Y1, X0
@@ -746,9 +754,9 @@ row1:
 
 end1:
 	MOVQ  DX, AX
-	IMULQ R8, AX
-	ADDQ  AX, R9
-	SUBQ  DX, DI
+	IMULQ SI, AX
+	ADDQ  AX, BX
+	SUBQ  DX, R9
 	JNZ   tile
 	VZEROUPPER
 	RET
@@ -756,11 +764,12 @@ end1:
 // func columnGradsMaskedAVX2(sum []float64, dot []float64, d []float32, dy []float32, x []float32, y []float32, mean []float32, rows int, c int)
 // Requires: AVX, CMOV, FMA3
 TEXT ·columnGradsMaskedAVX2(SB), NOSPLIT, $0-184
+	MOVQ   c+176(FP), SI
 	VXORPS Y0, Y0, Y0
-	MOVQ   d_base+48(FP), BX
-	MOVQ   dy_base+72(FP), SI
-	MOVQ   x_base+96(FP), DI
-	MOVQ   y_base+120(FP), R8
+	MOVQ   d_base+48(FP), DI
+	MOVQ   dy_base+72(FP), R8
+	MOVQ   x_base+96(FP), R9
+	MOVQ   y_base+120(FP), R10
 	MOVQ   sum_base+0(FP), AX
 	MOVQ   sum_len+8(FP), CX
 
@@ -777,20 +786,19 @@ clear_dot:
 	ADDQ    $0x00000020, AX
 	SUBQ    $0x00000004, CX
 	JG      clear_dot
-	MOVQ    rows+168(FP), R9
-	MOVQ    c+176(FP), R10
-	XORQ    R11, R11
+	MOVQ    rows+168(FP), R11
+	XORQ    BX, BX
 
 tile:
-	MOVQ    R9, DX
+	MOVQ    R11, DX
 	MOVQ    $0x00000020, AX
 	CMPQ    DX, AX
 	CMOVQGT AX, DX
 	XORQ    CX, CX
 
 group2:
-	LEAQ    16(CX), AX
-	CMPQ    AX, sum_len+8(FP)
+	LEAQ    16(CX), R12
+	CMPQ    R12, sum_len+8(FP)
 	JG      end2
 	MOVQ    mean_base+144(FP), AX
 	VMOVUPS (AX)(CX*4), Y1
@@ -799,27 +807,27 @@ group2:
 	VXORPS  Y4, Y4, Y4
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
-	LEAQ    (R11)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R12
 
 row2:
-	VMOVUPS      (SI)(AX*4), Y7
-	VMOVUPS      (DI)(AX*4), Y8
-	VCMPPS       $0x01, (R8)(AX*4), Y0, Y9
+	VMOVUPS      (R8)(AX*4), Y7
+	VMOVUPS      (R9)(AX*4), Y8
+	VCMPPS       $0x01, (R10)(AX*4), Y0, Y9
 	VANDPS       Y9, Y7, Y7
-	VMOVUPS      Y7, (BX)(AX*4)
+	VMOVUPS      Y7, (DI)(AX*4)
 	VSUBPS       Y1, Y8, Y8
 	VADDPS       Y7, Y3, Y3
 	VFMADD231PS  Y7, Y8, Y5
-	VMOVUPS      32(SI)(AX*4), Y7
-	VMOVUPS      32(DI)(AX*4), Y8
-	VCMPPS       $0x01, 32(R8)(AX*4), Y0, Y9
+	VMOVUPS      32(R8)(AX*4), Y7
+	VMOVUPS      32(R9)(AX*4), Y8
+	VCMPPS       $0x01, 32(R10)(AX*4), Y0, Y9
 	VANDPS       Y9, Y7, Y7
-	VMOVUPS      Y7, 32(BX)(AX*4)
+	VMOVUPS      Y7, 32(DI)(AX*4)
 	VSUBPS       Y2, Y8, Y8
 	VADDPS       Y7, Y4, Y4
 	VFMADD231PS  Y7, Y8, Y6
-	ADDQ         R10, AX
+	ADDQ         SI, AX
 	DECQ         R12
 	JNZ          row2
 	VEXTRACTF128 $0x01, Y3, X1
@@ -859,26 +867,26 @@ row2:
 
 end2:
 group1:
-	LEAQ    8(CX), AX
-	CMPQ    AX, sum_len+8(FP)
+	LEAQ    8(CX), R12
+	CMPQ    R12, sum_len+8(FP)
 	JG      end1
 	MOVQ    mean_base+144(FP), AX
 	VMOVUPS (AX)(CX*4), Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
-	LEAQ    (R11)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R12
 
 row1:
-	VMOVUPS      (SI)(AX*4), Y4
-	VMOVUPS      (DI)(AX*4), Y5
-	VCMPPS       $0x01, (R8)(AX*4), Y0, Y6
+	VMOVUPS      (R8)(AX*4), Y4
+	VMOVUPS      (R9)(AX*4), Y5
+	VCMPPS       $0x01, (R10)(AX*4), Y0, Y6
 	VANDPS       Y6, Y4, Y4
-	VMOVUPS      Y4, (BX)(AX*4)
+	VMOVUPS      Y4, (DI)(AX*4)
 	VSUBPS       Y1, Y5, Y5
 	VADDPS       Y4, Y2, Y2
 	VFMADD231PS  Y4, Y5, Y3
-	ADDQ         R10, AX
+	ADDQ         SI, AX
 	DECQ         R12
 	JNZ          row1
 	VEXTRACTF128 $0x01, Y2, X1
@@ -902,9 +910,9 @@ row1:
 
 end1:
 	MOVQ  DX, AX
-	IMULQ R10, AX
-	ADDQ  AX, R11
-	SUBQ  DX, R9
+	IMULQ SI, AX
+	ADDQ  AX, BX
+	SUBQ  DX, R11
 	JNZ   tile
 	VZEROUPPER
 	RET
@@ -912,9 +920,10 @@ end1:
 // func columnGradsReLUAVX2(sum []float64, dot []float64, dy []float32, x []float32, mean []float32, scale []float32, beta []float32, rows int, c int)
 // Requires: AVX, CMOV, FMA3
 TEXT ·columnGradsReLUAVX2(SB), NOSPLIT, $0-184
+	MOVQ   c+176(FP), SI
 	VXORPS Y0, Y0, Y0
-	MOVQ   dy_base+48(FP), BX
-	MOVQ   x_base+72(FP), SI
+	MOVQ   dy_base+48(FP), DI
+	MOVQ   x_base+72(FP), R8
 	MOVQ   sum_base+0(FP), AX
 	MOVQ   sum_len+8(FP), CX
 
@@ -931,20 +940,19 @@ clear_dot:
 	ADDQ    $0x00000020, AX
 	SUBQ    $0x00000004, CX
 	JG      clear_dot
-	MOVQ    rows+168(FP), DI
-	MOVQ    c+176(FP), R8
-	XORQ    R9, R9
+	MOVQ    rows+168(FP), R9
+	XORQ    BX, BX
 
 tile:
-	MOVQ    DI, DX
+	MOVQ    R9, DX
 	MOVQ    $0x00000020, AX
 	CMPQ    DX, AX
 	CMOVQGT AX, DX
 	XORQ    CX, CX
 
 group2:
-	LEAQ    16(CX), AX
-	CMPQ    AX, sum_len+8(FP)
+	LEAQ    16(CX), R10
+	CMPQ    R10, sum_len+8(FP)
 	JG      end2
 	MOVQ    mean_base+96(FP), AX
 	VMOVUPS (AX)(CX*4), Y1
@@ -959,12 +967,12 @@ group2:
 	VXORPS  Y8, Y8, Y8
 	VXORPS  Y9, Y9, Y9
 	VXORPS  Y10, Y10, Y10
-	LEAQ    (R9)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R10
 
 row2:
-	VMOVUPS      (BX)(AX*4), Y11
-	VMOVUPS      (SI)(AX*4), Y12
+	VMOVUPS      (DI)(AX*4), Y11
+	VMOVUPS      (R8)(AX*4), Y12
 	VSUBPS       Y1, Y12, Y12
 	VMOVAPS      Y12, Y13
 	VFMADD213PS  Y5, Y3, Y13
@@ -972,8 +980,8 @@ row2:
 	VANDPS       Y13, Y11, Y11
 	VADDPS       Y11, Y7, Y7
 	VFMADD231PS  Y11, Y12, Y9
-	VMOVUPS      32(BX)(AX*4), Y11
-	VMOVUPS      32(SI)(AX*4), Y12
+	VMOVUPS      32(DI)(AX*4), Y11
+	VMOVUPS      32(R8)(AX*4), Y12
 	VSUBPS       Y2, Y12, Y12
 	VMOVAPS      Y12, Y13
 	VFMADD213PS  Y6, Y4, Y13
@@ -981,7 +989,7 @@ row2:
 	VANDPS       Y13, Y11, Y11
 	VADDPS       Y11, Y8, Y8
 	VFMADD231PS  Y11, Y12, Y10
-	ADDQ         R8, AX
+	ADDQ         SI, AX
 	DECQ         R10
 	JNZ          row2
 	VEXTRACTF128 $0x01, Y7, X1
@@ -1021,8 +1029,8 @@ row2:
 
 end2:
 group1:
-	LEAQ    8(CX), AX
-	CMPQ    AX, sum_len+8(FP)
+	LEAQ    8(CX), R10
+	CMPQ    R10, sum_len+8(FP)
 	JG      end1
 	MOVQ    mean_base+96(FP), AX
 	VMOVUPS (AX)(CX*4), Y1
@@ -1032,12 +1040,12 @@ group1:
 	VMOVUPS (AX)(CX*4), Y3
 	VXORPS  Y4, Y4, Y4
 	VXORPS  Y5, Y5, Y5
-	LEAQ    (R9)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R10
 
 row1:
-	VMOVUPS      (BX)(AX*4), Y6
-	VMOVUPS      (SI)(AX*4), Y7
+	VMOVUPS      (DI)(AX*4), Y6
+	VMOVUPS      (R8)(AX*4), Y7
 	VSUBPS       Y1, Y7, Y7
 	VMOVAPS      Y7, Y8
 	VFMADD213PS  Y3, Y2, Y8
@@ -1045,7 +1053,7 @@ row1:
 	VANDPS       Y8, Y6, Y6
 	VADDPS       Y6, Y4, Y4
 	VFMADD231PS  Y6, Y7, Y5
-	ADDQ         R8, AX
+	ADDQ         SI, AX
 	DECQ         R10
 	JNZ          row1
 	VEXTRACTF128 $0x01, Y4, X1
@@ -1069,9 +1077,9 @@ row1:
 
 end1:
 	MOVQ  DX, AX
-	IMULQ R8, AX
-	ADDQ  AX, R9
-	SUBQ  DX, DI
+	IMULQ SI, AX
+	ADDQ  AX, BX
+	SUBQ  DX, R9
 	JNZ   tile
 	VZEROUPPER
 	RET
@@ -1079,24 +1087,24 @@ end1:
 // func normColumnsAVX2(y []float32, x []float32, mean []float32, scale []float32, shift []float32, rows int, c int, floor float32)
 // Requires: AVX, CMOV, FMA3
 TEXT ·normColumnsAVX2(SB), NOSPLIT, $0-140
+	MOVQ         c+128(FP), SI
 	VXORPS       Y0, Y0, Y0
-	MOVQ         y_base+0(FP), BX
-	MOVQ         x_base+24(FP), SI
+	MOVQ         y_base+0(FP), DI
+	MOVQ         x_base+24(FP), R8
 	VBROADCASTSS floor+136(FP), Y0
-	MOVQ         rows+120(FP), DI
-	MOVQ         c+128(FP), R8
-	XORQ         R9, R9
+	MOVQ         rows+120(FP), R9
+	XORQ         BX, BX
 
 tile:
-	MOVQ    DI, DX
-	MOVQ    $0x00000020, AX
+	MOVQ    R9, DX
+	MOVQ    $0x00000008, AX
 	CMPQ    DX, AX
 	CMOVQGT AX, DX
 	XORQ    CX, CX
 
 group2:
-	LEAQ    16(CX), AX
-	CMPQ    AX, mean_len+56(FP)
+	LEAQ    16(CX), R10
+	CMPQ    R10, mean_len+56(FP)
 	JG      end2
 	MOVQ    mean_base+48(FP), AX
 	VMOVUPS (AX)(CX*4), Y1
@@ -1107,21 +1115,21 @@ group2:
 	MOVQ    shift_base+96(FP), AX
 	VMOVUPS (AX)(CX*4), Y5
 	VMOVUPS 32(AX)(CX*4), Y6
-	LEAQ    (R9)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R10
 
 row2:
-	VMOVUPS     (SI)(AX*4), Y7
+	VMOVUPS     (R8)(AX*4), Y7
 	VSUBPS      Y1, Y7, Y7
 	VFMADD213PS Y5, Y3, Y7
 	VMAXPS      Y7, Y0, Y7
-	VMOVUPS     Y7, (BX)(AX*4)
-	VMOVUPS     32(SI)(AX*4), Y7
+	VMOVUPS     Y7, (DI)(AX*4)
+	VMOVUPS     32(R8)(AX*4), Y7
 	VSUBPS      Y2, Y7, Y7
 	VFMADD213PS Y6, Y4, Y7
 	VMAXPS      Y7, Y0, Y7
-	VMOVUPS     Y7, 32(BX)(AX*4)
-	ADDQ        R8, AX
+	VMOVUPS     Y7, 32(DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R10
 	JNZ         row2
 	ADDQ        $0x00000010, CX
@@ -1129,8 +1137,8 @@ row2:
 
 end2:
 group1:
-	LEAQ    8(CX), AX
-	CMPQ    AX, mean_len+56(FP)
+	LEAQ    8(CX), R10
+	CMPQ    R10, mean_len+56(FP)
 	JG      end1
 	MOVQ    mean_base+48(FP), AX
 	VMOVUPS (AX)(CX*4), Y1
@@ -1138,16 +1146,16 @@ group1:
 	VMOVUPS (AX)(CX*4), Y2
 	MOVQ    shift_base+96(FP), AX
 	VMOVUPS (AX)(CX*4), Y3
-	LEAQ    (R9)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R10
 
 row1:
-	VMOVUPS     (SI)(AX*4), Y4
+	VMOVUPS     (R8)(AX*4), Y4
 	VSUBPS      Y1, Y4, Y4
 	VFMADD213PS Y3, Y2, Y4
 	VMAXPS      Y4, Y0, Y4
-	VMOVUPS     Y4, (BX)(AX*4)
-	ADDQ        R8, AX
+	VMOVUPS     Y4, (DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R10
 	JNZ         row1
 	ADDQ        $0x00000008, CX
@@ -1155,9 +1163,9 @@ row1:
 
 end1:
 	MOVQ  DX, AX
-	IMULQ R8, AX
-	ADDQ  AX, R9
-	SUBQ  DX, DI
+	IMULQ SI, AX
+	ADDQ  AX, BX
+	SUBQ  DX, R9
 	JNZ   tile
 	VZEROUPPER
 	RET
@@ -1165,25 +1173,25 @@ end1:
 // func normColumnsAddAVX2(y []float32, x []float32, add []float32, mean []float32, scale []float32, shift []float32, rows int, c int, floor float32)
 // Requires: AVX, CMOV, FMA3
 TEXT ·normColumnsAddAVX2(SB), NOSPLIT, $0-164
+	MOVQ         c+152(FP), SI
 	VXORPS       Y0, Y0, Y0
-	MOVQ         y_base+0(FP), BX
-	MOVQ         x_base+24(FP), SI
-	MOVQ         add_base+48(FP), DI
+	MOVQ         y_base+0(FP), DI
+	MOVQ         x_base+24(FP), R8
+	MOVQ         add_base+48(FP), R9
 	VBROADCASTSS floor+160(FP), Y0
-	MOVQ         rows+144(FP), R8
-	MOVQ         c+152(FP), R9
-	XORQ         R10, R10
+	MOVQ         rows+144(FP), R10
+	XORQ         BX, BX
 
 tile:
-	MOVQ    R8, DX
-	MOVQ    $0x00000020, AX
+	MOVQ    R10, DX
+	MOVQ    $0x00000008, AX
 	CMPQ    DX, AX
 	CMOVQGT AX, DX
 	XORQ    CX, CX
 
 group2:
-	LEAQ    16(CX), AX
-	CMPQ    AX, mean_len+80(FP)
+	LEAQ    16(CX), R11
+	CMPQ    R11, mean_len+80(FP)
 	JG      end2
 	MOVQ    mean_base+72(FP), AX
 	VMOVUPS (AX)(CX*4), Y1
@@ -1194,23 +1202,23 @@ group2:
 	MOVQ    shift_base+120(FP), AX
 	VMOVUPS (AX)(CX*4), Y5
 	VMOVUPS 32(AX)(CX*4), Y6
-	LEAQ    (R10)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R11
 
 row2:
-	VMOVUPS     (SI)(AX*4), Y7
+	VMOVUPS     (R8)(AX*4), Y7
 	VSUBPS      Y1, Y7, Y7
 	VFMADD213PS Y5, Y3, Y7
-	VADDPS      (DI)(AX*4), Y7, Y7
+	VADDPS      (R9)(AX*4), Y7, Y7
 	VMAXPS      Y7, Y0, Y7
-	VMOVUPS     Y7, (BX)(AX*4)
-	VMOVUPS     32(SI)(AX*4), Y7
+	VMOVUPS     Y7, (DI)(AX*4)
+	VMOVUPS     32(R8)(AX*4), Y7
 	VSUBPS      Y2, Y7, Y7
 	VFMADD213PS Y6, Y4, Y7
-	VADDPS      32(DI)(AX*4), Y7, Y7
+	VADDPS      32(R9)(AX*4), Y7, Y7
 	VMAXPS      Y7, Y0, Y7
-	VMOVUPS     Y7, 32(BX)(AX*4)
-	ADDQ        R9, AX
+	VMOVUPS     Y7, 32(DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R11
 	JNZ         row2
 	ADDQ        $0x00000010, CX
@@ -1218,8 +1226,8 @@ row2:
 
 end2:
 group1:
-	LEAQ    8(CX), AX
-	CMPQ    AX, mean_len+80(FP)
+	LEAQ    8(CX), R11
+	CMPQ    R11, mean_len+80(FP)
 	JG      end1
 	MOVQ    mean_base+72(FP), AX
 	VMOVUPS (AX)(CX*4), Y1
@@ -1227,17 +1235,17 @@ group1:
 	VMOVUPS (AX)(CX*4), Y2
 	MOVQ    shift_base+120(FP), AX
 	VMOVUPS (AX)(CX*4), Y3
-	LEAQ    (R10)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R11
 
 row1:
-	VMOVUPS     (SI)(AX*4), Y4
+	VMOVUPS     (R8)(AX*4), Y4
 	VSUBPS      Y1, Y4, Y4
 	VFMADD213PS Y3, Y2, Y4
-	VADDPS      (DI)(AX*4), Y4, Y4
+	VADDPS      (R9)(AX*4), Y4, Y4
 	VMAXPS      Y4, Y0, Y4
-	VMOVUPS     Y4, (BX)(AX*4)
-	ADDQ        R9, AX
+	VMOVUPS     Y4, (DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R11
 	JNZ         row1
 	ADDQ        $0x00000008, CX
@@ -1245,9 +1253,9 @@ row1:
 
 end1:
 	MOVQ  DX, AX
-	IMULQ R9, AX
-	ADDQ  AX, R10
-	SUBQ  DX, R8
+	IMULQ SI, AX
+	ADDQ  AX, BX
+	SUBQ  DX, R10
 	JNZ   tile
 	VZEROUPPER
 	RET
@@ -1255,24 +1263,24 @@ end1:
 // func normColumnsGradAVX2(dx []float32, dy []float32, x []float32, mean []float32, scale []float32, slope []float32, shift []float32, rows int, c int)
 // Requires: AVX, CMOV, FMA3
 TEXT ·normColumnsGradAVX2(SB), NOSPLIT, $0-184
+	MOVQ   c+176(FP), SI
 	VXORPS Y0, Y0, Y0
-	MOVQ   dx_base+0(FP), BX
-	MOVQ   dy_base+24(FP), SI
-	MOVQ   x_base+48(FP), DI
-	MOVQ   rows+168(FP), R8
-	MOVQ   c+176(FP), R9
-	XORQ   R10, R10
+	MOVQ   dx_base+0(FP), DI
+	MOVQ   dy_base+24(FP), R8
+	MOVQ   x_base+48(FP), R9
+	MOVQ   rows+168(FP), R10
+	XORQ   BX, BX
 
 tile:
-	MOVQ    R8, DX
-	MOVQ    $0x00000020, AX
+	MOVQ    R10, DX
+	MOVQ    $0x00000008, AX
 	CMPQ    DX, AX
 	CMOVQGT AX, DX
 	XORQ    CX, CX
 
 group2:
-	LEAQ    16(CX), AX
-	CMPQ    AX, mean_len+80(FP)
+	LEAQ    16(CX), R11
+	CMPQ    R11, mean_len+80(FP)
 	JG      end2
 	MOVQ    mean_base+72(FP), AX
 	VMOVUPS (AX)(CX*4), Y0
@@ -1286,23 +1294,23 @@ group2:
 	MOVQ    shift_base+144(FP), AX
 	VMOVUPS (AX)(CX*4), Y6
 	VMOVUPS 32(AX)(CX*4), Y7
-	LEAQ    (R10)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R11
 
 row2:
-	VMOVUPS     (SI)(AX*4), Y8
-	VMOVUPS     (DI)(AX*4), Y9
+	VMOVUPS     (R8)(AX*4), Y8
+	VMOVUPS     (R9)(AX*4), Y9
 	VSUBPS      Y0, Y9, Y9
 	VFMADD213PS Y6, Y4, Y9
 	VFMADD231PS Y2, Y8, Y9
-	VMOVUPS     Y9, (BX)(AX*4)
-	VMOVUPS     32(SI)(AX*4), Y8
-	VMOVUPS     32(DI)(AX*4), Y9
+	VMOVUPS     Y9, (DI)(AX*4)
+	VMOVUPS     32(R8)(AX*4), Y8
+	VMOVUPS     32(R9)(AX*4), Y9
 	VSUBPS      Y1, Y9, Y9
 	VFMADD213PS Y7, Y5, Y9
 	VFMADD231PS Y3, Y8, Y9
-	VMOVUPS     Y9, 32(BX)(AX*4)
-	ADDQ        R9, AX
+	VMOVUPS     Y9, 32(DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R11
 	JNZ         row2
 	ADDQ        $0x00000010, CX
@@ -1310,8 +1318,8 @@ row2:
 
 end2:
 group1:
-	LEAQ    8(CX), AX
-	CMPQ    AX, mean_len+80(FP)
+	LEAQ    8(CX), R11
+	CMPQ    R11, mean_len+80(FP)
 	JG      end1
 	MOVQ    mean_base+72(FP), AX
 	VMOVUPS (AX)(CX*4), Y0
@@ -1321,17 +1329,17 @@ group1:
 	VMOVUPS (AX)(CX*4), Y2
 	MOVQ    shift_base+144(FP), AX
 	VMOVUPS (AX)(CX*4), Y3
-	LEAQ    (R10)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R11
 
 row1:
-	VMOVUPS     (SI)(AX*4), Y4
-	VMOVUPS     (DI)(AX*4), Y5
+	VMOVUPS     (R8)(AX*4), Y4
+	VMOVUPS     (R9)(AX*4), Y5
 	VSUBPS      Y0, Y5, Y5
 	VFMADD213PS Y3, Y2, Y5
 	VFMADD231PS Y1, Y4, Y5
-	VMOVUPS     Y5, (BX)(AX*4)
-	ADDQ        R9, AX
+	VMOVUPS     Y5, (DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R11
 	JNZ         row1
 	ADDQ        $0x00000008, CX
@@ -1339,9 +1347,9 @@ row1:
 
 end1:
 	MOVQ  DX, AX
-	IMULQ R9, AX
-	ADDQ  AX, R10
-	SUBQ  DX, R8
+	IMULQ SI, AX
+	ADDQ  AX, BX
+	SUBQ  DX, R10
 	JNZ   tile
 	VZEROUPPER
 	RET
@@ -1349,24 +1357,24 @@ end1:
 // func normColumnsGradReLUAVX2(dx []float32, dy []float32, x []float32, mean []float32, scale []float32, beta []float32, slope []float32, shift []float32, rows int, c int)
 // Requires: AVX, CMOV, FMA3
 TEXT ·normColumnsGradReLUAVX2(SB), NOSPLIT, $0-208
+	MOVQ   c+200(FP), SI
 	VXORPS Y0, Y0, Y0
-	MOVQ   dx_base+0(FP), BX
-	MOVQ   dy_base+24(FP), SI
-	MOVQ   x_base+48(FP), DI
-	MOVQ   rows+192(FP), R8
-	MOVQ   c+200(FP), R9
-	XORQ   R10, R10
+	MOVQ   dx_base+0(FP), DI
+	MOVQ   dy_base+24(FP), R8
+	MOVQ   x_base+48(FP), R9
+	MOVQ   rows+192(FP), R10
+	XORQ   BX, BX
 
 tile:
-	MOVQ    R8, DX
-	MOVQ    $0x00000020, AX
+	MOVQ    R10, DX
+	MOVQ    $0x00000008, AX
 	CMPQ    DX, AX
 	CMOVQGT AX, DX
 	XORQ    CX, CX
 
 group2:
-	LEAQ    16(CX), AX
-	CMPQ    AX, mean_len+80(FP)
+	LEAQ    16(CX), R11
+	CMPQ    R11, mean_len+80(FP)
 	JG      end2
 	MOVQ    mean_base+72(FP), AX
 	VMOVUPS (AX)(CX*4), Y1
@@ -1383,12 +1391,12 @@ group2:
 	MOVQ    shift_base+168(FP), AX
 	VMOVUPS (AX)(CX*4), Y9
 	VMOVUPS 32(AX)(CX*4), Y10
-	LEAQ    (R10)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R11
 
 row2:
-	VMOVUPS     (SI)(AX*4), Y11
-	VMOVUPS     (DI)(AX*4), Y12
+	VMOVUPS     (R8)(AX*4), Y11
+	VMOVUPS     (R9)(AX*4), Y12
 	VSUBPS      Y1, Y12, Y12
 	VMOVAPS     Y12, Y13
 	VFMADD213PS Y5, Y3, Y13
@@ -1396,9 +1404,9 @@ row2:
 	VANDPS      Y13, Y11, Y11
 	VFMADD213PS Y9, Y7, Y12
 	VFMADD231PS Y3, Y11, Y12
-	VMOVUPS     Y12, (BX)(AX*4)
-	VMOVUPS     32(SI)(AX*4), Y11
-	VMOVUPS     32(DI)(AX*4), Y12
+	VMOVUPS     Y12, (DI)(AX*4)
+	VMOVUPS     32(R8)(AX*4), Y11
+	VMOVUPS     32(R9)(AX*4), Y12
 	VSUBPS      Y2, Y12, Y12
 	VMOVAPS     Y12, Y13
 	VFMADD213PS Y6, Y4, Y13
@@ -1406,8 +1414,8 @@ row2:
 	VANDPS      Y13, Y11, Y11
 	VFMADD213PS Y10, Y8, Y12
 	VFMADD231PS Y4, Y11, Y12
-	VMOVUPS     Y12, 32(BX)(AX*4)
-	ADDQ        R9, AX
+	VMOVUPS     Y12, 32(DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R11
 	JNZ         row2
 	ADDQ        $0x00000010, CX
@@ -1415,8 +1423,8 @@ row2:
 
 end2:
 group1:
-	LEAQ    8(CX), AX
-	CMPQ    AX, mean_len+80(FP)
+	LEAQ    8(CX), R11
+	CMPQ    R11, mean_len+80(FP)
 	JG      end1
 	MOVQ    mean_base+72(FP), AX
 	VMOVUPS (AX)(CX*4), Y1
@@ -1428,12 +1436,12 @@ group1:
 	VMOVUPS (AX)(CX*4), Y4
 	MOVQ    shift_base+168(FP), AX
 	VMOVUPS (AX)(CX*4), Y5
-	LEAQ    (R10)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R11
 
 row1:
-	VMOVUPS     (SI)(AX*4), Y6
-	VMOVUPS     (DI)(AX*4), Y7
+	VMOVUPS     (R8)(AX*4), Y6
+	VMOVUPS     (R9)(AX*4), Y7
 	VSUBPS      Y1, Y7, Y7
 	VMOVAPS     Y7, Y8
 	VFMADD213PS Y3, Y2, Y8
@@ -1441,8 +1449,8 @@ row1:
 	VANDPS      Y8, Y6, Y6
 	VFMADD213PS Y5, Y4, Y7
 	VFMADD231PS Y2, Y6, Y7
-	VMOVUPS     Y7, (BX)(AX*4)
-	ADDQ        R9, AX
+	VMOVUPS     Y7, (DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R11
 	JNZ         row1
 	ADDQ        $0x00000008, CX
@@ -1450,9 +1458,9 @@ row1:
 
 end1:
 	MOVQ  DX, AX
-	IMULQ R9, AX
-	ADDQ  AX, R10
-	SUBQ  DX, R8
+	IMULQ SI, AX
+	ADDQ  AX, BX
+	SUBQ  DX, R10
 	JNZ   tile
 	VZEROUPPER
 	RET
@@ -1872,8 +1880,9 @@ check:
 // func columnMomentsAVX512(sum []float64, sq []float64, x []float32, rows int, c int)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·columnMomentsAVX512(SB), NOSPLIT, $0-88
+	MOVQ   c+80(FP), SI
 	VPXORD Z0, Z0, Z0
-	MOVQ   x_base+48(FP), BX
+	MOVQ   x_base+48(FP), DI
 	MOVQ   sum_base+0(FP), AX
 	MOVQ   sum_len+8(FP), CX
 
@@ -1890,81 +1899,84 @@ clear_sq:
 	ADDQ    $0x00000040, AX
 	SUBQ    $0x00000008, CX
 	JG      clear_sq
-	MOVQ    rows+72(FP), SI
-	MOVQ    c+80(FP), DI
-	XORQ    R8, R8
+	MOVQ    rows+72(FP), R8
+	XORQ    BX, BX
 
 tile:
-	MOVQ    SI, DX
+	MOVQ    R8, DX
 	MOVQ    $0x00000020, AX
 	CMPQ    DX, AX
 	CMOVQGT AX, DX
 	XORQ    CX, CX
 
 group4:
-	LEAQ   64(CX), AX
-	CMPQ   AX, sum_len+8(FP)
-	JG     end4
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	LEAQ   (R8)(CX*1), AX
-	MOVQ   DX, R9
-
-survey4:
-	VADDPS       (BX)(AX*4), Z1, Z1
-	VADDPS       64(BX)(AX*4), Z2, Z2
-	VADDPS       128(BX)(AX*4), Z3, Z3
-	VADDPS       192(BX)(AX*4), Z4, Z4
-	ADDQ         DI, AX
-	DECQ         R9
-	JNZ          survey4
-	VXORPS       X0, X0, X0
-	VCVTSI2SSQ   DX, X0, X0
+	LEAQ         64(CX), R9
+	CMPQ         R9, sum_len+8(FP)
+	JG           end4
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	VPXORD       Z9, Z9, Z9
+	VPXORD       Z10, Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	VPXORD       Z12, Z12, Z12
+	LEAQ         (BX)(CX*1), AX
+	MOVQ         DX, R9
+	SHRQ         $0x02, R9
+	IMULQ        SI, R9
+	MOVQ         AX, R10
+	VADDPS       (DI)(R10*4), Z1, Z1
+	VADDPS       64(DI)(R10*4), Z2, Z2
+	VADDPS       128(DI)(R10*4), Z3, Z3
+	VADDPS       192(DI)(R10*4), Z4, Z4
+	ADDQ         R9, R10
+	VADDPS       (DI)(R10*4), Z1, Z1
+	VADDPS       64(DI)(R10*4), Z2, Z2
+	VADDPS       128(DI)(R10*4), Z3, Z3
+	VADDPS       192(DI)(R10*4), Z4, Z4
+	ADDQ         R9, R10
+	VADDPS       (DI)(R10*4), Z1, Z1
+	VADDPS       64(DI)(R10*4), Z2, Z2
+	VADDPS       128(DI)(R10*4), Z3, Z3
+	VADDPS       192(DI)(R10*4), Z4, Z4
+	ADDQ         R9, R10
+	VADDPS       (DI)(R10*4), Z1, Z1
+	VADDPS       64(DI)(R10*4), Z2, Z2
+	VADDPS       128(DI)(R10*4), Z3, Z3
+	VADDPS       192(DI)(R10*4), Z4, Z4
+	ADDQ         R9, R10
+	MOVL         $0x3e800000, R9
+	VMOVD        R9, X0
 	VBROADCASTSS X0, Z0
-	VDIVPS       Z0, Z1, Z1
-	VXORPS       X0, X0, X0
-	VCVTSI2SSQ   DX, X0, X0
-	VBROADCASTSS X0, Z0
-	VDIVPS       Z0, Z2, Z2
-	VXORPS       X0, X0, X0
-	VCVTSI2SSQ   DX, X0, X0
-	VBROADCASTSS X0, Z0
-	VDIVPS       Z0, Z3, Z3
-	VXORPS       X0, X0, X0
-	VCVTSI2SSQ   DX, X0, X0
-	VBROADCASTSS X0, Z0
-	VDIVPS       Z0, Z4, Z4
-	LEAQ         (R8)(CX*1), AX
+	VMULPS       Z0, Z1, Z1
+	VMULPS       Z0, Z2, Z2
+	VMULPS       Z0, Z3, Z3
+	VMULPS       Z0, Z4, Z4
 	MOVQ         DX, R9
 
 row4:
-	VMOVUPS       (BX)(AX*4), Z0
+	VMOVUPS       (DI)(AX*4), Z0
 	VSUBPS        Z1, Z0, Z0
 	VADDPS        Z0, Z5, Z5
 	VFMADD231PS   Z0, Z0, Z9
-	VMOVUPS       64(BX)(AX*4), Z0
+	VMOVUPS       64(DI)(AX*4), Z0
 	VSUBPS        Z2, Z0, Z0
 	VADDPS        Z0, Z6, Z6
 	VFMADD231PS   Z0, Z0, Z10
-	VMOVUPS       128(BX)(AX*4), Z0
+	VMOVUPS       128(DI)(AX*4), Z0
 	VSUBPS        Z3, Z0, Z0
 	VADDPS        Z0, Z7, Z7
 	VFMADD231PS   Z0, Z0, Z11
-	VMOVUPS       192(BX)(AX*4), Z0
+	VMOVUPS       192(DI)(AX*4), Z0
 	VSUBPS        Z4, Z0, Z0
 	VADDPS        Z0, Z8, Z8
 	VFMADD231PS   Z0, Z0, Z12
-	ADDQ          DI, AX
+	ADDQ          SI, AX
 	DECQ          R9
 	JNZ           row4
 	VXORPS        X0, X0, X0
@@ -2100,45 +2112,49 @@ row4:
 
 end4:
 group2:
-	LEAQ   32(CX), AX
-	CMPQ   AX, sum_len+8(FP)
-	JG     end2
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	LEAQ   (R8)(CX*1), AX
-	MOVQ   DX, R9
-
-survey2:
-	VADDPS       (BX)(AX*4), Z13, Z13
-	VADDPS       64(BX)(AX*4), Z14, Z14
-	ADDQ         DI, AX
-	DECQ         R9
-	JNZ          survey2
-	VXORPS       X0, X0, X0
-	VCVTSI2SSQ   DX, X0, X0
+	LEAQ         32(CX), R9
+	CMPQ         R9, sum_len+8(FP)
+	JG           end2
+	VPXORD       Z13, Z13, Z13
+	VPXORD       Z14, Z14, Z14
+	VPXORD       Z15, Z15, Z15
+	VPXORD       Z16, Z16, Z16
+	VPXORD       Z17, Z17, Z17
+	VPXORD       Z18, Z18, Z18
+	LEAQ         (BX)(CX*1), AX
+	MOVQ         DX, R9
+	SHRQ         $0x02, R9
+	IMULQ        SI, R9
+	MOVQ         AX, R10
+	VADDPS       (DI)(R10*4), Z13, Z13
+	VADDPS       64(DI)(R10*4), Z14, Z14
+	ADDQ         R9, R10
+	VADDPS       (DI)(R10*4), Z13, Z13
+	VADDPS       64(DI)(R10*4), Z14, Z14
+	ADDQ         R9, R10
+	VADDPS       (DI)(R10*4), Z13, Z13
+	VADDPS       64(DI)(R10*4), Z14, Z14
+	ADDQ         R9, R10
+	VADDPS       (DI)(R10*4), Z13, Z13
+	VADDPS       64(DI)(R10*4), Z14, Z14
+	ADDQ         R9, R10
+	MOVL         $0x3e800000, R9
+	VMOVD        R9, X0
 	VBROADCASTSS X0, Z0
-	VDIVPS       Z0, Z13, Z13
-	VXORPS       X0, X0, X0
-	VCVTSI2SSQ   DX, X0, X0
-	VBROADCASTSS X0, Z0
-	VDIVPS       Z0, Z14, Z14
-	LEAQ         (R8)(CX*1), AX
+	VMULPS       Z0, Z13, Z13
+	VMULPS       Z0, Z14, Z14
 	MOVQ         DX, R9
 
 row2:
-	VMOVUPS       (BX)(AX*4), Z0
+	VMOVUPS       (DI)(AX*4), Z0
 	VSUBPS        Z13, Z0, Z0
 	VADDPS        Z0, Z15, Z15
 	VFMADD231PS   Z0, Z0, Z17
-	VMOVUPS       64(BX)(AX*4), Z0
+	VMOVUPS       64(DI)(AX*4), Z0
 	VSUBPS        Z14, Z0, Z0
 	VADDPS        Z0, Z16, Z16
 	VFMADD231PS   Z0, Z0, Z18
-	ADDQ          DI, AX
+	ADDQ          SI, AX
 	DECQ          R9
 	JNZ           row2
 	VXORPS        X0, X0, X0
@@ -2210,33 +2226,37 @@ row2:
 
 end2:
 group1:
-	LEAQ   16(CX), AX
-	CMPQ   AX, sum_len+8(FP)
-	JG     end1
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	LEAQ   (R8)(CX*1), AX
-	MOVQ   DX, R9
-
-survey1:
-	VADDPS       (BX)(AX*4), Z19, Z19
-	ADDQ         DI, AX
-	DECQ         R9
-	JNZ          survey1
-	VXORPS       X0, X0, X0
-	VCVTSI2SSQ   DX, X0, X0
+	LEAQ         16(CX), R9
+	CMPQ         R9, sum_len+8(FP)
+	JG           end1
+	VPXORD       Z19, Z19, Z19
+	VPXORD       Z20, Z20, Z20
+	VPXORD       Z21, Z21, Z21
+	LEAQ         (BX)(CX*1), AX
+	MOVQ         DX, R9
+	SHRQ         $0x02, R9
+	IMULQ        SI, R9
+	MOVQ         AX, R10
+	VADDPS       (DI)(R10*4), Z19, Z19
+	ADDQ         R9, R10
+	VADDPS       (DI)(R10*4), Z19, Z19
+	ADDQ         R9, R10
+	VADDPS       (DI)(R10*4), Z19, Z19
+	ADDQ         R9, R10
+	VADDPS       (DI)(R10*4), Z19, Z19
+	ADDQ         R9, R10
+	MOVL         $0x3e800000, R9
+	VMOVD        R9, X0
 	VBROADCASTSS X0, Z0
-	VDIVPS       Z0, Z19, Z19
-	LEAQ         (R8)(CX*1), AX
+	VMULPS       Z0, Z19, Z19
 	MOVQ         DX, R9
 
 row1:
-	VMOVUPS       (BX)(AX*4), Z0
+	VMOVUPS       (DI)(AX*4), Z0
 	VSUBPS        Z19, Z0, Z0
 	VADDPS        Z0, Z20, Z20
 	VFMADD231PS   Z0, Z0, Z21
-	ADDQ          DI, AX
+	ADDQ          SI, AX
 	DECQ          R9
 	JNZ           row1
 	VXORPS        X0, X0, X0
@@ -2276,9 +2296,9 @@ row1:
 
 end1:
 	MOVQ  DX, AX
-	IMULQ DI, AX
-	ADDQ  AX, R8
-	SUBQ  DX, SI
+	IMULQ SI, AX
+	ADDQ  AX, BX
+	SUBQ  DX, R8
 	JNZ   tile
 	VZEROUPPER
 	RET
@@ -2286,8 +2306,9 @@ end1:
 // func columnSumsAVX512(sum []float64, x []float32, rows int, c int)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·columnSumsAVX512(SB), NOSPLIT, $0-64
+	MOVQ   c+56(FP), SI
 	VPXORD Z0, Z0, Z0
-	MOVQ   x_base+24(FP), BX
+	MOVQ   x_base+24(FP), DI
 	MOVQ   sum_base+0(FP), AX
 	MOVQ   sum_len+8(FP), CX
 
@@ -2296,34 +2317,33 @@ clear_sum:
 	ADDQ    $0x00000040, AX
 	SUBQ    $0x00000008, CX
 	JG      clear_sum
-	MOVQ    rows+48(FP), SI
-	MOVQ    c+56(FP), DI
-	XORQ    R8, R8
+	MOVQ    rows+48(FP), R8
+	XORQ    BX, BX
 
 tile:
-	MOVQ    SI, DX
+	MOVQ    R8, DX
 	MOVQ    $0x00000020, AX
 	CMPQ    DX, AX
 	CMOVQGT AX, DX
 	XORQ    CX, CX
 
 group4:
-	LEAQ   64(CX), AX
-	CMPQ   AX, sum_len+8(FP)
+	LEAQ   64(CX), R9
+	CMPQ   R9, sum_len+8(FP)
 	JG     end4
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
-	LEAQ   (R8)(CX*1), AX
+	LEAQ   (BX)(CX*1), AX
 	MOVQ   DX, R9
 
 row4:
-	VADDPS        (BX)(AX*4), Z1, Z1
-	VADDPS        64(BX)(AX*4), Z2, Z2
-	VADDPS        128(BX)(AX*4), Z3, Z3
-	VADDPS        192(BX)(AX*4), Z4, Z4
-	ADDQ          DI, AX
+	VADDPS        (DI)(AX*4), Z1, Z1
+	VADDPS        64(DI)(AX*4), Z2, Z2
+	VADDPS        128(DI)(AX*4), Z3, Z3
+	VADDPS        192(DI)(AX*4), Z4, Z4
+	ADDQ          SI, AX
 	DECQ          R9
 	JNZ           row4
 	VEXTRACTF64X4 $0x01, Z1, Y8
@@ -2363,18 +2383,18 @@ row4:
 
 end4:
 group2:
-	LEAQ   32(CX), AX
-	CMPQ   AX, sum_len+8(FP)
+	LEAQ   32(CX), R9
+	CMPQ   R9, sum_len+8(FP)
 	JG     end2
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
-	LEAQ   (R8)(CX*1), AX
+	LEAQ   (BX)(CX*1), AX
 	MOVQ   DX, R9
 
 row2:
-	VADDPS        (BX)(AX*4), Z5, Z5
-	VADDPS        64(BX)(AX*4), Z6, Z6
-	ADDQ          DI, AX
+	VADDPS        (DI)(AX*4), Z5, Z5
+	VADDPS        64(DI)(AX*4), Z6, Z6
+	ADDQ          SI, AX
 	DECQ          R9
 	JNZ           row2
 	VEXTRACTF64X4 $0x01, Z5, Y8
@@ -2398,16 +2418,16 @@ row2:
 
 end2:
 group1:
-	LEAQ   16(CX), AX
-	CMPQ   AX, sum_len+8(FP)
+	LEAQ   16(CX), R9
+	CMPQ   R9, sum_len+8(FP)
 	JG     end1
 	VPXORD Z7, Z7, Z7
-	LEAQ   (R8)(CX*1), AX
+	LEAQ   (BX)(CX*1), AX
 	MOVQ   DX, R9
 
 row1:
-	VADDPS        (BX)(AX*4), Z7, Z7
-	ADDQ          DI, AX
+	VADDPS        (DI)(AX*4), Z7, Z7
+	ADDQ          SI, AX
 	DECQ          R9
 	JNZ           row1
 	VEXTRACTF64X4 $0x01, Z7, Y8
@@ -2423,9 +2443,9 @@ row1:
 
 end1:
 	MOVQ  DX, AX
-	IMULQ DI, AX
-	ADDQ  AX, R8
-	SUBQ  DX, SI
+	IMULQ SI, AX
+	ADDQ  AX, BX
+	SUBQ  DX, R8
 	JNZ   tile
 	VZEROUPPER
 	RET
@@ -2433,9 +2453,10 @@ end1:
 // func columnGradsAVX512(sum []float64, dot []float64, dy []float32, x []float32, mean []float32, rows int, c int)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·columnGradsAVX512(SB), NOSPLIT, $0-136
+	MOVQ   c+128(FP), SI
 	VPXORD Z0, Z0, Z0
-	MOVQ   dy_base+48(FP), BX
-	MOVQ   x_base+72(FP), SI
+	MOVQ   dy_base+48(FP), DI
+	MOVQ   x_base+72(FP), R8
 	MOVQ   sum_base+0(FP), AX
 	MOVQ   sum_len+8(FP), CX
 
@@ -2452,20 +2473,19 @@ clear_dot:
 	ADDQ    $0x00000040, AX
 	SUBQ    $0x00000008, CX
 	JG      clear_dot
-	MOVQ    rows+120(FP), DI
-	MOVQ    c+128(FP), R8
-	XORQ    R9, R9
+	MOVQ    rows+120(FP), R9
+	XORQ    BX, BX
 
 tile:
-	MOVQ    DI, DX
+	MOVQ    R9, DX
 	MOVQ    $0x00000020, AX
 	CMPQ    DX, AX
 	CMOVQGT AX, DX
 	XORQ    CX, CX
 
 group4:
-	LEAQ    64(CX), AX
-	CMPQ    AX, sum_len+8(FP)
+	LEAQ    64(CX), R10
+	CMPQ    R10, sum_len+8(FP)
 	JG      end4
 	MOVQ    mean_base+96(FP), AX
 	VMOVUPS (AX)(CX*4), Z0
@@ -2480,31 +2500,31 @@ group4:
 	VPXORD  Z6, Z6, Z6
 	VPXORD  Z7, Z7, Z7
 	VPXORD  Z8, Z8, Z8
-	LEAQ    (R9)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R10
 
 row4:
-	VMOVUPS       (BX)(AX*4), Z18
-	VMOVUPS       (SI)(AX*4), Z19
+	VMOVUPS       (DI)(AX*4), Z18
+	VMOVUPS       (R8)(AX*4), Z19
 	VSUBPS        Z0, Z19, Z19
 	VADDPS        Z18, Z1, Z1
 	VFMADD231PS   Z18, Z19, Z5
-	VMOVUPS       64(BX)(AX*4), Z18
-	VMOVUPS       64(SI)(AX*4), Z19
+	VMOVUPS       64(DI)(AX*4), Z18
+	VMOVUPS       64(R8)(AX*4), Z19
 	VSUBPS        Z15, Z19, Z19
 	VADDPS        Z18, Z2, Z2
 	VFMADD231PS   Z18, Z19, Z6
-	VMOVUPS       128(BX)(AX*4), Z18
-	VMOVUPS       128(SI)(AX*4), Z19
+	VMOVUPS       128(DI)(AX*4), Z18
+	VMOVUPS       128(R8)(AX*4), Z19
 	VSUBPS        Z16, Z19, Z19
 	VADDPS        Z18, Z3, Z3
 	VFMADD231PS   Z18, Z19, Z7
-	VMOVUPS       192(BX)(AX*4), Z18
-	VMOVUPS       192(SI)(AX*4), Z19
+	VMOVUPS       192(DI)(AX*4), Z18
+	VMOVUPS       192(R8)(AX*4), Z19
 	VSUBPS        Z17, Z19, Z19
 	VADDPS        Z18, Z4, Z4
 	VFMADD231PS   Z18, Z19, Z8
-	ADDQ          R8, AX
+	ADDQ          SI, AX
 	DECQ          R10
 	JNZ           row4
 	VEXTRACTF64X4 $0x01, Z1, Y15
@@ -2576,8 +2596,8 @@ row4:
 
 end4:
 group2:
-	LEAQ    32(CX), AX
-	CMPQ    AX, sum_len+8(FP)
+	LEAQ    32(CX), R10
+	CMPQ    R10, sum_len+8(FP)
 	JG      end2
 	MOVQ    mean_base+96(FP), AX
 	VMOVUPS (AX)(CX*4), Z0
@@ -2586,21 +2606,21 @@ group2:
 	VPXORD  Z10, Z10, Z10
 	VPXORD  Z11, Z11, Z11
 	VPXORD  Z12, Z12, Z12
-	LEAQ    (R9)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R10
 
 row2:
-	VMOVUPS       (BX)(AX*4), Z16
-	VMOVUPS       (SI)(AX*4), Z17
+	VMOVUPS       (DI)(AX*4), Z16
+	VMOVUPS       (R8)(AX*4), Z17
 	VSUBPS        Z0, Z17, Z17
 	VADDPS        Z16, Z9, Z9
 	VFMADD231PS   Z16, Z17, Z11
-	VMOVUPS       64(BX)(AX*4), Z16
-	VMOVUPS       64(SI)(AX*4), Z17
+	VMOVUPS       64(DI)(AX*4), Z16
+	VMOVUPS       64(R8)(AX*4), Z17
 	VSUBPS        Z15, Z17, Z17
 	VADDPS        Z16, Z10, Z10
 	VFMADD231PS   Z16, Z17, Z12
-	ADDQ          R8, AX
+	ADDQ          SI, AX
 	DECQ          R10
 	JNZ           row2
 	VEXTRACTF64X4 $0x01, Z9, Y15
@@ -2640,23 +2660,23 @@ row2:
 
 end2:
 group1:
-	LEAQ    16(CX), AX
-	CMPQ    AX, sum_len+8(FP)
+	LEAQ    16(CX), R10
+	CMPQ    R10, sum_len+8(FP)
 	JG      end1
 	MOVQ    mean_base+96(FP), AX
 	VMOVUPS (AX)(CX*4), Z0
 	VPXORD  Z13, Z13, Z13
 	VPXORD  Z14, Z14, Z14
-	LEAQ    (R9)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R10
 
 row1:
-	VMOVUPS       (BX)(AX*4), Z15
-	VMOVUPS       (SI)(AX*4), Z16
+	VMOVUPS       (DI)(AX*4), Z15
+	VMOVUPS       (R8)(AX*4), Z16
 	VSUBPS        Z0, Z16, Z16
 	VADDPS        Z15, Z13, Z13
 	VFMADD231PS   Z15, Z16, Z14
-	ADDQ          R8, AX
+	ADDQ          SI, AX
 	DECQ          R10
 	JNZ           row1
 	VEXTRACTF64X4 $0x01, Z13, Y15
@@ -2680,9 +2700,9 @@ row1:
 
 end1:
 	MOVQ  DX, AX
-	IMULQ R8, AX
-	ADDQ  AX, R9
-	SUBQ  DX, DI
+	IMULQ SI, AX
+	ADDQ  AX, BX
+	SUBQ  DX, R9
 	JNZ   tile
 	VZEROUPPER
 	RET
@@ -2690,11 +2710,12 @@ end1:
 // func columnGradsMaskedAVX512(sum []float64, dot []float64, d []float32, dy []float32, x []float32, y []float32, mean []float32, rows int, c int)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·columnGradsMaskedAVX512(SB), NOSPLIT, $0-184
+	MOVQ   c+176(FP), SI
 	VPXORD Z0, Z0, Z0
-	MOVQ   d_base+48(FP), BX
-	MOVQ   dy_base+72(FP), SI
-	MOVQ   x_base+96(FP), DI
-	MOVQ   y_base+120(FP), R8
+	MOVQ   d_base+48(FP), DI
+	MOVQ   dy_base+72(FP), R8
+	MOVQ   x_base+96(FP), R9
+	MOVQ   y_base+120(FP), R10
 	MOVQ   sum_base+0(FP), AX
 	MOVQ   sum_len+8(FP), CX
 
@@ -2711,20 +2732,19 @@ clear_dot:
 	ADDQ    $0x00000040, AX
 	SUBQ    $0x00000008, CX
 	JG      clear_dot
-	MOVQ    rows+168(FP), R9
-	MOVQ    c+176(FP), R10
-	XORQ    R11, R11
+	MOVQ    rows+168(FP), R11
+	XORQ    BX, BX
 
 tile:
-	MOVQ    R9, DX
+	MOVQ    R11, DX
 	MOVQ    $0x00000020, AX
 	CMPQ    DX, AX
 	CMOVQGT AX, DX
 	XORQ    CX, CX
 
 group4:
-	LEAQ    64(CX), AX
-	CMPQ    AX, sum_len+8(FP)
+	LEAQ    64(CX), R12
+	CMPQ    R12, sum_len+8(FP)
 	JG      end4
 	MOVQ    mean_base+144(FP), AX
 	VMOVUPS (AX)(CX*4), Z1
@@ -2739,43 +2759,43 @@ group4:
 	VPXORD  Z10, Z10, Z10
 	VPXORD  Z11, Z11, Z11
 	VPXORD  Z12, Z12, Z12
-	LEAQ    (R11)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R12
 
 row4:
-	VMOVUPS       (SI)(AX*4), Z13
-	VMOVUPS       (DI)(AX*4), Z14
-	VCMPPS        $0x01, (R8)(AX*4), Z0, K1
+	VMOVUPS       (R8)(AX*4), Z13
+	VMOVUPS       (R9)(AX*4), Z14
+	VCMPPS        $0x01, (R10)(AX*4), Z0, K1
 	VMOVAPS.Z     Z13, K1, Z13
-	VMOVUPS       Z13, (BX)(AX*4)
+	VMOVUPS       Z13, (DI)(AX*4)
 	VSUBPS        Z1, Z14, Z14
 	VADDPS        Z13, Z5, Z5
 	VFMADD231PS   Z13, Z14, Z9
-	VMOVUPS       64(SI)(AX*4), Z13
-	VMOVUPS       64(DI)(AX*4), Z14
-	VCMPPS        $0x01, 64(R8)(AX*4), Z0, K1
+	VMOVUPS       64(R8)(AX*4), Z13
+	VMOVUPS       64(R9)(AX*4), Z14
+	VCMPPS        $0x01, 64(R10)(AX*4), Z0, K1
 	VMOVAPS.Z     Z13, K1, Z13
-	VMOVUPS       Z13, 64(BX)(AX*4)
+	VMOVUPS       Z13, 64(DI)(AX*4)
 	VSUBPS        Z2, Z14, Z14
 	VADDPS        Z13, Z6, Z6
 	VFMADD231PS   Z13, Z14, Z10
-	VMOVUPS       128(SI)(AX*4), Z13
-	VMOVUPS       128(DI)(AX*4), Z14
-	VCMPPS        $0x01, 128(R8)(AX*4), Z0, K1
+	VMOVUPS       128(R8)(AX*4), Z13
+	VMOVUPS       128(R9)(AX*4), Z14
+	VCMPPS        $0x01, 128(R10)(AX*4), Z0, K1
 	VMOVAPS.Z     Z13, K1, Z13
-	VMOVUPS       Z13, 128(BX)(AX*4)
+	VMOVUPS       Z13, 128(DI)(AX*4)
 	VSUBPS        Z3, Z14, Z14
 	VADDPS        Z13, Z7, Z7
 	VFMADD231PS   Z13, Z14, Z11
-	VMOVUPS       192(SI)(AX*4), Z13
-	VMOVUPS       192(DI)(AX*4), Z14
-	VCMPPS        $0x01, 192(R8)(AX*4), Z0, K1
+	VMOVUPS       192(R8)(AX*4), Z13
+	VMOVUPS       192(R9)(AX*4), Z14
+	VCMPPS        $0x01, 192(R10)(AX*4), Z0, K1
 	VMOVAPS.Z     Z13, K1, Z13
-	VMOVUPS       Z13, 192(BX)(AX*4)
+	VMOVUPS       Z13, 192(DI)(AX*4)
 	VSUBPS        Z4, Z14, Z14
 	VADDPS        Z13, Z8, Z8
 	VFMADD231PS   Z13, Z14, Z12
-	ADDQ          R10, AX
+	ADDQ          SI, AX
 	DECQ          R12
 	JNZ           row4
 	VEXTRACTF64X4 $0x01, Z5, Y2
@@ -2847,8 +2867,8 @@ row4:
 
 end4:
 group2:
-	LEAQ    32(CX), AX
-	CMPQ    AX, sum_len+8(FP)
+	LEAQ    32(CX), R12
+	CMPQ    R12, sum_len+8(FP)
 	JG      end2
 	MOVQ    mean_base+144(FP), AX
 	VMOVUPS (AX)(CX*4), Z1
@@ -2857,27 +2877,27 @@ group2:
 	VPXORD  Z16, Z16, Z16
 	VPXORD  Z17, Z17, Z17
 	VPXORD  Z18, Z18, Z18
-	LEAQ    (R11)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R12
 
 row2:
-	VMOVUPS       (SI)(AX*4), Z3
-	VMOVUPS       (DI)(AX*4), Z4
-	VCMPPS        $0x01, (R8)(AX*4), Z0, K1
+	VMOVUPS       (R8)(AX*4), Z3
+	VMOVUPS       (R9)(AX*4), Z4
+	VCMPPS        $0x01, (R10)(AX*4), Z0, K1
 	VMOVAPS.Z     Z3, K1, Z3
-	VMOVUPS       Z3, (BX)(AX*4)
+	VMOVUPS       Z3, (DI)(AX*4)
 	VSUBPS        Z1, Z4, Z4
 	VADDPS        Z3, Z15, Z15
 	VFMADD231PS   Z3, Z4, Z17
-	VMOVUPS       64(SI)(AX*4), Z3
-	VMOVUPS       64(DI)(AX*4), Z4
-	VCMPPS        $0x01, 64(R8)(AX*4), Z0, K1
+	VMOVUPS       64(R8)(AX*4), Z3
+	VMOVUPS       64(R9)(AX*4), Z4
+	VCMPPS        $0x01, 64(R10)(AX*4), Z0, K1
 	VMOVAPS.Z     Z3, K1, Z3
-	VMOVUPS       Z3, 64(BX)(AX*4)
+	VMOVUPS       Z3, 64(DI)(AX*4)
 	VSUBPS        Z2, Z4, Z4
 	VADDPS        Z3, Z16, Z16
 	VFMADD231PS   Z3, Z4, Z18
-	ADDQ          R10, AX
+	ADDQ          SI, AX
 	DECQ          R12
 	JNZ           row2
 	VEXTRACTF64X4 $0x01, Z15, Y2
@@ -2917,26 +2937,26 @@ row2:
 
 end2:
 group1:
-	LEAQ    16(CX), AX
-	CMPQ    AX, sum_len+8(FP)
+	LEAQ    16(CX), R12
+	CMPQ    R12, sum_len+8(FP)
 	JG      end1
 	MOVQ    mean_base+144(FP), AX
 	VMOVUPS (AX)(CX*4), Z1
 	VPXORD  Z19, Z19, Z19
 	VPXORD  Z20, Z20, Z20
-	LEAQ    (R11)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R12
 
 row1:
-	VMOVUPS       (SI)(AX*4), Z2
-	VMOVUPS       (DI)(AX*4), Z3
-	VCMPPS        $0x01, (R8)(AX*4), Z0, K1
+	VMOVUPS       (R8)(AX*4), Z2
+	VMOVUPS       (R9)(AX*4), Z3
+	VCMPPS        $0x01, (R10)(AX*4), Z0, K1
 	VMOVAPS.Z     Z2, K1, Z2
-	VMOVUPS       Z2, (BX)(AX*4)
+	VMOVUPS       Z2, (DI)(AX*4)
 	VSUBPS        Z1, Z3, Z3
 	VADDPS        Z2, Z19, Z19
 	VFMADD231PS   Z2, Z3, Z20
-	ADDQ          R10, AX
+	ADDQ          SI, AX
 	DECQ          R12
 	JNZ           row1
 	VEXTRACTF64X4 $0x01, Z19, Y2
@@ -2960,9 +2980,9 @@ row1:
 
 end1:
 	MOVQ  DX, AX
-	IMULQ R10, AX
-	ADDQ  AX, R11
-	SUBQ  DX, R9
+	IMULQ SI, AX
+	ADDQ  AX, BX
+	SUBQ  DX, R11
 	JNZ   tile
 	VZEROUPPER
 	RET
@@ -2970,9 +2990,10 @@ end1:
 // func columnGradsReLUAVX512(sum []float64, dot []float64, dy []float32, x []float32, mean []float32, scale []float32, beta []float32, rows int, c int)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·columnGradsReLUAVX512(SB), NOSPLIT, $0-184
+	MOVQ   c+176(FP), SI
 	VPXORD Z0, Z0, Z0
-	MOVQ   dy_base+48(FP), BX
-	MOVQ   x_base+72(FP), SI
+	MOVQ   dy_base+48(FP), DI
+	MOVQ   x_base+72(FP), R8
 	MOVQ   sum_base+0(FP), AX
 	MOVQ   sum_len+8(FP), CX
 
@@ -2989,20 +3010,19 @@ clear_dot:
 	ADDQ    $0x00000040, AX
 	SUBQ    $0x00000008, CX
 	JG      clear_dot
-	MOVQ    rows+168(FP), DI
-	MOVQ    c+176(FP), R8
-	XORQ    R9, R9
+	MOVQ    rows+168(FP), R9
+	XORQ    BX, BX
 
 tile:
-	MOVQ    DI, DX
+	MOVQ    R9, DX
 	MOVQ    $0x00000020, AX
 	CMPQ    DX, AX
 	CMOVQGT AX, DX
 	XORQ    CX, CX
 
 group4:
-	LEAQ    64(CX), AX
-	CMPQ    AX, sum_len+8(FP)
+	LEAQ    64(CX), R10
+	CMPQ    R10, sum_len+8(FP)
 	JG      end4
 	MOVQ    mean_base+96(FP), AX
 	VMOVUPS (AX)(CX*4), Z1
@@ -3027,12 +3047,12 @@ group4:
 	VPXORD  Z18, Z18, Z18
 	VPXORD  Z19, Z19, Z19
 	VPXORD  Z20, Z20, Z20
-	LEAQ    (R9)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R10
 
 row4:
-	VMOVUPS       (BX)(AX*4), Z21
-	VMOVUPS       (SI)(AX*4), Z22
+	VMOVUPS       (DI)(AX*4), Z21
+	VMOVUPS       (R8)(AX*4), Z22
 	VSUBPS        Z1, Z22, Z22
 	VMOVAPS       Z22, Z23
 	VFMADD213PS   Z9, Z5, Z23
@@ -3040,8 +3060,8 @@ row4:
 	VMOVAPS.Z     Z21, K1, Z21
 	VADDPS        Z21, Z13, Z13
 	VFMADD231PS   Z21, Z22, Z17
-	VMOVUPS       64(BX)(AX*4), Z21
-	VMOVUPS       64(SI)(AX*4), Z22
+	VMOVUPS       64(DI)(AX*4), Z21
+	VMOVUPS       64(R8)(AX*4), Z22
 	VSUBPS        Z2, Z22, Z22
 	VMOVAPS       Z22, Z23
 	VFMADD213PS   Z10, Z6, Z23
@@ -3049,8 +3069,8 @@ row4:
 	VMOVAPS.Z     Z21, K1, Z21
 	VADDPS        Z21, Z14, Z14
 	VFMADD231PS   Z21, Z22, Z18
-	VMOVUPS       128(BX)(AX*4), Z21
-	VMOVUPS       128(SI)(AX*4), Z22
+	VMOVUPS       128(DI)(AX*4), Z21
+	VMOVUPS       128(R8)(AX*4), Z22
 	VSUBPS        Z3, Z22, Z22
 	VMOVAPS       Z22, Z23
 	VFMADD213PS   Z11, Z7, Z23
@@ -3058,8 +3078,8 @@ row4:
 	VMOVAPS.Z     Z21, K1, Z21
 	VADDPS        Z21, Z15, Z15
 	VFMADD231PS   Z21, Z22, Z19
-	VMOVUPS       192(BX)(AX*4), Z21
-	VMOVUPS       192(SI)(AX*4), Z22
+	VMOVUPS       192(DI)(AX*4), Z21
+	VMOVUPS       192(R8)(AX*4), Z22
 	VSUBPS        Z4, Z22, Z22
 	VMOVAPS       Z22, Z23
 	VFMADD213PS   Z12, Z8, Z23
@@ -3067,7 +3087,7 @@ row4:
 	VMOVAPS.Z     Z21, K1, Z21
 	VADDPS        Z21, Z16, Z16
 	VFMADD231PS   Z21, Z22, Z20
-	ADDQ          R8, AX
+	ADDQ          SI, AX
 	DECQ          R10
 	JNZ           row4
 	VEXTRACTF64X4 $0x01, Z13, Y2
@@ -3139,8 +3159,8 @@ row4:
 
 end4:
 group2:
-	LEAQ    32(CX), AX
-	CMPQ    AX, sum_len+8(FP)
+	LEAQ    32(CX), R10
+	CMPQ    R10, sum_len+8(FP)
 	JG      end2
 	MOVQ    mean_base+96(FP), AX
 	VMOVUPS (AX)(CX*4), Z1
@@ -3155,12 +3175,12 @@ group2:
 	VPXORD  Z25, Z25, Z25
 	VPXORD  Z26, Z26, Z26
 	VPXORD  Z27, Z27, Z27
-	LEAQ    (R9)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R10
 
 row2:
-	VMOVUPS       (BX)(AX*4), Z7
-	VMOVUPS       (SI)(AX*4), Z8
+	VMOVUPS       (DI)(AX*4), Z7
+	VMOVUPS       (R8)(AX*4), Z8
 	VSUBPS        Z1, Z8, Z8
 	VMOVAPS       Z8, Z9
 	VFMADD213PS   Z5, Z3, Z9
@@ -3168,8 +3188,8 @@ row2:
 	VMOVAPS.Z     Z7, K1, Z7
 	VADDPS        Z7, Z24, Z24
 	VFMADD231PS   Z7, Z8, Z26
-	VMOVUPS       64(BX)(AX*4), Z7
-	VMOVUPS       64(SI)(AX*4), Z8
+	VMOVUPS       64(DI)(AX*4), Z7
+	VMOVUPS       64(R8)(AX*4), Z8
 	VSUBPS        Z2, Z8, Z8
 	VMOVAPS       Z8, Z9
 	VFMADD213PS   Z6, Z4, Z9
@@ -3177,7 +3197,7 @@ row2:
 	VMOVAPS.Z     Z7, K1, Z7
 	VADDPS        Z7, Z25, Z25
 	VFMADD231PS   Z7, Z8, Z27
-	ADDQ          R8, AX
+	ADDQ          SI, AX
 	DECQ          R10
 	JNZ           row2
 	VEXTRACTF64X4 $0x01, Z24, Y2
@@ -3217,8 +3237,8 @@ row2:
 
 end2:
 group1:
-	LEAQ    16(CX), AX
-	CMPQ    AX, sum_len+8(FP)
+	LEAQ    16(CX), R10
+	CMPQ    R10, sum_len+8(FP)
 	JG      end1
 	MOVQ    mean_base+96(FP), AX
 	VMOVUPS (AX)(CX*4), Z1
@@ -3228,12 +3248,12 @@ group1:
 	VMOVUPS (AX)(CX*4), Z3
 	VPXORD  Z28, Z28, Z28
 	VPXORD  Z29, Z29, Z29
-	LEAQ    (R9)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R10
 
 row1:
-	VMOVUPS       (BX)(AX*4), Z4
-	VMOVUPS       (SI)(AX*4), Z5
+	VMOVUPS       (DI)(AX*4), Z4
+	VMOVUPS       (R8)(AX*4), Z5
 	VSUBPS        Z1, Z5, Z5
 	VMOVAPS       Z5, Z6
 	VFMADD213PS   Z3, Z2, Z6
@@ -3241,7 +3261,7 @@ row1:
 	VMOVAPS.Z     Z4, K1, Z4
 	VADDPS        Z4, Z28, Z28
 	VFMADD231PS   Z4, Z5, Z29
-	ADDQ          R8, AX
+	ADDQ          SI, AX
 	DECQ          R10
 	JNZ           row1
 	VEXTRACTF64X4 $0x01, Z28, Y2
@@ -3265,9 +3285,9 @@ row1:
 
 end1:
 	MOVQ  DX, AX
-	IMULQ R8, AX
-	ADDQ  AX, R9
-	SUBQ  DX, DI
+	IMULQ SI, AX
+	ADDQ  AX, BX
+	SUBQ  DX, R9
 	JNZ   tile
 	VZEROUPPER
 	RET
@@ -3275,24 +3295,24 @@ end1:
 // func normColumnsAVX512(y []float32, x []float32, mean []float32, scale []float32, shift []float32, rows int, c int, floor float32)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·normColumnsAVX512(SB), NOSPLIT, $0-140
+	MOVQ         c+128(FP), SI
 	VPXORD       Z0, Z0, Z0
-	MOVQ         y_base+0(FP), BX
-	MOVQ         x_base+24(FP), SI
+	MOVQ         y_base+0(FP), DI
+	MOVQ         x_base+24(FP), R8
 	VBROADCASTSS floor+136(FP), Z0
-	MOVQ         rows+120(FP), DI
-	MOVQ         c+128(FP), R8
-	XORQ         R9, R9
+	MOVQ         rows+120(FP), R9
+	XORQ         BX, BX
 
 tile:
-	MOVQ    DI, DX
-	MOVQ    $0x00000020, AX
+	MOVQ    R9, DX
+	MOVQ    $0x00000008, AX
 	CMPQ    DX, AX
 	CMOVQGT AX, DX
 	XORQ    CX, CX
 
 group4:
-	LEAQ    64(CX), AX
-	CMPQ    AX, mean_len+56(FP)
+	LEAQ    64(CX), R10
+	CMPQ    R10, mean_len+56(FP)
 	JG      end4
 	MOVQ    mean_base+48(FP), AX
 	VMOVUPS (AX)(CX*4), Z1
@@ -3309,31 +3329,31 @@ group4:
 	VMOVUPS 64(AX)(CX*4), Z10
 	VMOVUPS 128(AX)(CX*4), Z11
 	VMOVUPS 192(AX)(CX*4), Z12
-	LEAQ    (R9)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R10
 
 row4:
-	VMOVUPS     (SI)(AX*4), Z13
+	VMOVUPS     (R8)(AX*4), Z13
 	VSUBPS      Z1, Z13, Z13
 	VFMADD213PS Z9, Z5, Z13
 	VMAXPS      Z13, Z0, Z13
-	VMOVUPS     Z13, (BX)(AX*4)
-	VMOVUPS     64(SI)(AX*4), Z13
+	VMOVUPS     Z13, (DI)(AX*4)
+	VMOVUPS     64(R8)(AX*4), Z13
 	VSUBPS      Z2, Z13, Z13
 	VFMADD213PS Z10, Z6, Z13
 	VMAXPS      Z13, Z0, Z13
-	VMOVUPS     Z13, 64(BX)(AX*4)
-	VMOVUPS     128(SI)(AX*4), Z13
+	VMOVUPS     Z13, 64(DI)(AX*4)
+	VMOVUPS     128(R8)(AX*4), Z13
 	VSUBPS      Z3, Z13, Z13
 	VFMADD213PS Z11, Z7, Z13
 	VMAXPS      Z13, Z0, Z13
-	VMOVUPS     Z13, 128(BX)(AX*4)
-	VMOVUPS     192(SI)(AX*4), Z13
+	VMOVUPS     Z13, 128(DI)(AX*4)
+	VMOVUPS     192(R8)(AX*4), Z13
 	VSUBPS      Z4, Z13, Z13
 	VFMADD213PS Z12, Z8, Z13
 	VMAXPS      Z13, Z0, Z13
-	VMOVUPS     Z13, 192(BX)(AX*4)
-	ADDQ        R8, AX
+	VMOVUPS     Z13, 192(DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R10
 	JNZ         row4
 	ADDQ        $0x00000040, CX
@@ -3341,8 +3361,8 @@ row4:
 
 end4:
 group2:
-	LEAQ    32(CX), AX
-	CMPQ    AX, mean_len+56(FP)
+	LEAQ    32(CX), R10
+	CMPQ    R10, mean_len+56(FP)
 	JG      end2
 	MOVQ    mean_base+48(FP), AX
 	VMOVUPS (AX)(CX*4), Z1
@@ -3353,21 +3373,21 @@ group2:
 	MOVQ    shift_base+96(FP), AX
 	VMOVUPS (AX)(CX*4), Z5
 	VMOVUPS 64(AX)(CX*4), Z6
-	LEAQ    (R9)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R10
 
 row2:
-	VMOVUPS     (SI)(AX*4), Z7
+	VMOVUPS     (R8)(AX*4), Z7
 	VSUBPS      Z1, Z7, Z7
 	VFMADD213PS Z5, Z3, Z7
 	VMAXPS      Z7, Z0, Z7
-	VMOVUPS     Z7, (BX)(AX*4)
-	VMOVUPS     64(SI)(AX*4), Z7
+	VMOVUPS     Z7, (DI)(AX*4)
+	VMOVUPS     64(R8)(AX*4), Z7
 	VSUBPS      Z2, Z7, Z7
 	VFMADD213PS Z6, Z4, Z7
 	VMAXPS      Z7, Z0, Z7
-	VMOVUPS     Z7, 64(BX)(AX*4)
-	ADDQ        R8, AX
+	VMOVUPS     Z7, 64(DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R10
 	JNZ         row2
 	ADDQ        $0x00000020, CX
@@ -3375,8 +3395,8 @@ row2:
 
 end2:
 group1:
-	LEAQ    16(CX), AX
-	CMPQ    AX, mean_len+56(FP)
+	LEAQ    16(CX), R10
+	CMPQ    R10, mean_len+56(FP)
 	JG      end1
 	MOVQ    mean_base+48(FP), AX
 	VMOVUPS (AX)(CX*4), Z1
@@ -3384,16 +3404,16 @@ group1:
 	VMOVUPS (AX)(CX*4), Z2
 	MOVQ    shift_base+96(FP), AX
 	VMOVUPS (AX)(CX*4), Z3
-	LEAQ    (R9)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R10
 
 row1:
-	VMOVUPS     (SI)(AX*4), Z4
+	VMOVUPS     (R8)(AX*4), Z4
 	VSUBPS      Z1, Z4, Z4
 	VFMADD213PS Z3, Z2, Z4
 	VMAXPS      Z4, Z0, Z4
-	VMOVUPS     Z4, (BX)(AX*4)
-	ADDQ        R8, AX
+	VMOVUPS     Z4, (DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R10
 	JNZ         row1
 	ADDQ        $0x00000010, CX
@@ -3401,9 +3421,9 @@ row1:
 
 end1:
 	MOVQ  DX, AX
-	IMULQ R8, AX
-	ADDQ  AX, R9
-	SUBQ  DX, DI
+	IMULQ SI, AX
+	ADDQ  AX, BX
+	SUBQ  DX, R9
 	JNZ   tile
 	VZEROUPPER
 	RET
@@ -3411,25 +3431,25 @@ end1:
 // func normColumnsAddAVX512(y []float32, x []float32, add []float32, mean []float32, scale []float32, shift []float32, rows int, c int, floor float32)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·normColumnsAddAVX512(SB), NOSPLIT, $0-164
+	MOVQ         c+152(FP), SI
 	VPXORD       Z0, Z0, Z0
-	MOVQ         y_base+0(FP), BX
-	MOVQ         x_base+24(FP), SI
-	MOVQ         add_base+48(FP), DI
+	MOVQ         y_base+0(FP), DI
+	MOVQ         x_base+24(FP), R8
+	MOVQ         add_base+48(FP), R9
 	VBROADCASTSS floor+160(FP), Z0
-	MOVQ         rows+144(FP), R8
-	MOVQ         c+152(FP), R9
-	XORQ         R10, R10
+	MOVQ         rows+144(FP), R10
+	XORQ         BX, BX
 
 tile:
-	MOVQ    R8, DX
-	MOVQ    $0x00000020, AX
+	MOVQ    R10, DX
+	MOVQ    $0x00000008, AX
 	CMPQ    DX, AX
 	CMOVQGT AX, DX
 	XORQ    CX, CX
 
 group4:
-	LEAQ    64(CX), AX
-	CMPQ    AX, mean_len+80(FP)
+	LEAQ    64(CX), R11
+	CMPQ    R11, mean_len+80(FP)
 	JG      end4
 	MOVQ    mean_base+72(FP), AX
 	VMOVUPS (AX)(CX*4), Z1
@@ -3446,35 +3466,35 @@ group4:
 	VMOVUPS 64(AX)(CX*4), Z10
 	VMOVUPS 128(AX)(CX*4), Z11
 	VMOVUPS 192(AX)(CX*4), Z12
-	LEAQ    (R10)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R11
 
 row4:
-	VMOVUPS     (SI)(AX*4), Z13
+	VMOVUPS     (R8)(AX*4), Z13
 	VSUBPS      Z1, Z13, Z13
 	VFMADD213PS Z9, Z5, Z13
-	VADDPS      (DI)(AX*4), Z13, Z13
+	VADDPS      (R9)(AX*4), Z13, Z13
 	VMAXPS      Z13, Z0, Z13
-	VMOVUPS     Z13, (BX)(AX*4)
-	VMOVUPS     64(SI)(AX*4), Z13
+	VMOVUPS     Z13, (DI)(AX*4)
+	VMOVUPS     64(R8)(AX*4), Z13
 	VSUBPS      Z2, Z13, Z13
 	VFMADD213PS Z10, Z6, Z13
-	VADDPS      64(DI)(AX*4), Z13, Z13
+	VADDPS      64(R9)(AX*4), Z13, Z13
 	VMAXPS      Z13, Z0, Z13
-	VMOVUPS     Z13, 64(BX)(AX*4)
-	VMOVUPS     128(SI)(AX*4), Z13
+	VMOVUPS     Z13, 64(DI)(AX*4)
+	VMOVUPS     128(R8)(AX*4), Z13
 	VSUBPS      Z3, Z13, Z13
 	VFMADD213PS Z11, Z7, Z13
-	VADDPS      128(DI)(AX*4), Z13, Z13
+	VADDPS      128(R9)(AX*4), Z13, Z13
 	VMAXPS      Z13, Z0, Z13
-	VMOVUPS     Z13, 128(BX)(AX*4)
-	VMOVUPS     192(SI)(AX*4), Z13
+	VMOVUPS     Z13, 128(DI)(AX*4)
+	VMOVUPS     192(R8)(AX*4), Z13
 	VSUBPS      Z4, Z13, Z13
 	VFMADD213PS Z12, Z8, Z13
-	VADDPS      192(DI)(AX*4), Z13, Z13
+	VADDPS      192(R9)(AX*4), Z13, Z13
 	VMAXPS      Z13, Z0, Z13
-	VMOVUPS     Z13, 192(BX)(AX*4)
-	ADDQ        R9, AX
+	VMOVUPS     Z13, 192(DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R11
 	JNZ         row4
 	ADDQ        $0x00000040, CX
@@ -3482,8 +3502,8 @@ row4:
 
 end4:
 group2:
-	LEAQ    32(CX), AX
-	CMPQ    AX, mean_len+80(FP)
+	LEAQ    32(CX), R11
+	CMPQ    R11, mean_len+80(FP)
 	JG      end2
 	MOVQ    mean_base+72(FP), AX
 	VMOVUPS (AX)(CX*4), Z1
@@ -3494,23 +3514,23 @@ group2:
 	MOVQ    shift_base+120(FP), AX
 	VMOVUPS (AX)(CX*4), Z5
 	VMOVUPS 64(AX)(CX*4), Z6
-	LEAQ    (R10)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R11
 
 row2:
-	VMOVUPS     (SI)(AX*4), Z7
+	VMOVUPS     (R8)(AX*4), Z7
 	VSUBPS      Z1, Z7, Z7
 	VFMADD213PS Z5, Z3, Z7
-	VADDPS      (DI)(AX*4), Z7, Z7
+	VADDPS      (R9)(AX*4), Z7, Z7
 	VMAXPS      Z7, Z0, Z7
-	VMOVUPS     Z7, (BX)(AX*4)
-	VMOVUPS     64(SI)(AX*4), Z7
+	VMOVUPS     Z7, (DI)(AX*4)
+	VMOVUPS     64(R8)(AX*4), Z7
 	VSUBPS      Z2, Z7, Z7
 	VFMADD213PS Z6, Z4, Z7
-	VADDPS      64(DI)(AX*4), Z7, Z7
+	VADDPS      64(R9)(AX*4), Z7, Z7
 	VMAXPS      Z7, Z0, Z7
-	VMOVUPS     Z7, 64(BX)(AX*4)
-	ADDQ        R9, AX
+	VMOVUPS     Z7, 64(DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R11
 	JNZ         row2
 	ADDQ        $0x00000020, CX
@@ -3518,8 +3538,8 @@ row2:
 
 end2:
 group1:
-	LEAQ    16(CX), AX
-	CMPQ    AX, mean_len+80(FP)
+	LEAQ    16(CX), R11
+	CMPQ    R11, mean_len+80(FP)
 	JG      end1
 	MOVQ    mean_base+72(FP), AX
 	VMOVUPS (AX)(CX*4), Z1
@@ -3527,17 +3547,17 @@ group1:
 	VMOVUPS (AX)(CX*4), Z2
 	MOVQ    shift_base+120(FP), AX
 	VMOVUPS (AX)(CX*4), Z3
-	LEAQ    (R10)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R11
 
 row1:
-	VMOVUPS     (SI)(AX*4), Z4
+	VMOVUPS     (R8)(AX*4), Z4
 	VSUBPS      Z1, Z4, Z4
 	VFMADD213PS Z3, Z2, Z4
-	VADDPS      (DI)(AX*4), Z4, Z4
+	VADDPS      (R9)(AX*4), Z4, Z4
 	VMAXPS      Z4, Z0, Z4
-	VMOVUPS     Z4, (BX)(AX*4)
-	ADDQ        R9, AX
+	VMOVUPS     Z4, (DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R11
 	JNZ         row1
 	ADDQ        $0x00000010, CX
@@ -3545,9 +3565,9 @@ row1:
 
 end1:
 	MOVQ  DX, AX
-	IMULQ R9, AX
-	ADDQ  AX, R10
-	SUBQ  DX, R8
+	IMULQ SI, AX
+	ADDQ  AX, BX
+	SUBQ  DX, R10
 	JNZ   tile
 	VZEROUPPER
 	RET
@@ -3555,24 +3575,24 @@ end1:
 // func normColumnsGradAVX512(dx []float32, dy []float32, x []float32, mean []float32, scale []float32, slope []float32, shift []float32, rows int, c int)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·normColumnsGradAVX512(SB), NOSPLIT, $0-184
+	MOVQ   c+176(FP), SI
 	VPXORD Z0, Z0, Z0
-	MOVQ   dx_base+0(FP), BX
-	MOVQ   dy_base+24(FP), SI
-	MOVQ   x_base+48(FP), DI
-	MOVQ   rows+168(FP), R8
-	MOVQ   c+176(FP), R9
-	XORQ   R10, R10
+	MOVQ   dx_base+0(FP), DI
+	MOVQ   dy_base+24(FP), R8
+	MOVQ   x_base+48(FP), R9
+	MOVQ   rows+168(FP), R10
+	XORQ   BX, BX
 
 tile:
-	MOVQ    R8, DX
-	MOVQ    $0x00000020, AX
+	MOVQ    R10, DX
+	MOVQ    $0x00000008, AX
 	CMPQ    DX, AX
 	CMOVQGT AX, DX
 	XORQ    CX, CX
 
 group4:
-	LEAQ    64(CX), AX
-	CMPQ    AX, mean_len+80(FP)
+	LEAQ    64(CX), R11
+	CMPQ    R11, mean_len+80(FP)
 	JG      end4
 	MOVQ    mean_base+72(FP), AX
 	VMOVUPS (AX)(CX*4), Z0
@@ -3594,35 +3614,35 @@ group4:
 	VMOVUPS 64(AX)(CX*4), Z13
 	VMOVUPS 128(AX)(CX*4), Z14
 	VMOVUPS 192(AX)(CX*4), Z15
-	LEAQ    (R10)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R11
 
 row4:
-	VMOVUPS     (SI)(AX*4), Z16
-	VMOVUPS     (DI)(AX*4), Z17
+	VMOVUPS     (R8)(AX*4), Z16
+	VMOVUPS     (R9)(AX*4), Z17
 	VSUBPS      Z0, Z17, Z17
 	VFMADD213PS Z12, Z8, Z17
 	VFMADD231PS Z4, Z16, Z17
-	VMOVUPS     Z17, (BX)(AX*4)
-	VMOVUPS     64(SI)(AX*4), Z16
-	VMOVUPS     64(DI)(AX*4), Z17
+	VMOVUPS     Z17, (DI)(AX*4)
+	VMOVUPS     64(R8)(AX*4), Z16
+	VMOVUPS     64(R9)(AX*4), Z17
 	VSUBPS      Z1, Z17, Z17
 	VFMADD213PS Z13, Z9, Z17
 	VFMADD231PS Z5, Z16, Z17
-	VMOVUPS     Z17, 64(BX)(AX*4)
-	VMOVUPS     128(SI)(AX*4), Z16
-	VMOVUPS     128(DI)(AX*4), Z17
+	VMOVUPS     Z17, 64(DI)(AX*4)
+	VMOVUPS     128(R8)(AX*4), Z16
+	VMOVUPS     128(R9)(AX*4), Z17
 	VSUBPS      Z2, Z17, Z17
 	VFMADD213PS Z14, Z10, Z17
 	VFMADD231PS Z6, Z16, Z17
-	VMOVUPS     Z17, 128(BX)(AX*4)
-	VMOVUPS     192(SI)(AX*4), Z16
-	VMOVUPS     192(DI)(AX*4), Z17
+	VMOVUPS     Z17, 128(DI)(AX*4)
+	VMOVUPS     192(R8)(AX*4), Z16
+	VMOVUPS     192(R9)(AX*4), Z17
 	VSUBPS      Z3, Z17, Z17
 	VFMADD213PS Z15, Z11, Z17
 	VFMADD231PS Z7, Z16, Z17
-	VMOVUPS     Z17, 192(BX)(AX*4)
-	ADDQ        R9, AX
+	VMOVUPS     Z17, 192(DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R11
 	JNZ         row4
 	ADDQ        $0x00000040, CX
@@ -3630,8 +3650,8 @@ row4:
 
 end4:
 group2:
-	LEAQ    32(CX), AX
-	CMPQ    AX, mean_len+80(FP)
+	LEAQ    32(CX), R11
+	CMPQ    R11, mean_len+80(FP)
 	JG      end2
 	MOVQ    mean_base+72(FP), AX
 	VMOVUPS (AX)(CX*4), Z0
@@ -3645,23 +3665,23 @@ group2:
 	MOVQ    shift_base+144(FP), AX
 	VMOVUPS (AX)(CX*4), Z6
 	VMOVUPS 64(AX)(CX*4), Z7
-	LEAQ    (R10)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R11
 
 row2:
-	VMOVUPS     (SI)(AX*4), Z8
-	VMOVUPS     (DI)(AX*4), Z9
+	VMOVUPS     (R8)(AX*4), Z8
+	VMOVUPS     (R9)(AX*4), Z9
 	VSUBPS      Z0, Z9, Z9
 	VFMADD213PS Z6, Z4, Z9
 	VFMADD231PS Z2, Z8, Z9
-	VMOVUPS     Z9, (BX)(AX*4)
-	VMOVUPS     64(SI)(AX*4), Z8
-	VMOVUPS     64(DI)(AX*4), Z9
+	VMOVUPS     Z9, (DI)(AX*4)
+	VMOVUPS     64(R8)(AX*4), Z8
+	VMOVUPS     64(R9)(AX*4), Z9
 	VSUBPS      Z1, Z9, Z9
 	VFMADD213PS Z7, Z5, Z9
 	VFMADD231PS Z3, Z8, Z9
-	VMOVUPS     Z9, 64(BX)(AX*4)
-	ADDQ        R9, AX
+	VMOVUPS     Z9, 64(DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R11
 	JNZ         row2
 	ADDQ        $0x00000020, CX
@@ -3669,8 +3689,8 @@ row2:
 
 end2:
 group1:
-	LEAQ    16(CX), AX
-	CMPQ    AX, mean_len+80(FP)
+	LEAQ    16(CX), R11
+	CMPQ    R11, mean_len+80(FP)
 	JG      end1
 	MOVQ    mean_base+72(FP), AX
 	VMOVUPS (AX)(CX*4), Z0
@@ -3680,17 +3700,17 @@ group1:
 	VMOVUPS (AX)(CX*4), Z2
 	MOVQ    shift_base+144(FP), AX
 	VMOVUPS (AX)(CX*4), Z3
-	LEAQ    (R10)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R11
 
 row1:
-	VMOVUPS     (SI)(AX*4), Z4
-	VMOVUPS     (DI)(AX*4), Z5
+	VMOVUPS     (R8)(AX*4), Z4
+	VMOVUPS     (R9)(AX*4), Z5
 	VSUBPS      Z0, Z5, Z5
 	VFMADD213PS Z3, Z2, Z5
 	VFMADD231PS Z1, Z4, Z5
-	VMOVUPS     Z5, (BX)(AX*4)
-	ADDQ        R9, AX
+	VMOVUPS     Z5, (DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R11
 	JNZ         row1
 	ADDQ        $0x00000010, CX
@@ -3698,9 +3718,9 @@ row1:
 
 end1:
 	MOVQ  DX, AX
-	IMULQ R9, AX
-	ADDQ  AX, R10
-	SUBQ  DX, R8
+	IMULQ SI, AX
+	ADDQ  AX, BX
+	SUBQ  DX, R10
 	JNZ   tile
 	VZEROUPPER
 	RET
@@ -3708,24 +3728,24 @@ end1:
 // func normColumnsGradReLUAVX512(dx []float32, dy []float32, x []float32, mean []float32, scale []float32, beta []float32, slope []float32, shift []float32, rows int, c int)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·normColumnsGradReLUAVX512(SB), NOSPLIT, $0-208
+	MOVQ   c+200(FP), SI
 	VPXORD Z0, Z0, Z0
-	MOVQ   dx_base+0(FP), BX
-	MOVQ   dy_base+24(FP), SI
-	MOVQ   x_base+48(FP), DI
-	MOVQ   rows+192(FP), R8
-	MOVQ   c+200(FP), R9
-	XORQ   R10, R10
+	MOVQ   dx_base+0(FP), DI
+	MOVQ   dy_base+24(FP), R8
+	MOVQ   x_base+48(FP), R9
+	MOVQ   rows+192(FP), R10
+	XORQ   BX, BX
 
 tile:
-	MOVQ    R8, DX
-	MOVQ    $0x00000020, AX
+	MOVQ    R10, DX
+	MOVQ    $0x00000008, AX
 	CMPQ    DX, AX
 	CMOVQGT AX, DX
 	XORQ    CX, CX
 
 group4:
-	LEAQ    64(CX), AX
-	CMPQ    AX, mean_len+80(FP)
+	LEAQ    64(CX), R11
+	CMPQ    R11, mean_len+80(FP)
 	JG      end4
 	MOVQ    mean_base+72(FP), AX
 	VMOVUPS (AX)(CX*4), Z1
@@ -3752,12 +3772,12 @@ group4:
 	VMOVUPS 64(AX)(CX*4), Z18
 	VMOVUPS 128(AX)(CX*4), Z19
 	VMOVUPS 192(AX)(CX*4), Z20
-	LEAQ    (R10)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R11
 
 row4:
-	VMOVUPS     (SI)(AX*4), Z21
-	VMOVUPS     (DI)(AX*4), Z22
+	VMOVUPS     (R8)(AX*4), Z21
+	VMOVUPS     (R9)(AX*4), Z22
 	VSUBPS      Z1, Z22, Z22
 	VMOVAPS     Z22, Z23
 	VFMADD213PS Z9, Z5, Z23
@@ -3765,9 +3785,9 @@ row4:
 	VMOVAPS.Z   Z21, K1, Z21
 	VFMADD213PS Z17, Z13, Z22
 	VFMADD231PS Z5, Z21, Z22
-	VMOVUPS     Z22, (BX)(AX*4)
-	VMOVUPS     64(SI)(AX*4), Z21
-	VMOVUPS     64(DI)(AX*4), Z22
+	VMOVUPS     Z22, (DI)(AX*4)
+	VMOVUPS     64(R8)(AX*4), Z21
+	VMOVUPS     64(R9)(AX*4), Z22
 	VSUBPS      Z2, Z22, Z22
 	VMOVAPS     Z22, Z23
 	VFMADD213PS Z10, Z6, Z23
@@ -3775,9 +3795,9 @@ row4:
 	VMOVAPS.Z   Z21, K1, Z21
 	VFMADD213PS Z18, Z14, Z22
 	VFMADD231PS Z6, Z21, Z22
-	VMOVUPS     Z22, 64(BX)(AX*4)
-	VMOVUPS     128(SI)(AX*4), Z21
-	VMOVUPS     128(DI)(AX*4), Z22
+	VMOVUPS     Z22, 64(DI)(AX*4)
+	VMOVUPS     128(R8)(AX*4), Z21
+	VMOVUPS     128(R9)(AX*4), Z22
 	VSUBPS      Z3, Z22, Z22
 	VMOVAPS     Z22, Z23
 	VFMADD213PS Z11, Z7, Z23
@@ -3785,9 +3805,9 @@ row4:
 	VMOVAPS.Z   Z21, K1, Z21
 	VFMADD213PS Z19, Z15, Z22
 	VFMADD231PS Z7, Z21, Z22
-	VMOVUPS     Z22, 128(BX)(AX*4)
-	VMOVUPS     192(SI)(AX*4), Z21
-	VMOVUPS     192(DI)(AX*4), Z22
+	VMOVUPS     Z22, 128(DI)(AX*4)
+	VMOVUPS     192(R8)(AX*4), Z21
+	VMOVUPS     192(R9)(AX*4), Z22
 	VSUBPS      Z4, Z22, Z22
 	VMOVAPS     Z22, Z23
 	VFMADD213PS Z12, Z8, Z23
@@ -3795,8 +3815,8 @@ row4:
 	VMOVAPS.Z   Z21, K1, Z21
 	VFMADD213PS Z20, Z16, Z22
 	VFMADD231PS Z8, Z21, Z22
-	VMOVUPS     Z22, 192(BX)(AX*4)
-	ADDQ        R9, AX
+	VMOVUPS     Z22, 192(DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R11
 	JNZ         row4
 	ADDQ        $0x00000040, CX
@@ -3804,8 +3824,8 @@ row4:
 
 end4:
 group2:
-	LEAQ    32(CX), AX
-	CMPQ    AX, mean_len+80(FP)
+	LEAQ    32(CX), R11
+	CMPQ    R11, mean_len+80(FP)
 	JG      end2
 	MOVQ    mean_base+72(FP), AX
 	VMOVUPS (AX)(CX*4), Z1
@@ -3822,12 +3842,12 @@ group2:
 	MOVQ    shift_base+168(FP), AX
 	VMOVUPS (AX)(CX*4), Z9
 	VMOVUPS 64(AX)(CX*4), Z10
-	LEAQ    (R10)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R11
 
 row2:
-	VMOVUPS     (SI)(AX*4), Z11
-	VMOVUPS     (DI)(AX*4), Z12
+	VMOVUPS     (R8)(AX*4), Z11
+	VMOVUPS     (R9)(AX*4), Z12
 	VSUBPS      Z1, Z12, Z12
 	VMOVAPS     Z12, Z13
 	VFMADD213PS Z5, Z3, Z13
@@ -3835,9 +3855,9 @@ row2:
 	VMOVAPS.Z   Z11, K1, Z11
 	VFMADD213PS Z9, Z7, Z12
 	VFMADD231PS Z3, Z11, Z12
-	VMOVUPS     Z12, (BX)(AX*4)
-	VMOVUPS     64(SI)(AX*4), Z11
-	VMOVUPS     64(DI)(AX*4), Z12
+	VMOVUPS     Z12, (DI)(AX*4)
+	VMOVUPS     64(R8)(AX*4), Z11
+	VMOVUPS     64(R9)(AX*4), Z12
 	VSUBPS      Z2, Z12, Z12
 	VMOVAPS     Z12, Z13
 	VFMADD213PS Z6, Z4, Z13
@@ -3845,8 +3865,8 @@ row2:
 	VMOVAPS.Z   Z11, K1, Z11
 	VFMADD213PS Z10, Z8, Z12
 	VFMADD231PS Z4, Z11, Z12
-	VMOVUPS     Z12, 64(BX)(AX*4)
-	ADDQ        R9, AX
+	VMOVUPS     Z12, 64(DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R11
 	JNZ         row2
 	ADDQ        $0x00000020, CX
@@ -3854,8 +3874,8 @@ row2:
 
 end2:
 group1:
-	LEAQ    16(CX), AX
-	CMPQ    AX, mean_len+80(FP)
+	LEAQ    16(CX), R11
+	CMPQ    R11, mean_len+80(FP)
 	JG      end1
 	MOVQ    mean_base+72(FP), AX
 	VMOVUPS (AX)(CX*4), Z1
@@ -3867,12 +3887,12 @@ group1:
 	VMOVUPS (AX)(CX*4), Z4
 	MOVQ    shift_base+168(FP), AX
 	VMOVUPS (AX)(CX*4), Z5
-	LEAQ    (R10)(CX*1), AX
+	LEAQ    (BX)(CX*1), AX
 	MOVQ    DX, R11
 
 row1:
-	VMOVUPS     (SI)(AX*4), Z6
-	VMOVUPS     (DI)(AX*4), Z7
+	VMOVUPS     (R8)(AX*4), Z6
+	VMOVUPS     (R9)(AX*4), Z7
 	VSUBPS      Z1, Z7, Z7
 	VMOVAPS     Z7, Z8
 	VFMADD213PS Z3, Z2, Z8
@@ -3880,8 +3900,8 @@ row1:
 	VMOVAPS.Z   Z6, K1, Z6
 	VFMADD213PS Z5, Z4, Z7
 	VFMADD231PS Z2, Z6, Z7
-	VMOVUPS     Z7, (BX)(AX*4)
-	ADDQ        R9, AX
+	VMOVUPS     Z7, (DI)(AX*4)
+	ADDQ        SI, AX
 	DECQ        R11
 	JNZ         row1
 	ADDQ        $0x00000010, CX
@@ -3889,9 +3909,9 @@ row1:
 
 end1:
 	MOVQ  DX, AX
-	IMULQ R9, AX
-	ADDQ  AX, R10
-	SUBQ  DX, R8
+	IMULQ SI, AX
+	ADDQ  AX, BX
+	SUBQ  DX, R10
 	JNZ   tile
 	VZEROUPPER
 	RET

@@ -8,21 +8,24 @@ const (
 // passTask is the pass over rows or elements in progress: do handles the piece
 // [lo, hi). Which fields are in use depends on the pass.
 type passTask struct {
-	do           func(q *passTask, t *tier, lo, hi int)
-	n, chunk     int
-	c            int // columns
-	y, x, dy, dx []float32
-	w, g, m, v   []float32
-	s            [7]float32
-	relu         bool
-	mean, beta   []float32
-	scale, slope []float32
-	shift        []float32
-	coefficients []float32 // memory of scale, slope and shift
-	partial      []float64
+	do            func(q *passTask, t *tier, lo, hi int)
+	n, chunk      int
+	c             int // columns
+	y, x, dy, dx  []float32
+	w, g, m, v    []float32
+	s             [7]float32
+	relu, reverse bool // reverse: the last piece first
+	mean, beta    []float32
+	scale, slope  []float32
+	shift         []float32
+	coefficients  []float32 // memory of scale, slope and shift
+	partial       []float64
 }
 
 func (q *passTask) run(_, i int) {
+	if q.reverse {
+		i = ceilDiv(q.n, q.chunk) - 1 - i
+	}
 	lo := i * q.chunk
 	q.do(q, active, lo, min(lo+q.chunk, q.n))
 }

@@ -129,6 +129,7 @@ func (p *Pool) BatchNormBackward(dx, dadd, dgamma, dbeta, dy, x, y, gamma, beta,
 		q.slope[j] = float32(-scale * dot[j] * inv * inv / float64(rows))
 		q.shift[j] = float32(-scale * sum[j] / float64(rows))
 	}
+	q.reverse = true // what the sums read last may be in a cache still
 	p.loopPass(q, grad)
 }
 

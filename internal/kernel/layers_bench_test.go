@@ -35,7 +35,7 @@ func BenchmarkBatchNorm(b *testing.B) {
 func benchBatchNorm(b *testing.B, rows, c int) {
 	r := seeded(1)
 	n := rows * c
-	x, y, dy, dx, dadd := normal(n, r).s, normal(n, r).s, normal(n, r).s, make([]float32, n), make([]float32, n)
+	x, y, dy, dx, dadd := normal(n, r).s, normal(n, r).s, normal(n, r).s, normal(n, r).s, normal(n, r).s
 	v := make([]float32, 6*c)
 	for j := range v {
 		v[j] = 1

@@ -10,11 +10,15 @@ import (
 	. "nat/internal/kernel/_gen/asm"
 )
 
-// tileRows is the number of rows whose sums are added up in float32 before
-// they are added to those in float64.
-const tileRows = 32
+// The rows of a tile. Sums of so many rows are taken in float32. Passes without
+// sums need shorter tiles to be worth their start, and short ones spare the
+// translation of addresses where rows are pages apart.
+const (
+	sumRows  = 32
+	passRows = 8
+)
 
-// A columnKernel is a pass over matrices of rows x c, tile by tile: tileRows
+// A columnKernel is a pass over matrices of rows x c, tile by tile: some
 // rows and a few vectors of columns. It does the first columns, as many as the
 // first parameter of its signature that has one element per column, a
 // multiple of the number of lanes.
@@ -27,9 +31,9 @@ type columnKernel struct {
 	sums            []string // accumulators, zero at the start of a tile
 	spread          []string // scalar float32 parameters
 
-	// What is done to vector i: in each row of the tile before anything else,
-	// before the first row, in each row, after the last row. Only row is a must.
-	survey, start, row, finish func(f *tile, i int)
+	start  func(f *tile, vectors int) // before the first row of a tile; may be nil
+	row    func(f *tile, i int)       // for vector i of a row
+	finish func(f *tile, i int)       // for vector i after the last row; may be nil
 }
 
 // tile is the state of a columnKernel's loop over the rows of a tile.
@@ -38,6 +42,8 @@ type tile struct {
 	at     reg.GPVirtual // index of the current row's first element in the matrices
 	col    reg.GPVirtual // the tile's first column
 	rows   reg.GPVirtual // the tile's number of rows
+	first  reg.GPVirtual // index of the first element of the tile's first row
+	c      reg.GPVirtual
 	bases  map[string]reg.GPVirtual
 	column map[string][]reg.VecVirtual
 	sum    map[string][]reg.VecVirtual
@@ -66,7 +72,7 @@ func columnKernels(w Width) {
 // columns, fewer and fewer at a time.
 func (k columnKernel) emit(w Width) {
 	Begin(w, k.name, k.signature, "is "+k.name+"Generic for whole vectors of columns.")
-	f := &tile{w: w, at: GP64(), col: GP64(), rows: GP64(), bases: map[string]reg.GPVirtual{}, scalar: map[string]reg.VecVirtual{}, zero: w.Zeros(1)[0]}
+	f := &tile{w: w, at: GP64(), col: GP64(), rows: GP64(), first: GP64(), c: Integer("c"), bases: map[string]reg.GPVirtual{}, scalar: map[string]reg.VecVirtual{}, zero: w.Zeros(1)[0]}
 	for _, m := range k.matrices {
 		f.bases[m] = Base(m)
 	}
@@ -76,20 +82,23 @@ func (k columnKernel) emit(w Width) {
 	for _, o := range k.outputs {
 		f.clear(o)
 	}
-	left, c, first, step := Integer("rows"), Integer("c"), GP64(), GP64()
-	XORQ(first, first)
+	left, step, rows := Integer("rows"), GP64(), passRows
+	if len(k.outputs) > 0 {
+		rows = sumRows
+	}
+	XORQ(f.first, f.first)
 	Label("tile")
 	MOVQ(left, f.rows)
-	MOVQ(U32(tileRows), step)
+	MOVQ(U32(rows), step)
 	CMPQ(f.rows, step)
 	CMOVQGT(step, f.rows)
 	XORQ(f.col, f.col)
 	for vectors := w.Bytes / 16; vectors > 0; vectors /= 2 {
-		k.emitGroup(f, first, c, vectors)
+		k.emitGroup(f, vectors)
 	}
 	MOVQ(f.rows, step)
-	IMULQ(c, step)
-	ADDQ(step, first)
+	IMULQ(f.c, step)
+	ADDQ(step, f.first)
 	SUBQ(f.rows, left)
 	JNZ(LabelRef("tile"))
 	Done()
@@ -106,8 +115,8 @@ func (f *tile) clear(output string) {
 }
 
 // emitGroup writes the loop over groups of so many vectors of columns.
-func (k columnKernel) emitGroup(f *tile, first, c reg.GPVirtual, vectors int) {
-	columns, next, end := vectors*f.w.Lanes(), fmt.Sprint("group", vectors), fmt.Sprint("end", vectors)
+func (k columnKernel) emitGroup(f *tile, vectors int) {
+	columns, row, next, end := vectors*f.w.Lanes(), fmt.Sprint("row", vectors), fmt.Sprint("group", vectors), fmt.Sprint("end", vectors)
 	Label(next)
 	n := GP64()
 	LEAQ(Mem{Base: f.col, Disp: columns}, n)
@@ -123,33 +132,24 @@ func (k columnKernel) emitGroup(f *tile, first, c reg.GPVirtual, vectors int) {
 	for _, s := range k.sums {
 		f.sum[s] = f.w.Zeros(vectors)
 	}
-	if k.survey != nil {
-		f.eachRow(first, c, vectors, fmt.Sprint("survey", vectors), k.survey)
+	LEAQ(Mem{Base: f.first, Index: f.col, Scale: 1}, f.at)
+	if k.start != nil {
+		k.start(f, vectors)
 	}
-	for i := 0; i < vectors && k.start != nil; i++ {
-		k.start(f, i)
+	MOVQ(f.rows, n)
+	Label(row)
+	for i := range vectors {
+		k.row(f, i)
 	}
-	f.eachRow(first, c, vectors, fmt.Sprint("row", vectors), k.row)
+	ADDQ(f.c, f.at)
+	DECQ(n)
+	JNZ(LabelRef(row))
 	for i := 0; i < vectors && k.finish != nil; i++ {
 		k.finish(f, i)
 	}
 	ADDQ(U32(columns), f.col)
 	JMP(LabelRef(next))
 	Label(end)
-}
-
-// eachRow writes the loop over the rows of the tile.
-func (f *tile) eachRow(first, c reg.GPVirtual, vectors int, label string, body func(f *tile, i int)) {
-	n := GP64()
-	LEAQ(Mem{Base: first, Index: f.col, Scale: 1}, f.at)
-	MOVQ(f.rows, n)
-	Label(label)
-	for i := range vectors {
-		body(f, i)
-	}
-	ADDQ(c, f.at)
-	DECQ(n)
-	JNZ(LabelRef(label))
 }
 
 // doubles widens v to two vectors of float64, the low and the high half.
@@ -245,22 +245,32 @@ func (f *tile) keepActive(g, d reg.VecVirtual, i int) {
 	keepPositive(f.w, g, t, f.zero)
 }
 
-// moments adds up x and its squares. A tile first takes its mean k, and then
-// the differences from it, so that a mean far from zero costs no digits: with
-// s and q the sums of the n differences and of their squares, the sums of x
-// and of its squares are s + n k and q + k (2 s + n k). The tile is read twice,
-// but the second time from the first-level cache.
+// moments adds up x and its squares. A tile takes the differences from the mean
+// k of four of its rows, so that a mean far from zero costs no digits: with s
+// and q the sums of the n differences and of their squares, the sums of x and
+// of its squares are s + n k and q + k (2 s + n k). As k is within half a
+// deviation of the tile's mean, or else the tile has outliers that outweigh
+// all, s + n k does not cancel.
 func moments() columnKernel {
 	return columnKernel{
 		name: "columnMoments", signature: "(sum, sq []float64, x []float32, rows, c int)", count: "sum",
 		matrices: []string{"x"}, outputs: []string{"sum", "sq"}, sums: []string{"k", "s", "q"},
-		survey: func(f *tile, i int) { VADDPS(f.mem("x", i), f.sum["k"][i], f.sum["k"][i]) },
-		start: func(f *tile, i int) {
-			x, n := XMM(), f.w.Vec()
-			VXORPS(x, x, x)
-			VCVTSI2SSQ(f.rows, x, x)
-			VBROADCASTSS(x, n)
-			VDIVPS(n, f.sum["k"][i], f.sum["k"][i])
+		start: func(f *tile, vectors int) {
+			step, at := GP64(), GP64()
+			MOVQ(f.rows, step)
+			SHRQ(U8(2), step)
+			IMULQ(f.c, step)
+			MOVQ(f.at, at)
+			for range 4 {
+				for i, k := range f.sum["k"] {
+					VADDPS(Mem{Base: f.bases["x"], Index: at, Scale: 4, Disp: i * f.w.Bytes}, k, k)
+				}
+				ADDQ(step, at)
+			}
+			quarter := Splat(f.w, 0.25)
+			for _, k := range f.sum["k"] {
+				VMULPS(quarter, k, k)
+			}
 		},
 		row: func(f *tile, i int) {
 			d := f.load("x", i)
