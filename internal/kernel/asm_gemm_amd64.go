@@ -4,20 +4,44 @@
 
 package kernel
 
-// rowAVX2 is the row micro-kernel, rowGeneric, in tiles of 6 x 16 (AVX2) or 8 x 32 (AVX-512).
-func rowAVX2(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, acc bool)
+// rowAVX2 is rowGeneric in tiles of 6 x 16.
+func rowAVX2(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, acc bool, ahead []float32, step int)
 
-// colAVX2 is the column micro-kernel, colGeneric, in tiles of 6 x 16 (AVX2) or 8 x 32 (AVX-512).
-func colAVX2(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles int, k int, acc bool)
+// rowHalfAVX2 is rowHalfGeneric in tiles of 6 x 8.
+func rowHalfAVX2(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, acc bool, ahead []float32, step int)
+
+// colAVX2 is colGeneric in tiles of 6 x 16.
+func colAVX2(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
+
+// colHalfAVX2 is colHalfGeneric in tiles of 6 x 8.
+func colHalfAVX2(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
+
+// gatherRowsAVX2 is gatherRowsGeneric.
+func gatherRowsAVX2(dst []float32, src []float32, ld int, rows int)
+
+// splitRowsAVX2 is splitRowsGeneric.
+func splitRowsAVX2(dst []float32, tile int, src []float32, ld int, tiles int, rows int)
 
 // finishAVX2 is finishGeneric for whole vectors of columns.
 func finishAVX2(y []float32, add []float32, bias []float32, rows int, c int, floor float32)
 
-// rowAVX512 is the row micro-kernel, rowGeneric, in tiles of 6 x 16 (AVX2) or 8 x 32 (AVX-512).
-func rowAVX512(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, acc bool)
+// rowAVX512 is rowGeneric in tiles of 8 x 32.
+func rowAVX512(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, acc bool, ahead []float32, step int)
 
-// colAVX512 is the column micro-kernel, colGeneric, in tiles of 6 x 16 (AVX2) or 8 x 32 (AVX-512).
-func colAVX512(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles int, k int, acc bool)
+// rowHalfAVX512 is rowHalfGeneric in tiles of 8 x 16.
+func rowHalfAVX512(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, acc bool, ahead []float32, step int)
+
+// colAVX512 is colGeneric in tiles of 8 x 32.
+func colAVX512(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
+
+// colHalfAVX512 is colHalfGeneric in tiles of 8 x 16.
+func colHalfAVX512(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
+
+// gatherRowsAVX512 is gatherRowsGeneric.
+func gatherRowsAVX512(dst []float32, src []float32, ld int, rows int)
+
+// splitRowsAVX512 is splitRowsGeneric.
+func splitRowsAVX512(dst []float32, tile int, src []float32, ld int, tiles int, rows int)
 
 // finishAVX512 is finishGeneric for whole vectors of columns.
 func finishAVX512(y []float32, add []float32, bias []float32, rows int, c int, floor float32)

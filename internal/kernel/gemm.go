@@ -6,10 +6,12 @@ package kernel
 // part of a panel in use stays in the first-level cache; the block is a
 // constant because it decides the order of summation.
 const (
-	kBlock     = 256     // steps of k per visit to a tile of C
-	mBlock     = 96      // rows of C per item of work: a multiple of every tile
+	kBlock     = 512     // steps of k per visit to a tile of C
+	mBlock     = 64      // rows of C per item of work, about
 	packFloats = 4 << 20 // packed B at a time
-	minTasks   = 8       // items of work to aim at
+	maxTasks   = 32      // items of work to aim at
+	taskWork   = 1 << 19 // multiplications that an item should have
+	minTasks   = 8
 	tinyWork   = 1 << 15 // multiplications not worth a second goroutine
 )
 
@@ -41,6 +43,7 @@ type gemmTask struct {
 	acc            bool
 	packing        bool // items are panels of B to pack, else blocks of C
 	groups         int  // parts that the panels are split into
+	rows, chunks   int  // of an item of work; packing items per panel
 	aOff, cOff     []int
 	then           *epilogue
 	col            int  // of C, the first in this block
@@ -79,7 +82,7 @@ func (p *Pool) DenseForward(y, x, w []float32, rows, in, out int, e Epilogue) {
 	need(y, rows*out)
 	need(x, rows*in)
 	need(w, in*out)
-	p.then.start(e, y, rows, out, ceilDiv(rows, mBlock))
+	p.then.start(e, y, rows, out, ceilDiv(rows, active.blockRows()))
 	if rows > 0 {
 		g := p.startGemm(y, out, x, in, false, w, out, false, rows, out, in)
 		g.then = &p.then
@@ -90,9 +93,9 @@ func (p *Pool) DenseForward(y, x, w []float32, rows, in, out int, e Epilogue) {
 
 func (p *Pool) startGemm(c []float32, ldc int, a []float32, lda int, transA bool, b []float32, ldb int, transB bool, m, n, k int) *gemmTask {
 	g := &p.gemm
-	*g = gemmTask{p: p, t: active, a: a, lda: lda, transA: transA, ldb: ldb, transB: transB, m: m, ldc: ldc, aOff: g.aOff, cOff: g.cOff}
+	*g = gemmTask{p: p, t: active, a: a, lda: lda, transA: transA, ldb: ldb, transB: transB, m: m, ldc: ldc, rows: active.blockRows(), aOff: g.aOff, cOff: g.cOff}
 	g.aOff, g.cOff = g.aOff[:0], g.cOff[:0]
-	for i := range min(m, mBlock) {
+	for i := range min(m, g.rows) {
 		g.aOff, g.cOff = append(g.aOff, i*lda), append(g.cOff, i*ldc)
 	}
 	return g
@@ -114,6 +117,9 @@ func (g *gemmTask) blocks(c, a, b []float32, n, k int, accumulate bool) {
 	g.a, g.b, g.c, g.then = nil, nil, nil, nil
 }
 
+// blockRows is mBlock in whole tiles.
+func (t *tier) blockRows() int { return mBlock / t.mr * t.mr }
+
 // at returns the position of element (i, j) of op(A).
 func at(i, j, ld int, trans bool) int {
 	if trans {
@@ -124,44 +130,52 @@ func at(i, j, ld int, trans bool) int {
 
 // multiply does one block that fits the packing buffer.
 func (g *gemmTask) multiply() {
-	panels := ceilDiv(g.n, g.t.nr)
-	g.p.packed = grow(g.p.packed, panels*g.t.nr*g.k)
-	blocks := ceilDiv(g.m, mBlock)
-	g.groups = min(panels, ceilDiv(minTasks, blocks))
+	nr := g.t.nr
+	panels := ceilDiv(g.n, nr)
+	g.p.packed = grow(g.p.packed, panels*nr*g.k)
+	blocks := ceilDiv(g.m, g.rows)
+	g.groups = min(panels, ceilDiv(maxTasks, blocks), max(1, g.rows*panels*nr*g.k/taskWork))
+	g.chunks = ceilDiv(g.k, kBlock)
 	tiny := g.m*g.n*g.k <= tinyWork
 	g.packing = true
-	g.p.loopUnless(tiny, panels, g)
+	g.p.loopUnless(tiny, panels*g.chunks, g)
 	g.packing = false
 	g.p.loopUnless(tiny, blocks*g.groups, g)
 }
 
 func (g *gemmTask) run(worker, i int) {
 	if g.packing {
-		nr := g.t.nr
-		packPanel(g.t, g.p.packed[i*nr*g.k:][:nr*g.k], g.b[at(0, i*nr, g.ldb, g.transB):], g.ldb, g.transB, min(nr, g.n-i*nr), g.k)
+		g.pack(i/g.chunks, i%g.chunks*kBlock)
 		return
 	}
-	w := &g.p.space[worker]
-	panels := ceilDiv(g.n, g.t.nr)
-	i0, group := i/g.groups*mBlock, i%g.groups
-	j0 := panels * group / g.groups * g.t.nr
-	j1 := min(panels*(group+1)/g.groups*g.t.nr, g.n)
-	rows := min(mBlock, g.m-i0)
+	w, t := &g.p.space[worker], g.t
+	panels := ceilDiv(g.n, t.nr)
+	i0, group := i/g.groups*g.rows, i%g.groups
+	j0 := panels * group / g.groups * t.nr
+	j1 := min(panels*(group+1)/g.groups*t.nr, g.n)
+	rows := min(g.rows, g.m-i0)
 	for l := 0; l < g.k; l += kBlock {
 		k := min(kBlock, g.k-l)
-		b := g.p.packed[j0*g.k+l*g.t.nr:]
+		b := g.p.packed[j0*g.k+l*t.nr:]
 		c, acc := g.c[i0*g.ldc+j0:], g.acc || l > 0
 		a := g.a[at(i0, l, g.lda, g.transA):]
 		if g.transA {
-			w.packA(g.t, a, g.lda, rows, k)
-			w.cols(g.t, c, g.ldc, rows, w.a, k*g.t.mr, g.t.kSeq, b, g.t.nr*g.k, j1-j0, k, acc)
+			w.packA(t, a, g.lda, rows, k)
+			w.cols(t, c, g.ldc, rows, w.a, k*t.mr, t.kSeq, b, t.nr*g.k, j1-j0, k, acc)
 		} else {
-			w.rows(g.t, c, g.cOff[:rows], a, g.aOff[:rows], b, g.t.nr*g.k, j1-j0, 1, k, 0, acc)
+			w.rows(t, c, g.cOff[:rows], a, g.aOff[:rows], b, t.nr*g.k, j1-j0, 1, k, 0, acc)
 		}
 	}
 	if g.then != nil && g.last {
-		g.then.apply(g.t, i/g.groups, i0, rows, g.col+j0, g.col+j1)
+		g.then.apply(t, i/g.groups, i0, rows, g.col+j0, g.col+j1)
 	}
+}
+
+// pack packs kBlock rows of one panel of B, from row l on.
+func (g *gemmTask) pack(panel, l int) {
+	nr, k := g.t.nr, min(kBlock, g.k-l)
+	j := panel * nr
+	packPanel(g.t, g.p.packed[j*g.k+l*nr:][:k*nr], g.b[at(l, j, g.ldb, g.transB):], g.ldb, g.transB, min(nr, g.n-j), k)
 }
 
 // packPanel copies n columns of a k x n matrix, transposed if trans is set,
@@ -171,6 +185,10 @@ func packPanel(t *tier, dst, src []float32, ld int, trans bool, n, k int) {
 		clear(dst[:k*t.nr])
 	}
 	if !trans {
+		if n == t.nr {
+			t.gatherRows(dst, src, ld, k)
+			return
+		}
 		for l := range k {
 			copy(dst[l*t.nr:l*t.nr+n], src[l*ld:l*ld+n])
 		}
@@ -196,32 +214,36 @@ func packPanel(t *tier, dst, src []float32, ld int, trans bool, n, k int) {
 // axis, to tiles of [k][mr], with zeros past the last row.
 func (w *workspace) packA(t *tier, a []float32, lda, rows, k int) {
 	w.a = grow(w.a, ceilDiv(rows, t.mr)*t.mr*k)
-	for i := 0; i < rows; i += t.mr {
-		dst, n := w.a[i*k:], min(t.mr, rows-i)
-		if n < t.mr {
-			clear(dst[:k*t.mr])
-		}
-		if n == 8 { // the AVX-512 tile: a copy of known size is two moves
-			for l := range k {
-				*(*[8]float32)(dst[8*l:]) = *(*[8]float32)(a[l*lda+i:])
-			}
-			continue
-		}
+	full := rows / t.mr
+	if full > 0 {
+		t.splitRows(w.a, k*t.mr, a, lda, full, k)
+	}
+	if n := rows - full*t.mr; n > 0 {
+		dst := w.a[full*t.mr*k:]
+		clear(dst)
 		for l := range k {
-			copy(dst[l*t.mr:l*t.mr+n], a[l*lda+i:l*lda+i+n])
+			copy(dst[l*t.mr:l*t.mr+n], a[l*lda+full*t.mr:])
 		}
 	}
 }
 
 // rows multiplies len(aOff) rows by n columns of packed B, whose panels are
 // panel elements apart: tiles inside C directly, tiles at an edge through
-// scratch memory. See rowGeneric for the rest.
+// scratch memory. Meanwhile it asks for the memory of the next panel. See
+// rowGeneric for the rest.
 func (w *workspace) rows(t *tier, c []float32, cOff []int, a []float32, aOff []int, b []float32, panel, n, runs, runLen, runStride int, acc bool) {
 	full := len(aOff) / t.mr
+	turns := full * runs * (runLen / unroll)
 	for j := 0; j < n; j += t.nr {
+		row := t.row
+		if n-j <= t.nr/2 {
+			row = t.rowHalf
+		}
+		next := b[min(panel, len(b)):]
 		direct := 0
 		if n-j >= t.nr && full > 0 {
-			t.row(c[j:], cOff, a, aOff, b, full, runs, runLen, runStride, acc)
+			ahead, step := lookAhead(next, b, runs*runLen*t.nr, turns)
+			row(c[j:], cOff, a, aOff, b, full, runs, runLen, runStride, acc, ahead, step)
 			direct = full * t.mr
 		}
 		for i := direct; i < len(aOff); i += t.mr {
@@ -231,34 +253,55 @@ func (w *workspace) rows(t *tier, c []float32, cOff []int, a []float32, aOff []i
 				w.edge = append(w.edge, aOff[i])
 			}
 			w.tile = grow(w.tile, t.mr*t.nr)
-			t.row(w.tile, t.rowSeq, a, w.edge, b, 1, runs, runLen, runStride, false)
+			row(w.tile, t.rowSeq, a, w.edge, b, 1, runs, runLen, runStride, false, b, 0)
 			for r, off := range cOff[i : i+m] {
 				putRow(c[off+j:off+min(j+t.nr, n)], w.tile[r*t.nr:], acc)
 			}
 		}
-		b = b[min(panel, len(b)):]
+		b = next
 	}
+}
+
+// unroll is the number of steps of k in one turn of the micro-kernels.
+const unroll = 4
+
+// lookAhead returns the arguments ahead and step of a micro-kernel that makes
+// so many turns, for the first n elements of next; if there are none, it
+// names used, which is in cache anyway.
+func lookAhead(next, used []float32, n, turns int) (ahead []float32, step int) {
+	n = min(n, len(next))
+	if n == 0 || turns == 0 {
+		return used, 0
+	}
+	return next, min(ceilDiv(4*n, turns), 64)
 }
 
 // cols is rows for the column micro-kernel, colGeneric. Tiles at the lower
 // edge read all their mr columns of A, whatever they hold.
 func (w *workspace) cols(t *tier, c []float32, ldc, m int, a []float32, aTile int, kOff []int, b []float32, panel, n, k int, acc bool) {
 	full := m / t.mr
+	turns := full * (k / unroll)
 	for j := 0; j < n; j += t.nr {
+		col := t.col
+		if n-j <= t.nr/2 {
+			col = t.colHalf
+		}
+		next := b[min(panel, len(b)):]
 		direct := 0
 		if n-j >= t.nr && full > 0 {
-			t.col(c[j:], ldc, a, aTile, kOff, b, full, k, acc)
+			ahead, step := lookAhead(next, b, k*t.nr, turns)
+			col(c[j:], ldc, a, aTile, kOff, b, full, k, acc, ahead, step)
 			direct = full * t.mr
 		}
 		for i := direct; i < m; i += t.mr {
 			w.tile = grow(w.tile, t.mr*t.nr)
-			t.col(w.tile, t.nr, a[i/t.mr*aTile:], 0, kOff, b, 1, k, false)
+			col(w.tile, t.nr, a[i/t.mr*aTile:], 0, kOff, b, 1, k, false, b, 0)
 			for r := range min(t.mr, m-i) {
 				off := (i + r) * ldc
 				putRow(c[off+j:off+min(j+t.nr, n)], w.tile[r*t.nr:], acc)
 			}
 		}
-		b = b[min(panel, len(b)):]
+		b = next
 	}
 }
 

@@ -2,9 +2,10 @@ package kernel
 
 // rowGeneric multiplies rows of A by one packed panel of B, [k][nr]. Row i of
 // the result, i < tiles*mr, goes to c[cOff[i]:cOff[i]+nr] and is added to what
-// is there if acc is set. Row i of A consists of runs pieces of runLen
+// is there if acc is set. ahead is memory that will be needed next: an
+// implementation may ask for a line of it now and then, step bytes apart. Row i of A consists of runs pieces of runLen
 // consecutive elements, the first at a[aOff[i]], each runStride further on.
-func rowGeneric(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride int, acc bool) {
+func rowGeneric(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride int, acc bool, _ []float32, _ int) {
 	for i := 0; i < 2*tiles; i += 2 {
 		var s, t [4]float32
 		panel := b
@@ -25,11 +26,27 @@ func rowGeneric(c []float32, cOff []int, a []float32, aOff []int, b []float32, t
 	}
 }
 
+// rowHalfGeneric is rowGeneric for the left half of a panel: b is still
+// [k][nr], but only nr/2 columns are computed.
+func rowHalfGeneric(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride int, acc bool, _ []float32, _ int) {
+	for i := range 2 * tiles {
+		var s [2]float32
+		panel := b
+		for r := range runs {
+			for _, x := range a[aOff[i]+r*runStride:][:runLen] {
+				s[0], s[1] = s[0]+x*panel[0], s[1]+x*panel[1]
+				panel = panel[4:]
+			}
+		}
+		store2((*[2]float32)(c[cOff[i]:]), &s, acc)
+	}
+}
+
 // colGeneric multiplies columns of a matrix stored with k as its slow axis by
 // one packed panel of B, [k][nr]: element (i, l) of A, i < mr, is at
 // a[kOff[l]+i] for the first tile and aTile further on for each one after it.
 // The result has the row stride ldc.
-func colGeneric(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles, k int, acc bool) {
+func colGeneric(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles, k int, acc bool, _ []float32, _ int) {
 	for i := range tiles {
 		var s0, s1, s2, s3, t0, t1, t2, t3 float32
 		tile, panel := a[i*aTile:], b
@@ -44,6 +61,29 @@ func colGeneric(c []float32, ldc int, a []float32, aTile int, kOff []int, b []fl
 	}
 }
 
+// colHalfGeneric is colGeneric for the left half of a panel.
+func colHalfGeneric(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles, k int, acc bool, _ []float32, _ int) {
+	for i := range tiles {
+		var s, t [2]float32
+		tile, panel := a[i*aTile:], b
+		for _, off := range kOff[:k] {
+			x, y := tile[off], tile[off+1]
+			s[0], s[1] = s[0]+x*panel[0], s[1]+x*panel[1]
+			t[0], t[1] = t[0]+y*panel[0], t[1]+y*panel[1]
+			panel = panel[4:]
+		}
+		store2((*[2]float32)(c[2*i*ldc:]), &s, acc)
+		store2((*[2]float32)(c[(2*i+1)*ldc:]), &t, acc)
+	}
+}
+
+func store2(c, s *[2]float32, acc bool) {
+	if acc {
+		s[0], s[1] = s[0]+c[0], s[1]+c[1]
+	}
+	*c = *s
+}
+
 func store4(c, s *[4]float32, acc bool) {
 	if !acc {
 		*c = *s
@@ -51,6 +91,24 @@ func store4(c, s *[4]float32, acc bool) {
 	}
 	for j, v := range s {
 		c[j] += v
+	}
+}
+
+// gatherRowsGeneric copies nr elements of each of rows rows, ld apart, to
+// dst, [rows][nr].
+func gatherRowsGeneric(dst, src []float32, ld, rows int) {
+	for r := range rows {
+		copy(dst[4*r:4*r+4], src[r*ld:])
+	}
+}
+
+// splitRowsGeneric copies tiles x mr elements of each of rows rows, ld apart,
+// to tiles of [rows][mr] that are tile elements apart.
+func splitRowsGeneric(dst []float32, tile int, src []float32, ld, tiles, rows int) {
+	for r := range rows {
+		for i := range tiles {
+			copy(dst[i*tile+2*r:][:2], src[r*ld+2*i:])
+		}
 	}
 }
 

@@ -10,10 +10,12 @@ type tier struct {
 	lanes  int
 	mr, nr int // tile of the micro-kernels
 
-	row        func(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride int, acc bool)
-	col        func(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles, k int, acc bool)
-	transpose8 func(dst []float32, dstStride int, src []float32, srcStride, blocks int)
-	finish     func(y, add, bias []float32, rows, c int, floor float32)
+	row, rowHalf func(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride int, acc bool, ahead []float32, step int)
+	col, colHalf func(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles, k int, acc bool, ahead []float32, step int)
+	gatherRows   func(dst, src []float32, ld, rows int)
+	splitRows    func(dst []float32, tile int, src []float32, ld, tiles, rows int)
+	transpose8   func(dst []float32, dstStride int, src []float32, srcStride, blocks int)
+	finish       func(y, add, bias []float32, rows, c int, floor float32)
 
 	dot, sqDist func(a, b []float32) float32
 	axpy        func(dst []float32, s float32, x []float32)
@@ -48,7 +50,8 @@ type tier struct {
 
 var genericTier = &tier{
 	name: "generic", lanes: 1, mr: 2, nr: 4,
-	row: rowGeneric, col: colGeneric, transpose8: transpose8Generic, finish: finishGeneric,
+	row: rowGeneric, rowHalf: rowHalfGeneric, col: colGeneric, colHalf: colHalfGeneric,
+	gatherRows: gatherRowsGeneric, splitRows: splitRowsGeneric, transpose8: transpose8Generic, finish: finishGeneric,
 	dot: dotGeneric, sqDist: sqDistGeneric, axpy: axpyGeneric, exp: expGeneric, relu: reluGeneric, reluGrad: reluGradGeneric,
 	columnSums: columnSumsGeneric, columnMoments: columnMomentsGeneric, addDoubles: addDoublesGeneric,
 	columnGrads: columnGradsGeneric, columnGradsMasked: columnGradsMaskedGeneric, columnGradsReLU: columnGradsReLUGeneric,

@@ -17,7 +17,8 @@ func machineTiers() []*tier {
 
 var avx512Tier = &tier{
 	name: "avx512", lanes: 16, mr: 8, nr: 32,
-	row: rowAVX512, col: colAVX512, transpose8: transpose8AVX2, finish: finishAVX512,
+	row: rowAVX512, rowHalf: rowHalfAVX512, col: colAVX512, colHalf: colHalfAVX512,
+	gatherRows: gatherRowsAVX512, splitRows: splitRowsAVX512, transpose8: transpose8AVX2, finish: finishAVX512,
 	dot: dotAVX512, sqDist: sqDistAVX512, axpy: axpyAVX512, exp: expAVX512, relu: reluAVX512, reluGrad: reluGradAVX512,
 	columnSums: columnSumsAVX512, columnMoments: columnMomentsAVX512, addDoubles: addDoublesAVX512,
 	columnGrads: columnGradsAVX512, columnGradsMasked: columnGradsMaskedAVX512, columnGradsReLU: columnGradsReLUAVX512,
@@ -31,7 +32,8 @@ var avx512Tier = &tier{
 
 var avx2Tier = &tier{
 	name: "avx2", lanes: 8, mr: 6, nr: 16,
-	row: rowAVX2, col: colAVX2, transpose8: transpose8AVX2, finish: finishAVX2,
+	row: rowAVX2, rowHalf: rowHalfAVX2, col: colAVX2, colHalf: colHalfAVX2,
+	gatherRows: gatherRowsAVX2, splitRows: splitRowsAVX2, transpose8: transpose8AVX2, finish: finishAVX2,
 	dot: dotAVX2, sqDist: sqDistAVX2, axpy: axpyAVX2, exp: expAVX2, relu: reluAVX2, reluGrad: reluGradAVX2,
 	columnSums: columnSumsAVX2, columnMoments: columnMomentsAVX2, addDoubles: addDoublesAVX2,
 	columnGrads: columnGradsAVX2, columnGradsMasked: columnGradsMaskedAVX2, columnGradsReLU: columnGradsReLUAVX2,

@@ -4,6 +4,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -18,25 +20,45 @@ func main() {
 			if w == AVX512 {
 				mr = 8
 			}
-			rowKernel(w, mr, 2)
-			colKernel(w, mr, 2)
+			rowKernel(w, "row", mr, 2)
+			rowKernel(w, "rowHalf", mr, 1)
+			colKernel(w, "col", mr, 2)
+			colKernel(w, "colHalf", mr, 1)
+			gatherRows(w)
+			splitRows(w, mr)
 			finishKernel(w)
 		}
 		transpose8()
 	})
 }
 
-// unroll is the number of steps of k in one turn of the inner loops.
-const unroll = 4
+const (
+	unroll = 4 // steps of k in one turn of the inner loops
+	panel  = 2 // vectors in a row of packed B
+)
+
+// tileDoc tells the size of the tiles.
+func tileDoc(w Width, mr, nv int) string {
+	return fmt.Sprintf("in tiles of %d x %d.", mr, nv*w.Lanes())
+}
+
+// lookAhead asks for the next line of what the caller will need next. It comes
+// once in a turn of the inner loop, so that memory is read while the
+// arithmetic goes on.
+func lookAhead(ahead, step reg.GPVirtual) {
+	PREFETCHT1(Mem{Base: ahead})
+	ADDQ(step, ahead)
+}
 
 // rowKernel multiplies mr rows of A, each contiguous in k, by a packed panel
 // of B, nv vectors wide. A pointer per row is what lets the rows come from
 // anywhere: from a matrix, or from the pixels of a convolution.
-func rowKernel(w Width, mr, nv int) {
-	Begin(w, "row", "(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride int, acc bool)",
-		"is the row micro-kernel, rowGeneric, in tiles of 6 x 16 (AVX2) or 8 x 32 (AVX-512).")
+func rowKernel(w Width, name string, mr, nv int) {
+	Begin(w, name, "(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride int, acc bool, ahead []float32, step int)",
+		"is "+name+"Generic "+tileDoc(w, mr, nv))
 	row := GP64() // index of the tile's first row
 	XORQ(row, row)
+	ahead, pace := Base("ahead"), Integer("step")
 
 	Label("tile")
 	offs := Base("aOff")
@@ -48,11 +70,15 @@ func rowKernel(w Width, mr, nv int) {
 		MOVQ(Mem{Base: offs, Index: row, Scale: 8, Disp: 8 * i}, ptr[i])
 		LEAQ(Mem{Base: a, Index: ptr[i], Scale: 4}, ptr[i])
 	}
+	c, to := Base("c"), Base("cOff")
+	LEAQ(Mem{Base: to, Index: row, Scale: 8}, to)
+	prefetchTile(w, mr, nv, func(i int) reg.GPVirtual { return offset(c, to, i) })
 	sum := make([][]reg.VecVirtual, mr)
 	for i := range sum {
 		sum[i] = w.Zeros(nv)
 	}
-	b, runs := Base("b"), Integer("runs")
+	b := Base("b")
+	runs := Integer("runs")
 
 	Label("run")
 	k := Integer("runLen")
@@ -60,7 +86,7 @@ func rowKernel(w Width, mr, nv int) {
 	step := func(u int) {
 		bv := w.Vecs(nv)
 		for j, v := range bv {
-			VMOVUPS(Mem{Base: b, Disp: (u*nv + j) * w.Bytes}, v)
+			VMOVUPS(Mem{Base: b, Disp: (u*panel + j) * w.Bytes}, v)
 		}
 		for i := range sum {
 			v := w.Vec()
@@ -76,7 +102,8 @@ func rowKernel(w Width, mr, nv int) {
 	for u := range unroll {
 		step(u)
 	}
-	ADDQ(U32(unroll*nv*w.Bytes), b)
+	lookAhead(ahead, pace)
+	ADDQ(U32(unroll*panel*w.Bytes), b)
 	ADDQ(U8(unroll), k)
 	CMPQ(k, I8(-unroll))
 	JLE(LabelRef("steps"))
@@ -85,7 +112,7 @@ func rowKernel(w Width, mr, nv int) {
 	JZ(LabelRef("next"))
 	Label("step")
 	step(0)
-	ADDQ(U32(nv*w.Bytes), b)
+	ADDQ(U32(panel*w.Bytes), b)
 	INCQ(k)
 	JNZ(LabelRef("step"))
 	Label("next")
@@ -98,19 +125,32 @@ func rowKernel(w Width, mr, nv int) {
 	JMP(LabelRef("run"))
 
 	Label("store")
-	c, to := Base("c"), Base("cOff")
+	c, to = Base("c"), Base("cOff")
 	LEAQ(Mem{Base: to, Index: row, Scale: 8}, to)
-	address := func(i int) reg.GPVirtual {
-		p := GP64()
-		MOVQ(Mem{Base: to, Disp: 8 * i}, p)
-		LEAQ(Mem{Base: c, Index: p, Scale: 4}, p)
-		return p
-	}
-	storeTile(w, sum, address)
+	storeTile(w, sum, func(i int) reg.GPVirtual { return offset(c, to, i) })
 	ADDQ(U8(mr), row)
 	DECQ(Arg("tiles"))
 	JNZ(LabelRef("tile"))
 	Done()
+}
+
+// offset returns the address of row i of a tile, from the base of the matrix
+// and the positions of its rows.
+func offset(base, positions reg.GPVirtual, i int) reg.GPVirtual {
+	p := GP64()
+	MOVQ(Mem{Base: positions, Disp: 8 * i}, p)
+	LEAQ(Mem{Base: base, Index: p, Scale: 4}, p)
+	return p
+}
+
+// prefetchTile asks for the memory of a tile, which its first line and its
+// last cover as a tile is at most two lines wide.
+func prefetchTile(w Width, mr, nv int, address func(i int) reg.GPVirtual) {
+	for i := range mr {
+		p := address(i)
+		PREFETCHT0(Mem{Base: p})
+		PREFETCHT0(Mem{Base: p, Disp: nv*w.Bytes - 1})
+	}
 }
 
 // storeTile writes a tile, or adds it to what is there if acc is set.
@@ -137,13 +177,22 @@ func storeTile(w Width, sum [][]reg.VecVirtual, address func(i int) reg.GPVirtua
 
 // colKernel multiplies a tile of mr columns of a matrix stored with k as its
 // slow axis, whose rows lie at offsets given by a table, by a packed panel.
-func colKernel(w Width, mr, nv int) {
-	Begin(w, "col", "(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles, k int, acc bool)",
-		"is the column micro-kernel, colGeneric, in tiles of 6 x 16 (AVX2) or 8 x 32 (AVX-512).")
+func colKernel(w Width, name string, mr, nv int) {
+	Begin(w, name, "(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles, k int, acc bool, ahead []float32, step int)",
+		"is "+name+"Generic "+tileDoc(w, mr, nv))
+	ahead, pace := Base("ahead"), Integer("step")
 	a, c, ldc := Base("a"), Base("c"), Integer("ldc")
 	SHLQ(U8(2), ldc)
 
 	Label("tile")
+	line := GP64()
+	MOVQ(c, line)
+	prefetchTile(w, mr, nv, func(i int) reg.GPVirtual {
+		if i > 0 {
+			ADDQ(ldc, line)
+		}
+		return line
+	})
 	sum := make([][]reg.VecVirtual, mr)
 	for i := range sum {
 		sum[i] = w.Zeros(nv)
@@ -154,7 +203,7 @@ func colKernel(w Width, mr, nv int) {
 		MOVQ(Mem{Base: off, Disp: 8 * u}, p)
 		bv := w.Vecs(nv)
 		for j, v := range bv {
-			VMOVUPS(Mem{Base: b, Disp: (u*nv + j) * w.Bytes}, v)
+			VMOVUPS(Mem{Base: b, Disp: (u*panel + j) * w.Bytes}, v)
 		}
 		for i := range sum {
 			v := w.Vec()
@@ -170,8 +219,9 @@ func colKernel(w Width, mr, nv int) {
 	for u := range unroll {
 		step(u)
 	}
+	lookAhead(ahead, pace)
 	ADDQ(U8(8*unroll), off)
-	ADDQ(U32(unroll*nv*w.Bytes), b)
+	ADDQ(U32(unroll*panel*w.Bytes), b)
 	SUBQ(U8(unroll), k)
 	JGE(LabelRef("steps"))
 	Label("tail")
@@ -180,7 +230,7 @@ func colKernel(w Width, mr, nv int) {
 	Label("step")
 	step(0)
 	ADDQ(U8(8), off)
-	ADDQ(U32(nv*w.Bytes), b)
+	ADDQ(U32(panel*w.Bytes), b)
 	DECQ(k)
 	JNZ(LabelRef("step"))
 
