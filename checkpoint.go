@@ -277,10 +277,15 @@ func readState(dir string) (state, error) {
 	return s, nil
 }
 
-// checkSums compares every file a state vouches for with its checksum.
-func checkSums(run, dir string, s state) error {
+// checkSums compares the files a state vouches for, or only those named, with
+// their checksums.
+func checkSums(run, dir string, s state, only ...string) error {
 	var errs []error
+	wanted := func(name string) bool { return len(only) == 0 || slices.Contains(only, name) }
 	for _, name := range slices.Sorted(maps.Keys(s.Checksums)) {
+		if !wanted(name) {
+			continue
+		}
 		path := filepath.Join(dir, name)
 		if name == targetsFile || name == runFile {
 			path = filepath.Join(run, name)
@@ -293,23 +298,32 @@ func checkSums(run, dir string, s state) error {
 		}
 	}
 	for _, name := range []string{weightsFile, assignmentFile, optimizerFile, targetsFile, runFile} {
-		if s.Checksums[name] == "" {
+		if wanted(name) && s.Checksums[name] == "" {
 			errs = append(errs, fmt.Errorf("%s: no checksum of %s", filepath.Join(dir, stateFile), name))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// loadCheckpoint reads one checkpoint, every checksum compared. Of its tensors
-// it keeps those of the files named, or all if none is.
+// loadCheckpoint reads one checkpoint, or of its tensors only those of the files
+// named, every checksum of what is read and of run.json compared.
 func loadCheckpoint(run, name string, files ...string) (snap snapshot, err error) {
 	dir := filepath.Join(run, checkpointsDir, name)
 	if snap.state, err = readState(dir); err != nil {
 		return snap, err
 	}
-	if err = checkSums(run, dir, snap.state); err != nil {
+	sums := files
+	if len(files) > 0 {
+		sums = append([]string{runFile}, files...)
+	}
+	if err = checkSums(run, dir, snap.state, sums...); err != nil {
 		return snap, err
 	}
+	return snap, snap.read(dir, files...)
+}
+
+// read fills a snapshot with the tensors of the files named, or all if none is.
+func (snap *snapshot) read(dir string, files ...string) (err error) {
 	read := func(file string) (ts []tensorfile.Tensor, meta map[string]string) {
 		if err == nil && (len(files) == 0 || slices.Contains(files, file)) {
 			ts, meta, err = tensorfile.ReadSafetensorsFile(filepath.Join(dir, file))
@@ -320,12 +334,35 @@ func loadCheckpoint(run, name string, files ...string) (snap snapshot, err error
 	snap.assignment, _ = read(assignmentFile)
 	snap.optimizer, _ = read(optimizerFile)
 	if err != nil || snap.weights == nil {
-		return snap, err
+		return err
 	}
 	if snap.spec, err = encoder.ParseSpec([]byte(snap.meta[encoder.SpecKey])); err != nil {
-		return snap, fmt.Errorf("%s: %w", filepath.Join(dir, weightsFile), err)
+		return fmt.Errorf("%s: %w", filepath.Join(dir, weightsFile), err)
 	}
-	return snap, nil
+	return nil
+}
+
+// loadWeights loads the newest weights that are not damaged, like loadNewest,
+// and needs nothing else of the run but run.json. Where no checkpoint has kept
+// its checksums, as in a run that was stripped to be passed on, the newest whose
+// weights can be read is used, with a warning.
+func loadWeights(run string) (snap snapshot, name string, warnings []string, err error) {
+	snap, name, warnings, err = loadNewest(run, weightsFile)
+	if !errors.Is(err, ErrArtefact) {
+		return snap, name, warnings, err
+	}
+	names, _ := checkpointNames(run) // loadNewest has listed them
+	for _, name := range names {
+		dir := filepath.Join(run, checkpointsDir, name)
+		if _, stat := os.Stat(filepath.Join(dir, stateFile)); !errors.Is(stat, fs.ErrNotExist) {
+			continue
+		}
+		var bare snapshot
+		if bare.read(dir, weightsFile) == nil && bare.weights != nil {
+			return bare, name, []string{fmt.Sprintf("checkpoint %s has no %s: whether its weights are undamaged cannot be checked", name, stateFile)}, nil
+		}
+	}
+	return snap, "", warnings, err
 }
 
 // loadNewest loads the newest checkpoint that is not damaged, with a warning

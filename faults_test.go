@@ -212,8 +212,62 @@ func TestAllCheckpointsDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	model, err := run.Model(1) // needs no targets
+	if err != nil {
+		t.Fatalf("model of a run without targets: %v", err)
+	}
+	model.Close()
+	names, err := checkpointNames(opt.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if err := os.Truncate(filepath.Join(opt.Out, checkpointsDir, name, weightsFile), 100); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if _, err := run.Model(1); !errors.Is(err, ErrArtefact) {
 		t.Errorf("model of a damaged run: %v", err)
+	}
+}
+
+// Weights and run.json are enough for a model; what cannot be checked is said.
+func TestModelOfAStrippedRun(t *testing.T) {
+	images, _ := writeImages(t, smallRows, 4)
+	opt := small(images, filepath.Join(t.TempDir(), "run"))
+	opt.Epochs = 1
+	mustTrain(t, opt)
+	stripped := filepath.Join(t.TempDir(), "stripped")
+	weights := filepath.Join(checkpointsDir, stepName(10), weightsFile)
+	for _, name := range []string{runFile, weights} {
+		copyFile(t, filepath.Join(opt.Out, name), filepath.Join(stripped, name))
+	}
+	open := func() (*Model, error) {
+		run, err := OpenRun(stripped)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return run.Model(1)
+	}
+	model, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	model.Close()
+	if len(model.Warnings) != 1 || !strings.Contains(model.Warnings[0], "cannot be checked") {
+		t.Errorf("warnings %q", model.Warnings)
+	}
+	state := filepath.Join(checkpointsDir, stepName(10), stateFile)
+	copyFile(t, filepath.Join(opt.Out, state), filepath.Join(stripped, state))
+	if model, err = open(); err != nil || len(model.Warnings) > 0 {
+		t.Fatalf("with %s: error %v", stateFile, err)
+	}
+	model.Close()
+	if err := os.WriteFile(filepath.Join(stripped, runFile), []byte(readFile(t, filepath.Join(stripped, runFile))+" "), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(); !errors.Is(err, ErrArtefact) || !strings.Contains(err.Error(), runFile) {
+		t.Errorf("with another %s: %v", runFile, err)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"os"
 
 	"nat/objective"
 )
@@ -79,6 +78,16 @@ func (j *job) disk() int64 {
 	return int64(p.Options.Keep+1)*checkpoint + 4*points*dim + lineBytes*int64(p.Steps) + report
 }
 
+// checkMemory estimates what the job takes and refuses it if it does not fit.
+func (j *job) checkMemory() error {
+	needs := j.memory()
+	j.plan.MemoryBytes, j.plan.DiskBytes = total(needs), j.disk()
+	if available, ok := availableMemory(); ok {
+		return checkMemory(needs, available)
+	}
+	return nil
+}
+
 // checkMemory refuses what does not fit, naming the flags of the largest part.
 func checkMemory(needs []need, available int64) error {
 	sum := total(needs)
@@ -95,16 +104,7 @@ func checkMemory(needs []need, available int64) error {
 		sum>>20, available>>20, largest.what, largest.bytes>>20, largest.flags)
 }
 
-// availableMemory is what can be had without swapping, where the system tells.
-func availableMemory() (bytes int64, ok bool) {
-	f, err := os.Open("/proc/meminfo") // Linux
-	if err != nil {
-		return 0, false
-	}
-	defer f.Close()
-	return parseMeminfo(f)
-}
-
+// parseMeminfo finds what Linux says can be had without swapping.
 func parseMeminfo(r io.Reader) (bytes int64, ok bool) {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {

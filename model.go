@@ -28,7 +28,7 @@ type Model struct {
 // Model loads the newest good checkpoint. workers 0 means one per core. Close
 // it after use.
 func (r *Run) Model(workers int) (*Model, error) {
-	snap, name, warnings, err := loadNewest(r.Dir, weightsFile)
+	snap, name, warnings, err := loadWeights(r.Dir)
 	if err != nil {
 		return nil, err
 	}

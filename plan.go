@@ -338,12 +338,7 @@ func newJob(ctx context.Context, opt Options, src *source) (_ *job, err error) {
 	if n := src.info.Bad; n > 0 {
 		j.plan.Warnings = append(j.plan.Warnings, fmt.Sprintf("%s could not be used: see %s", counted(n, "file"), badFilesFile))
 	}
-	needs := j.memory()
-	j.plan.MemoryBytes, j.plan.DiskBytes = total(needs), j.disk()
-	if available, ok := availableMemory(); ok {
-		return j, checkMemory(needs, available)
-	}
-	return j, nil
+	return j, j.checkMemory()
 }
 
 // MakePlan resolves the options against the data and measures a few steps.

@@ -322,7 +322,7 @@ func (r *Run) Verify(ctx context.Context, dataPath string) (*VerifyReport, error
 		v.note("checkpoints", errors.New("there is none"))
 	}
 	for _, name := range names {
-		snap, err := loadCheckpoint(r.Dir, name, assignmentFile)
+		snap, err := r.loadPermutation(name)
 		v.note("checkpoint "+name+": checksums", err)
 		if err == nil {
 			v.note("checkpoint "+name+": pi is a bijection", r.checkPermutation(snap.assignment))
@@ -343,6 +343,21 @@ func (r *Run) Verify(ctx context.Context, dataPath string) (*VerifyReport, error
 		return v, failf(ErrArtefact, "%s:\n%s", r.Dir, strings.Join(v.Problems, "\n"))
 	}
 	return v, nil
+}
+
+// loadPermutation loads what a checkpoint says about pi, after comparing all of
+// its checksums.
+func (r *Run) loadPermutation(name string) (snapshot, error) {
+	dir := filepath.Join(r.Dir, checkpointsDir, name)
+	s, err := readState(dir)
+	if err == nil {
+		err = checkSums(r.Dir, dir, s)
+	}
+	if err != nil {
+		return snapshot{}, err
+	}
+	snap := snapshot{state: s}
+	return snap, snap.read(dir, assignmentFile)
 }
 
 // checkLatest checks that RUN/latest, which is for readers other than this

@@ -155,6 +155,10 @@ func prepareResume(ctx context.Context, opt Options, observe func(Event)) (*job,
 	merged.setKernels(j.pool)
 	j.plan = Plan{Options: merged, Run: opt.Out, Data: rec.Data, Encoder: rec.Encoder, Params: rec.Params,
 		Steps: rec.Steps, StepsPerEpoch: rec.StepsPerEpoch, Warnings: warnings}
+	if err := j.checkMemory(); err != nil {
+		j.close()
+		return nil, nil, err
+	}
 	if name != "" {
 		return j, &snap, nil
 	}
@@ -185,7 +189,7 @@ func loadInit(dir string) (*snapshot, error) {
 	if _, err := OpenRun(dir); err != nil {
 		return nil, fmt.Errorf("init: %w", err)
 	}
-	snap, name, _, err := loadNewest(dir, weightsFile)
+	snap, name, _, err := loadWeights(dir)
 	if err != nil {
 		return nil, fmt.Errorf("init: %w", err)
 	}
