@@ -61,6 +61,18 @@ func momentumAVX2(w []float32, g []float32, v []float32, lr float32, mu float32,
 // adamWAVX2 is adamWGeneric for whole vectors.
 func adamWAVX2(w []float32, g []float32, m []float32, v []float32, lr float32, beta1 float32, beta2 float32, eps float32, decay float32, c1 float32, c2 float32)
 
+// windowSumsAVX2 is windowSumsGeneric for whole vectors of channels.
+func windowSumsAVX2(dst []float32, src []float32, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int, scale float32)
+
+// windowMaxAVX2 is windowMaxGeneric for whole vectors of channels.
+func windowMaxAVX2(y []float32, x []float32, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int)
+
+// windowMaxPlacesAVX2 is windowMaxPlacesGeneric for whole vectors of channels.
+func windowMaxPlacesAVX2(y []float32, arg []uint8, x []float32, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int, place int, placeCol int, placeRow int)
+
+// windowPickAVX2 is windowPickGeneric for whole vectors of channels.
+func windowPickAVX2(dx []float32, dy []float32, arg []uint8, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int, place int, placeCol int, placeRow int)
+
 // dotAVX512 is dotGeneric for whole vectors.
 func dotAVX512(a []float32, b []float32) float32
 
@@ -117,3 +129,15 @@ func momentumAVX512(w []float32, g []float32, v []float32, lr float32, mu float3
 
 // adamWAVX512 is adamWGeneric for whole vectors.
 func adamWAVX512(w []float32, g []float32, m []float32, v []float32, lr float32, beta1 float32, beta2 float32, eps float32, decay float32, c1 float32, c2 float32)
+
+// windowSumsAVX512 is windowSumsGeneric for whole vectors of channels.
+func windowSumsAVX512(dst []float32, src []float32, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int, scale float32)
+
+// windowMaxAVX512 is windowMaxGeneric for whole vectors of channels.
+func windowMaxAVX512(y []float32, x []float32, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int)
+
+// windowMaxPlacesAVX512 is windowMaxPlacesGeneric for whole vectors of channels.
+func windowMaxPlacesAVX512(y []float32, arg []uint8, x []float32, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int, place int, placeCol int, placeRow int)
+
+// windowPickAVX512 is windowPickGeneric for whole vectors of channels.
+func windowPickAVX512(dx []float32, dy []float32, arg []uint8, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int, place int, placeCol int, placeRow int)

@@ -1575,6 +1575,671 @@ check:
 	VZEROUPPER
 	RET
 
+// func windowSumsAVX2(dst []float32, src []float32, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int, scale float32)
+// Requires: AVX
+TEXT ·windowSumsAVX2(SB), NOSPLIT, $0-116
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         src_base+24(FP), CX
+	MOVQ         count+56(FP), BX
+	MOVQ         dstStep+64(FP), SI
+	MOVQ         srcStep+72(FP), DI
+	VBROADCASTSS scale+112(FP), Y0
+
+pixel:
+	XORQ DX, DX
+
+group4:
+	LEAQ   32(DX), R9
+	CMPQ   R9, channels+48(FP)
+	JG     end4
+	LEAQ   (CX)(DX*4), R8
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   height+80(FP), R9
+
+row4:
+	MOVQ R8, R11
+	MOVQ width+88(FP), R10
+
+col4:
+	VADDPS  (R11), Y1, Y1
+	VADDPS  32(R11), Y2, Y2
+	VADDPS  64(R11), Y3, Y3
+	VADDPS  96(R11), Y4, Y4
+	MOVQ    colStep+104(FP), R12
+	LEAQ    (R11)(R12*4), R11
+	DECQ    R10
+	JNZ     col4
+	MOVQ    rowStep+96(FP), R10
+	LEAQ    (R8)(R10*4), R8
+	DECQ    R9
+	JNZ     row4
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)(DX*4)
+	VMULPS  Y0, Y2, Y2
+	VMOVUPS Y2, 32(AX)(DX*4)
+	VMULPS  Y0, Y3, Y3
+	VMOVUPS Y3, 64(AX)(DX*4)
+	VMULPS  Y0, Y4, Y4
+	VMOVUPS Y4, 96(AX)(DX*4)
+	ADDQ    $0x00000020, DX
+	JMP     group4
+
+end4:
+group2:
+	LEAQ   16(DX), R9
+	CMPQ   R9, channels+48(FP)
+	JG     end2
+	LEAQ   (CX)(DX*4), R8
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   height+80(FP), R9
+
+row2:
+	MOVQ R8, R11
+	MOVQ width+88(FP), R10
+
+col2:
+	VADDPS  (R11), Y1, Y1
+	VADDPS  32(R11), Y2, Y2
+	MOVQ    colStep+104(FP), R12
+	LEAQ    (R11)(R12*4), R11
+	DECQ    R10
+	JNZ     col2
+	MOVQ    rowStep+96(FP), R10
+	LEAQ    (R8)(R10*4), R8
+	DECQ    R9
+	JNZ     row2
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)(DX*4)
+	VMULPS  Y0, Y2, Y2
+	VMOVUPS Y2, 32(AX)(DX*4)
+	ADDQ    $0x00000010, DX
+	JMP     group2
+
+end2:
+group1:
+	LEAQ   8(DX), R9
+	CMPQ   R9, channels+48(FP)
+	JG     end1
+	LEAQ   (CX)(DX*4), R8
+	VXORPS Y1, Y1, Y1
+	MOVQ   height+80(FP), R9
+
+row1:
+	MOVQ R8, R11
+	MOVQ width+88(FP), R10
+
+col1:
+	VADDPS  (R11), Y1, Y1
+	MOVQ    colStep+104(FP), R12
+	LEAQ    (R11)(R12*4), R11
+	DECQ    R10
+	JNZ     col1
+	MOVQ    rowStep+96(FP), R10
+	LEAQ    (R8)(R10*4), R8
+	DECQ    R9
+	JNZ     row1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)(DX*4)
+	ADDQ    $0x00000008, DX
+	JMP     group1
+
+end1:
+	LEAQ (AX)(SI*4), AX
+	LEAQ (CX)(DI*4), CX
+	DECQ BX
+	JNZ  pixel
+	VZEROUPPER
+	RET
+
+// func windowMaxAVX2(y []float32, x []float32, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int)
+// Requires: AVX, AVX2
+TEXT ·windowMaxAVX2(SB), NOSPLIT, $0-112
+	MOVQ y_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ count+56(FP), BX
+	MOVQ dstStep+64(FP), SI
+	MOVQ srcStep+72(FP), DI
+
+pixel:
+	XORQ DX, DX
+
+group4:
+	LEAQ         32(DX), R9
+	CMPQ         R9, channels+48(FP)
+	JG           end4
+	LEAQ         (CX)(DX*4), R8
+	MOVL         $0xff800000, R9
+	VMOVD        R9, X0
+	VBROADCASTSS X0, Y0
+	MOVL         $0xff800000, R9
+	VMOVD        R9, X1
+	VBROADCASTSS X1, Y1
+	MOVL         $0xff800000, R9
+	VMOVD        R9, X2
+	VBROADCASTSS X2, Y2
+	MOVL         $0xff800000, R9
+	VMOVD        R9, X3
+	VBROADCASTSS X3, Y3
+	MOVQ         height+80(FP), R9
+
+row4:
+	MOVQ R8, R11
+	MOVQ width+88(FP), R10
+
+col4:
+	VMOVUPS   (R11), Y4
+	VCMPPS    $0x01, Y4, Y0, Y5
+	VCMPPS    $0x03, Y4, Y4, Y6
+	VORPS     Y6, Y5, Y5
+	VBLENDVPS Y5, Y4, Y0, Y0
+	VMOVUPS   32(R11), Y4
+	VCMPPS    $0x01, Y4, Y1, Y5
+	VCMPPS    $0x03, Y4, Y4, Y6
+	VORPS     Y6, Y5, Y5
+	VBLENDVPS Y5, Y4, Y1, Y1
+	VMOVUPS   64(R11), Y4
+	VCMPPS    $0x01, Y4, Y2, Y5
+	VCMPPS    $0x03, Y4, Y4, Y6
+	VORPS     Y6, Y5, Y5
+	VBLENDVPS Y5, Y4, Y2, Y2
+	VMOVUPS   96(R11), Y4
+	VCMPPS    $0x01, Y4, Y3, Y5
+	VCMPPS    $0x03, Y4, Y4, Y6
+	VORPS     Y6, Y5, Y5
+	VBLENDVPS Y5, Y4, Y3, Y3
+	MOVQ      colStep+104(FP), R12
+	LEAQ      (R11)(R12*4), R11
+	DECQ      R10
+	JNZ       col4
+	MOVQ      rowStep+96(FP), R10
+	LEAQ      (R8)(R10*4), R8
+	DECQ      R9
+	JNZ       row4
+	VMOVUPS   Y0, (AX)(DX*4)
+	VMOVUPS   Y1, 32(AX)(DX*4)
+	VMOVUPS   Y2, 64(AX)(DX*4)
+	VMOVUPS   Y3, 96(AX)(DX*4)
+	ADDQ      $0x00000020, DX
+	JMP       group4
+
+end4:
+group2:
+	LEAQ         16(DX), R9
+	CMPQ         R9, channels+48(FP)
+	JG           end2
+	LEAQ         (CX)(DX*4), R8
+	MOVL         $0xff800000, R9
+	VMOVD        R9, X0
+	VBROADCASTSS X0, Y0
+	MOVL         $0xff800000, R9
+	VMOVD        R9, X1
+	VBROADCASTSS X1, Y1
+	MOVQ         height+80(FP), R9
+
+row2:
+	MOVQ R8, R11
+	MOVQ width+88(FP), R10
+
+col2:
+	VMOVUPS   (R11), Y2
+	VCMPPS    $0x01, Y2, Y0, Y3
+	VCMPPS    $0x03, Y2, Y2, Y4
+	VORPS     Y4, Y3, Y3
+	VBLENDVPS Y3, Y2, Y0, Y0
+	VMOVUPS   32(R11), Y2
+	VCMPPS    $0x01, Y2, Y1, Y3
+	VCMPPS    $0x03, Y2, Y2, Y4
+	VORPS     Y4, Y3, Y3
+	VBLENDVPS Y3, Y2, Y1, Y1
+	MOVQ      colStep+104(FP), R12
+	LEAQ      (R11)(R12*4), R11
+	DECQ      R10
+	JNZ       col2
+	MOVQ      rowStep+96(FP), R10
+	LEAQ      (R8)(R10*4), R8
+	DECQ      R9
+	JNZ       row2
+	VMOVUPS   Y0, (AX)(DX*4)
+	VMOVUPS   Y1, 32(AX)(DX*4)
+	ADDQ      $0x00000010, DX
+	JMP       group2
+
+end2:
+group1:
+	LEAQ         8(DX), R9
+	CMPQ         R9, channels+48(FP)
+	JG           end1
+	LEAQ         (CX)(DX*4), R8
+	MOVL         $0xff800000, R9
+	VMOVD        R9, X0
+	VBROADCASTSS X0, Y0
+	MOVQ         height+80(FP), R9
+
+row1:
+	MOVQ R8, R11
+	MOVQ width+88(FP), R10
+
+col1:
+	VMOVUPS   (R11), Y1
+	VCMPPS    $0x01, Y1, Y0, Y2
+	VCMPPS    $0x03, Y1, Y1, Y3
+	VORPS     Y3, Y2, Y2
+	VBLENDVPS Y2, Y1, Y0, Y0
+	MOVQ      colStep+104(FP), R12
+	LEAQ      (R11)(R12*4), R11
+	DECQ      R10
+	JNZ       col1
+	MOVQ      rowStep+96(FP), R10
+	LEAQ      (R8)(R10*4), R8
+	DECQ      R9
+	JNZ       row1
+	VMOVUPS   Y0, (AX)(DX*4)
+	ADDQ      $0x00000008, DX
+	JMP       group1
+
+end1:
+	LEAQ (AX)(SI*4), AX
+	LEAQ (CX)(DI*4), CX
+	DECQ BX
+	JNZ  pixel
+	VZEROUPPER
+	RET
+
+// func windowMaxPlacesAVX2(y []float32, arg []uint8, x []float32, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int, place int, placeCol int, placeRow int)
+// Requires: AVX, AVX2
+TEXT ·windowMaxPlacesAVX2(SB), NOSPLIT, $0-160
+	MOVQ         y_base+0(FP), AX
+	MOVQ         x_base+48(FP), CX
+	MOVQ         count+80(FP), BX
+	MOVQ         dstStep+88(FP), SI
+	MOVQ         srcStep+96(FP), DI
+	MOVQ         arg_base+24(FP), R8
+	VPBROADCASTD placeCol+144(FP), Y0
+	VPBROADCASTD placeRow+152(FP), Y1
+
+pixel:
+	XORQ DX, DX
+
+group4:
+	LEAQ         32(DX), R11
+	CMPQ         R11, channels+72(FP)
+	JG           end4
+	LEAQ         (CX)(DX*4), R9
+	LEAQ         (R8)(DX*1), R10
+	VPBROADCASTD place+136(FP), Y3
+	VMOVAPS      Y3, Y2
+	MOVL         $0xff800000, R11
+	VMOVD        R11, X4
+	VBROADCASTSS X4, Y4
+	MOVL         $0xff800000, R11
+	VMOVD        R11, X5
+	VBROADCASTSS X5, Y5
+	MOVL         $0xff800000, R11
+	VMOVD        R11, X6
+	VBROADCASTSS X6, Y6
+	MOVL         $0xff800000, R11
+	VMOVD        R11, X7
+	VBROADCASTSS X7, Y7
+	VMOVAPS      Y2, Y8
+	VMOVAPS      Y2, Y9
+	VMOVAPS      Y2, Y10
+	VMOVAPS      Y2, Y11
+	MOVQ         height+104(FP), R11
+
+row4:
+	MOVQ R9, R13
+	MOVQ width+112(FP), R12
+
+col4:
+	VMOVUPS      (R13), Y12
+	VCMPPS       $0x01, Y12, Y4, Y13
+	VCMPPS       $0x03, Y12, Y12, Y14
+	VORPS        Y14, Y13, Y13
+	VBLENDVPS    Y13, Y12, Y4, Y4
+	VBLENDVPS    Y13, Y2, Y8, Y8
+	VMOVUPS      32(R13), Y12
+	VCMPPS       $0x01, Y12, Y5, Y13
+	VCMPPS       $0x03, Y12, Y12, Y14
+	VORPS        Y14, Y13, Y13
+	VBLENDVPS    Y13, Y12, Y5, Y5
+	VBLENDVPS    Y13, Y2, Y9, Y9
+	VMOVUPS      64(R13), Y12
+	VCMPPS       $0x01, Y12, Y6, Y13
+	VCMPPS       $0x03, Y12, Y12, Y14
+	VORPS        Y14, Y13, Y13
+	VBLENDVPS    Y13, Y12, Y6, Y6
+	VBLENDVPS    Y13, Y2, Y10, Y10
+	VMOVUPS      96(R13), Y12
+	VCMPPS       $0x01, Y12, Y7, Y13
+	VCMPPS       $0x03, Y12, Y12, Y14
+	VORPS        Y14, Y13, Y13
+	VBLENDVPS    Y13, Y12, Y7, Y7
+	VBLENDVPS    Y13, Y2, Y11, Y11
+	MOVQ         colStep+128(FP), R14
+	LEAQ         (R13)(R14*4), R13
+	VPADDD       Y0, Y2, Y2
+	DECQ         R12
+	JNZ          col4
+	MOVQ         rowStep+120(FP), R12
+	LEAQ         (R9)(R12*4), R9
+	VPADDD       Y1, Y3, Y3
+	VMOVAPS      Y3, Y2
+	DECQ         R11
+	JNZ          row4
+	MOVQ         R10, R9
+	VMOVUPS      Y4, (AX)(DX*4)
+	VEXTRACTI128 $0x01, Y8, X2
+	VPACKUSDW    X2, X8, X8
+	VPACKUSWB    X8, X8, X8
+	VMOVQ        X8, (R9)
+	VMOVUPS      Y5, 32(AX)(DX*4)
+	VEXTRACTI128 $0x01, Y9, X2
+	VPACKUSDW    X2, X9, X9
+	VPACKUSWB    X9, X9, X9
+	VMOVQ        X9, 8(R9)
+	VMOVUPS      Y6, 64(AX)(DX*4)
+	VEXTRACTI128 $0x01, Y10, X2
+	VPACKUSDW    X2, X10, X10
+	VPACKUSWB    X10, X10, X10
+	VMOVQ        X10, 16(R9)
+	VMOVUPS      Y7, 96(AX)(DX*4)
+	VEXTRACTI128 $0x01, Y11, X2
+	VPACKUSDW    X2, X11, X11
+	VPACKUSWB    X11, X11, X11
+	VMOVQ        X11, 24(R9)
+	ADDQ         $0x00000020, DX
+	JMP          group4
+
+end4:
+group2:
+	LEAQ         16(DX), R11
+	CMPQ         R11, channels+72(FP)
+	JG           end2
+	LEAQ         (CX)(DX*4), R9
+	LEAQ         (R8)(DX*1), R10
+	VPBROADCASTD place+136(FP), Y3
+	VMOVAPS      Y3, Y2
+	MOVL         $0xff800000, R11
+	VMOVD        R11, X4
+	VBROADCASTSS X4, Y4
+	MOVL         $0xff800000, R11
+	VMOVD        R11, X5
+	VBROADCASTSS X5, Y5
+	VMOVAPS      Y2, Y6
+	VMOVAPS      Y2, Y7
+	MOVQ         height+104(FP), R11
+
+row2:
+	MOVQ R9, R13
+	MOVQ width+112(FP), R12
+
+col2:
+	VMOVUPS      (R13), Y8
+	VCMPPS       $0x01, Y8, Y4, Y9
+	VCMPPS       $0x03, Y8, Y8, Y10
+	VORPS        Y10, Y9, Y9
+	VBLENDVPS    Y9, Y8, Y4, Y4
+	VBLENDVPS    Y9, Y2, Y6, Y6
+	VMOVUPS      32(R13), Y8
+	VCMPPS       $0x01, Y8, Y5, Y9
+	VCMPPS       $0x03, Y8, Y8, Y10
+	VORPS        Y10, Y9, Y9
+	VBLENDVPS    Y9, Y8, Y5, Y5
+	VBLENDVPS    Y9, Y2, Y7, Y7
+	MOVQ         colStep+128(FP), R14
+	LEAQ         (R13)(R14*4), R13
+	VPADDD       Y0, Y2, Y2
+	DECQ         R12
+	JNZ          col2
+	MOVQ         rowStep+120(FP), R12
+	LEAQ         (R9)(R12*4), R9
+	VPADDD       Y1, Y3, Y3
+	VMOVAPS      Y3, Y2
+	DECQ         R11
+	JNZ          row2
+	MOVQ         R10, R9
+	VMOVUPS      Y4, (AX)(DX*4)
+	VEXTRACTI128 $0x01, Y6, X2
+	VPACKUSDW    X2, X6, X6
+	VPACKUSWB    X6, X6, X6
+	VMOVQ        X6, (R9)
+	VMOVUPS      Y5, 32(AX)(DX*4)
+	VEXTRACTI128 $0x01, Y7, X2
+	VPACKUSDW    X2, X7, X7
+	VPACKUSWB    X7, X7, X7
+	VMOVQ        X7, 8(R9)
+	ADDQ         $0x00000010, DX
+	JMP          group2
+
+end2:
+group1:
+	LEAQ         8(DX), R11
+	CMPQ         R11, channels+72(FP)
+	JG           end1
+	LEAQ         (CX)(DX*4), R9
+	LEAQ         (R8)(DX*1), R10
+	VPBROADCASTD place+136(FP), Y3
+	VMOVAPS      Y3, Y2
+	MOVL         $0xff800000, R11
+	VMOVD        R11, X4
+	VBROADCASTSS X4, Y4
+	VMOVAPS      Y2, Y5
+	MOVQ         height+104(FP), R11
+
+row1:
+	MOVQ R9, R13
+	MOVQ width+112(FP), R12
+
+col1:
+	VMOVUPS      (R13), Y6
+	VCMPPS       $0x01, Y6, Y4, Y7
+	VCMPPS       $0x03, Y6, Y6, Y8
+	VORPS        Y8, Y7, Y7
+	VBLENDVPS    Y7, Y6, Y4, Y4
+	VBLENDVPS    Y7, Y2, Y5, Y5
+	MOVQ         colStep+128(FP), R14
+	LEAQ         (R13)(R14*4), R13
+	VPADDD       Y0, Y2, Y2
+	DECQ         R12
+	JNZ          col1
+	MOVQ         rowStep+120(FP), R12
+	LEAQ         (R9)(R12*4), R9
+	VPADDD       Y1, Y3, Y3
+	VMOVAPS      Y3, Y2
+	DECQ         R11
+	JNZ          row1
+	MOVQ         R10, R9
+	VMOVUPS      Y4, (AX)(DX*4)
+	VEXTRACTI128 $0x01, Y5, X2
+	VPACKUSDW    X2, X5, X5
+	VPACKUSWB    X5, X5, X5
+	VMOVQ        X5, (R9)
+	ADDQ         $0x00000008, DX
+	JMP          group1
+
+end1:
+	LEAQ (AX)(SI*4), AX
+	LEAQ (CX)(DI*4), CX
+	ADDQ SI, R8
+	DECQ BX
+	JNZ  pixel
+	VZEROUPPER
+	RET
+
+// func windowPickAVX2(dx []float32, dy []float32, arg []uint8, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int, place int, placeCol int, placeRow int)
+// Requires: AVX, AVX2
+TEXT ·windowPickAVX2(SB), NOSPLIT, $0-160
+	MOVQ         dx_base+0(FP), AX
+	MOVQ         dy_base+24(FP), CX
+	MOVQ         count+80(FP), BX
+	MOVQ         dstStep+88(FP), SI
+	MOVQ         srcStep+96(FP), DI
+	MOVQ         arg_base+48(FP), R8
+	VPBROADCASTD placeCol+144(FP), Y0
+	VPBROADCASTD placeRow+152(FP), Y1
+
+pixel:
+	XORQ DX, DX
+
+group4:
+	LEAQ         32(DX), R12
+	CMPQ         R12, channels+72(FP)
+	JG           end4
+	LEAQ         (CX)(DX*4), R10
+	LEAQ         (R8)(DX*1), R11
+	VPBROADCASTD place+136(FP), Y3
+	VMOVAPS      Y3, Y2
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	MOVQ         height+104(FP), R12
+
+row4:
+	MOVQ R10, R14
+	MOVQ R11, R9
+	MOVQ width+112(FP), R13
+
+col4:
+	VPMOVZXBD (R9), Y8
+	VPCMPEQD  Y2, Y8, Y8
+	VANDPS    (R14), Y8, Y8
+	VADDPS    Y8, Y4, Y4
+	VPMOVZXBD 8(R9), Y8
+	VPCMPEQD  Y2, Y8, Y8
+	VANDPS    32(R14), Y8, Y8
+	VADDPS    Y8, Y5, Y5
+	VPMOVZXBD 16(R9), Y8
+	VPCMPEQD  Y2, Y8, Y8
+	VANDPS    64(R14), Y8, Y8
+	VADDPS    Y8, Y6, Y6
+	VPMOVZXBD 24(R9), Y8
+	VPCMPEQD  Y2, Y8, Y8
+	VANDPS    96(R14), Y8, Y8
+	VADDPS    Y8, Y7, Y7
+	MOVQ      colStep+128(FP), R15
+	LEAQ      (R14)(R15*4), R14
+	MOVQ      colStep+128(FP), R15
+	LEAQ      (R9)(R15*1), R9
+	VPADDD    Y0, Y2, Y2
+	DECQ      R13
+	JNZ       col4
+	MOVQ      rowStep+120(FP), R9
+	LEAQ      (R10)(R9*4), R10
+	MOVQ      rowStep+120(FP), R9
+	LEAQ      (R11)(R9*1), R11
+	VPADDD    Y1, Y3, Y3
+	VMOVAPS   Y3, Y2
+	DECQ      R12
+	JNZ       row4
+	VMOVUPS   Y4, (AX)(DX*4)
+	VMOVUPS   Y5, 32(AX)(DX*4)
+	VMOVUPS   Y6, 64(AX)(DX*4)
+	VMOVUPS   Y7, 96(AX)(DX*4)
+	ADDQ      $0x00000020, DX
+	JMP       group4
+
+end4:
+group2:
+	LEAQ         16(DX), R12
+	CMPQ         R12, channels+72(FP)
+	JG           end2
+	LEAQ         (CX)(DX*4), R10
+	LEAQ         (R8)(DX*1), R11
+	VPBROADCASTD place+136(FP), Y3
+	VMOVAPS      Y3, Y2
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	MOVQ         height+104(FP), R12
+
+row2:
+	MOVQ R10, R14
+	MOVQ R11, R9
+	MOVQ width+112(FP), R13
+
+col2:
+	VPMOVZXBD (R9), Y6
+	VPCMPEQD  Y2, Y6, Y6
+	VANDPS    (R14), Y6, Y6
+	VADDPS    Y6, Y4, Y4
+	VPMOVZXBD 8(R9), Y6
+	VPCMPEQD  Y2, Y6, Y6
+	VANDPS    32(R14), Y6, Y6
+	VADDPS    Y6, Y5, Y5
+	MOVQ      colStep+128(FP), R15
+	LEAQ      (R14)(R15*4), R14
+	MOVQ      colStep+128(FP), R15
+	LEAQ      (R9)(R15*1), R9
+	VPADDD    Y0, Y2, Y2
+	DECQ      R13
+	JNZ       col2
+	MOVQ      rowStep+120(FP), R9
+	LEAQ      (R10)(R9*4), R10
+	MOVQ      rowStep+120(FP), R9
+	LEAQ      (R11)(R9*1), R11
+	VPADDD    Y1, Y3, Y3
+	VMOVAPS   Y3, Y2
+	DECQ      R12
+	JNZ       row2
+	VMOVUPS   Y4, (AX)(DX*4)
+	VMOVUPS   Y5, 32(AX)(DX*4)
+	ADDQ      $0x00000010, DX
+	JMP       group2
+
+end2:
+group1:
+	LEAQ         8(DX), R12
+	CMPQ         R12, channels+72(FP)
+	JG           end1
+	LEAQ         (CX)(DX*4), R10
+	LEAQ         (R8)(DX*1), R11
+	VPBROADCASTD place+136(FP), Y3
+	VMOVAPS      Y3, Y2
+	VXORPS       Y4, Y4, Y4
+	MOVQ         height+104(FP), R12
+
+row1:
+	MOVQ R10, R14
+	MOVQ R11, R9
+	MOVQ width+112(FP), R13
+
+col1:
+	VPMOVZXBD (R9), Y5
+	VPCMPEQD  Y2, Y5, Y5
+	VANDPS    (R14), Y5, Y5
+	VADDPS    Y5, Y4, Y4
+	MOVQ      colStep+128(FP), R15
+	LEAQ      (R14)(R15*4), R14
+	MOVQ      colStep+128(FP), R15
+	LEAQ      (R9)(R15*1), R9
+	VPADDD    Y0, Y2, Y2
+	DECQ      R13
+	JNZ       col1
+	MOVQ      rowStep+120(FP), R9
+	LEAQ      (R10)(R9*4), R10
+	MOVQ      rowStep+120(FP), R9
+	LEAQ      (R11)(R9*1), R11
+	VPADDD    Y1, Y3, Y3
+	VMOVAPS   Y3, Y2
+	DECQ      R12
+	JNZ       row1
+	VMOVUPS   Y4, (AX)(DX*4)
+	ADDQ      $0x00000008, DX
+	JMP       group1
+
+end1:
+	LEAQ (AX)(SI*4), AX
+	LEAQ (CX)(DI*4), CX
+	ADDQ DI, R8
+	DECQ BX
+	JNZ  pixel
+	VZEROUPPER
+	RET
+
 // func dotAVX512(a []float32, b []float32) float32
 // Requires: AVX, AVX512F, SSE
 TEXT ·dotAVX512(SB), NOSPLIT, $0-52
@@ -4023,5 +4688,642 @@ loop:
 check:
 	CMPQ CX, AX
 	JL   loop
+	VZEROUPPER
+	RET
+
+// func windowSumsAVX512(dst []float32, src []float32, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·windowSumsAVX512(SB), NOSPLIT, $0-116
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         src_base+24(FP), CX
+	MOVQ         count+56(FP), BX
+	MOVQ         dstStep+64(FP), SI
+	MOVQ         srcStep+72(FP), DI
+	VBROADCASTSS scale+112(FP), Z0
+
+pixel:
+	XORQ DX, DX
+
+group4:
+	LEAQ   64(DX), R9
+	CMPQ   R9, channels+48(FP)
+	JG     end4
+	LEAQ   (CX)(DX*4), R8
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	MOVQ   height+80(FP), R9
+
+row4:
+	MOVQ R8, R11
+	MOVQ width+88(FP), R10
+
+col4:
+	VADDPS  (R11), Z1, Z1
+	VADDPS  64(R11), Z2, Z2
+	VADDPS  128(R11), Z3, Z3
+	VADDPS  192(R11), Z4, Z4
+	MOVQ    colStep+104(FP), R12
+	LEAQ    (R11)(R12*4), R11
+	DECQ    R10
+	JNZ     col4
+	MOVQ    rowStep+96(FP), R10
+	LEAQ    (R8)(R10*4), R8
+	DECQ    R9
+	JNZ     row4
+	VMULPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)(DX*4)
+	VMULPS  Z0, Z2, Z2
+	VMOVUPS Z2, 64(AX)(DX*4)
+	VMULPS  Z0, Z3, Z3
+	VMOVUPS Z3, 128(AX)(DX*4)
+	VMULPS  Z0, Z4, Z4
+	VMOVUPS Z4, 192(AX)(DX*4)
+	ADDQ    $0x00000040, DX
+	JMP     group4
+
+end4:
+group2:
+	LEAQ   32(DX), R9
+	CMPQ   R9, channels+48(FP)
+	JG     end2
+	LEAQ   (CX)(DX*4), R8
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	MOVQ   height+80(FP), R9
+
+row2:
+	MOVQ R8, R11
+	MOVQ width+88(FP), R10
+
+col2:
+	VADDPS  (R11), Z5, Z5
+	VADDPS  64(R11), Z6, Z6
+	MOVQ    colStep+104(FP), R12
+	LEAQ    (R11)(R12*4), R11
+	DECQ    R10
+	JNZ     col2
+	MOVQ    rowStep+96(FP), R10
+	LEAQ    (R8)(R10*4), R8
+	DECQ    R9
+	JNZ     row2
+	VMULPS  Z0, Z5, Z5
+	VMOVUPS Z5, (AX)(DX*4)
+	VMULPS  Z0, Z6, Z6
+	VMOVUPS Z6, 64(AX)(DX*4)
+	ADDQ    $0x00000020, DX
+	JMP     group2
+
+end2:
+group1:
+	LEAQ   16(DX), R9
+	CMPQ   R9, channels+48(FP)
+	JG     end1
+	LEAQ   (CX)(DX*4), R8
+	VPXORD Z7, Z7, Z7
+	MOVQ   height+80(FP), R9
+
+row1:
+	MOVQ R8, R11
+	MOVQ width+88(FP), R10
+
+col1:
+	VADDPS  (R11), Z7, Z7
+	MOVQ    colStep+104(FP), R12
+	LEAQ    (R11)(R12*4), R11
+	DECQ    R10
+	JNZ     col1
+	MOVQ    rowStep+96(FP), R10
+	LEAQ    (R8)(R10*4), R8
+	DECQ    R9
+	JNZ     row1
+	VMULPS  Z0, Z7, Z7
+	VMOVUPS Z7, (AX)(DX*4)
+	ADDQ    $0x00000010, DX
+	JMP     group1
+
+end1:
+	LEAQ (AX)(SI*4), AX
+	LEAQ (CX)(DI*4), CX
+	DECQ BX
+	JNZ  pixel
+	VZEROUPPER
+	RET
+
+// func windowMaxAVX512(y []float32, x []float32, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int)
+// Requires: AVX, AVX512F
+TEXT ·windowMaxAVX512(SB), NOSPLIT, $0-112
+	MOVQ y_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ count+56(FP), BX
+	MOVQ dstStep+64(FP), SI
+	MOVQ srcStep+72(FP), DI
+
+pixel:
+	XORQ DX, DX
+
+group4:
+	LEAQ         64(DX), R9
+	CMPQ         R9, channels+48(FP)
+	JG           end4
+	LEAQ         (CX)(DX*4), R8
+	MOVL         $0xff800000, R9
+	VMOVD        R9, X0
+	VBROADCASTSS X0, Z0
+	MOVL         $0xff800000, R9
+	VMOVD        R9, X1
+	VBROADCASTSS X1, Z1
+	MOVL         $0xff800000, R9
+	VMOVD        R9, X2
+	VBROADCASTSS X2, Z2
+	MOVL         $0xff800000, R9
+	VMOVD        R9, X3
+	VBROADCASTSS X3, Z3
+	MOVQ         height+80(FP), R9
+
+row4:
+	MOVQ R8, R11
+	MOVQ width+88(FP), R10
+
+col4:
+	VMOVUPS (R11), Z4
+	VCMPPS  $0x01, Z4, Z0, K1
+	VCMPPS  $0x03, Z4, Z4, K2
+	KORW    K2, K1, K1
+	VMOVAPS Z4, K1, Z0
+	VMOVUPS 64(R11), Z4
+	VCMPPS  $0x01, Z4, Z1, K1
+	VCMPPS  $0x03, Z4, Z4, K2
+	KORW    K2, K1, K1
+	VMOVAPS Z4, K1, Z1
+	VMOVUPS 128(R11), Z4
+	VCMPPS  $0x01, Z4, Z2, K1
+	VCMPPS  $0x03, Z4, Z4, K2
+	KORW    K2, K1, K1
+	VMOVAPS Z4, K1, Z2
+	VMOVUPS 192(R11), Z4
+	VCMPPS  $0x01, Z4, Z3, K1
+	VCMPPS  $0x03, Z4, Z4, K2
+	KORW    K2, K1, K1
+	VMOVAPS Z4, K1, Z3
+	MOVQ    colStep+104(FP), R12
+	LEAQ    (R11)(R12*4), R11
+	DECQ    R10
+	JNZ     col4
+	MOVQ    rowStep+96(FP), R10
+	LEAQ    (R8)(R10*4), R8
+	DECQ    R9
+	JNZ     row4
+	VMOVUPS Z0, (AX)(DX*4)
+	VMOVUPS Z1, 64(AX)(DX*4)
+	VMOVUPS Z2, 128(AX)(DX*4)
+	VMOVUPS Z3, 192(AX)(DX*4)
+	ADDQ    $0x00000040, DX
+	JMP     group4
+
+end4:
+group2:
+	LEAQ         32(DX), R9
+	CMPQ         R9, channels+48(FP)
+	JG           end2
+	LEAQ         (CX)(DX*4), R8
+	MOVL         $0xff800000, R9
+	VMOVD        R9, X0
+	VBROADCASTSS X0, Z0
+	MOVL         $0xff800000, R9
+	VMOVD        R9, X1
+	VBROADCASTSS X1, Z1
+	MOVQ         height+80(FP), R9
+
+row2:
+	MOVQ R8, R11
+	MOVQ width+88(FP), R10
+
+col2:
+	VMOVUPS (R11), Z2
+	VCMPPS  $0x01, Z2, Z0, K1
+	VCMPPS  $0x03, Z2, Z2, K2
+	KORW    K2, K1, K1
+	VMOVAPS Z2, K1, Z0
+	VMOVUPS 64(R11), Z2
+	VCMPPS  $0x01, Z2, Z1, K1
+	VCMPPS  $0x03, Z2, Z2, K2
+	KORW    K2, K1, K1
+	VMOVAPS Z2, K1, Z1
+	MOVQ    colStep+104(FP), R12
+	LEAQ    (R11)(R12*4), R11
+	DECQ    R10
+	JNZ     col2
+	MOVQ    rowStep+96(FP), R10
+	LEAQ    (R8)(R10*4), R8
+	DECQ    R9
+	JNZ     row2
+	VMOVUPS Z0, (AX)(DX*4)
+	VMOVUPS Z1, 64(AX)(DX*4)
+	ADDQ    $0x00000020, DX
+	JMP     group2
+
+end2:
+group1:
+	LEAQ         16(DX), R9
+	CMPQ         R9, channels+48(FP)
+	JG           end1
+	LEAQ         (CX)(DX*4), R8
+	MOVL         $0xff800000, R9
+	VMOVD        R9, X0
+	VBROADCASTSS X0, Z0
+	MOVQ         height+80(FP), R9
+
+row1:
+	MOVQ R8, R11
+	MOVQ width+88(FP), R10
+
+col1:
+	VMOVUPS (R11), Z1
+	VCMPPS  $0x01, Z1, Z0, K1
+	VCMPPS  $0x03, Z1, Z1, K2
+	KORW    K2, K1, K1
+	VMOVAPS Z1, K1, Z0
+	MOVQ    colStep+104(FP), R12
+	LEAQ    (R11)(R12*4), R11
+	DECQ    R10
+	JNZ     col1
+	MOVQ    rowStep+96(FP), R10
+	LEAQ    (R8)(R10*4), R8
+	DECQ    R9
+	JNZ     row1
+	VMOVUPS Z0, (AX)(DX*4)
+	ADDQ    $0x00000010, DX
+	JMP     group1
+
+end1:
+	LEAQ (AX)(SI*4), AX
+	LEAQ (CX)(DI*4), CX
+	DECQ BX
+	JNZ  pixel
+	VZEROUPPER
+	RET
+
+// func windowMaxPlacesAVX512(y []float32, arg []uint8, x []float32, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int, place int, placeCol int, placeRow int)
+// Requires: AVX, AVX512F
+TEXT ·windowMaxPlacesAVX512(SB), NOSPLIT, $0-160
+	MOVQ         y_base+0(FP), AX
+	MOVQ         x_base+48(FP), CX
+	MOVQ         count+80(FP), BX
+	MOVQ         dstStep+88(FP), SI
+	MOVQ         srcStep+96(FP), DI
+	MOVQ         arg_base+24(FP), R8
+	VPBROADCASTD placeCol+144(FP), Z0
+	VPBROADCASTD placeRow+152(FP), Z1
+
+pixel:
+	XORQ DX, DX
+
+group4:
+	LEAQ         64(DX), R11
+	CMPQ         R11, channels+72(FP)
+	JG           end4
+	LEAQ         (CX)(DX*4), R9
+	LEAQ         (R8)(DX*1), R10
+	VPBROADCASTD place+136(FP), Z3
+	VMOVAPS      Z3, Z2
+	MOVL         $0xff800000, R11
+	VMOVD        R11, X4
+	VBROADCASTSS X4, Z4
+	MOVL         $0xff800000, R11
+	VMOVD        R11, X5
+	VBROADCASTSS X5, Z5
+	MOVL         $0xff800000, R11
+	VMOVD        R11, X6
+	VBROADCASTSS X6, Z6
+	MOVL         $0xff800000, R11
+	VMOVD        R11, X7
+	VBROADCASTSS X7, Z7
+	VMOVAPS      Z2, Z8
+	VMOVAPS      Z2, Z9
+	VMOVAPS      Z2, Z10
+	VMOVAPS      Z2, Z11
+	MOVQ         height+104(FP), R11
+
+row4:
+	MOVQ R9, R13
+	MOVQ width+112(FP), R12
+
+col4:
+	VMOVUPS   (R13), Z12
+	VCMPPS    $0x01, Z12, Z4, K1
+	VCMPPS    $0x03, Z12, Z12, K2
+	KORW      K2, K1, K1
+	VMOVAPS   Z12, K1, Z4
+	VMOVDQA32 Z2, K1, Z8
+	VMOVUPS   64(R13), Z12
+	VCMPPS    $0x01, Z12, Z5, K1
+	VCMPPS    $0x03, Z12, Z12, K2
+	KORW      K2, K1, K1
+	VMOVAPS   Z12, K1, Z5
+	VMOVDQA32 Z2, K1, Z9
+	VMOVUPS   128(R13), Z12
+	VCMPPS    $0x01, Z12, Z6, K1
+	VCMPPS    $0x03, Z12, Z12, K2
+	KORW      K2, K1, K1
+	VMOVAPS   Z12, K1, Z6
+	VMOVDQA32 Z2, K1, Z10
+	VMOVUPS   192(R13), Z12
+	VCMPPS    $0x01, Z12, Z7, K1
+	VCMPPS    $0x03, Z12, Z12, K2
+	KORW      K2, K1, K1
+	VMOVAPS   Z12, K1, Z7
+	VMOVDQA32 Z2, K1, Z11
+	MOVQ      colStep+128(FP), R14
+	LEAQ      (R13)(R14*4), R13
+	VPADDD    Z0, Z2, Z2
+	DECQ      R12
+	JNZ       col4
+	MOVQ      rowStep+120(FP), R12
+	LEAQ      (R9)(R12*4), R9
+	VPADDD    Z1, Z3, Z3
+	VMOVAPS   Z3, Z2
+	DECQ      R11
+	JNZ       row4
+	MOVQ      R10, R9
+	VMOVUPS   Z4, (AX)(DX*4)
+	VPMOVDB   Z8, (R9)
+	VMOVUPS   Z5, 64(AX)(DX*4)
+	VPMOVDB   Z9, 16(R9)
+	VMOVUPS   Z6, 128(AX)(DX*4)
+	VPMOVDB   Z10, 32(R9)
+	VMOVUPS   Z7, 192(AX)(DX*4)
+	VPMOVDB   Z11, 48(R9)
+	ADDQ      $0x00000040, DX
+	JMP       group4
+
+end4:
+group2:
+	LEAQ         32(DX), R11
+	CMPQ         R11, channels+72(FP)
+	JG           end2
+	LEAQ         (CX)(DX*4), R9
+	LEAQ         (R8)(DX*1), R10
+	VPBROADCASTD place+136(FP), Z3
+	VMOVAPS      Z3, Z2
+	MOVL         $0xff800000, R11
+	VMOVD        R11, X4
+	VBROADCASTSS X4, Z4
+	MOVL         $0xff800000, R11
+	VMOVD        R11, X5
+	VBROADCASTSS X5, Z5
+	VMOVAPS      Z2, Z6
+	VMOVAPS      Z2, Z7
+	MOVQ         height+104(FP), R11
+
+row2:
+	MOVQ R9, R13
+	MOVQ width+112(FP), R12
+
+col2:
+	VMOVUPS   (R13), Z8
+	VCMPPS    $0x01, Z8, Z4, K1
+	VCMPPS    $0x03, Z8, Z8, K2
+	KORW      K2, K1, K1
+	VMOVAPS   Z8, K1, Z4
+	VMOVDQA32 Z2, K1, Z6
+	VMOVUPS   64(R13), Z8
+	VCMPPS    $0x01, Z8, Z5, K1
+	VCMPPS    $0x03, Z8, Z8, K2
+	KORW      K2, K1, K1
+	VMOVAPS   Z8, K1, Z5
+	VMOVDQA32 Z2, K1, Z7
+	MOVQ      colStep+128(FP), R14
+	LEAQ      (R13)(R14*4), R13
+	VPADDD    Z0, Z2, Z2
+	DECQ      R12
+	JNZ       col2
+	MOVQ      rowStep+120(FP), R12
+	LEAQ      (R9)(R12*4), R9
+	VPADDD    Z1, Z3, Z3
+	VMOVAPS   Z3, Z2
+	DECQ      R11
+	JNZ       row2
+	MOVQ      R10, R9
+	VMOVUPS   Z4, (AX)(DX*4)
+	VPMOVDB   Z6, (R9)
+	VMOVUPS   Z5, 64(AX)(DX*4)
+	VPMOVDB   Z7, 16(R9)
+	ADDQ      $0x00000020, DX
+	JMP       group2
+
+end2:
+group1:
+	LEAQ         16(DX), R11
+	CMPQ         R11, channels+72(FP)
+	JG           end1
+	LEAQ         (CX)(DX*4), R9
+	LEAQ         (R8)(DX*1), R10
+	VPBROADCASTD place+136(FP), Z3
+	VMOVAPS      Z3, Z2
+	MOVL         $0xff800000, R11
+	VMOVD        R11, X4
+	VBROADCASTSS X4, Z4
+	VMOVAPS      Z2, Z5
+	MOVQ         height+104(FP), R11
+
+row1:
+	MOVQ R9, R13
+	MOVQ width+112(FP), R12
+
+col1:
+	VMOVUPS   (R13), Z6
+	VCMPPS    $0x01, Z6, Z4, K1
+	VCMPPS    $0x03, Z6, Z6, K2
+	KORW      K2, K1, K1
+	VMOVAPS   Z6, K1, Z4
+	VMOVDQA32 Z2, K1, Z5
+	MOVQ      colStep+128(FP), R14
+	LEAQ      (R13)(R14*4), R13
+	VPADDD    Z0, Z2, Z2
+	DECQ      R12
+	JNZ       col1
+	MOVQ      rowStep+120(FP), R12
+	LEAQ      (R9)(R12*4), R9
+	VPADDD    Z1, Z3, Z3
+	VMOVAPS   Z3, Z2
+	DECQ      R11
+	JNZ       row1
+	MOVQ      R10, R9
+	VMOVUPS   Z4, (AX)(DX*4)
+	VPMOVDB   Z5, (R9)
+	ADDQ      $0x00000010, DX
+	JMP       group1
+
+end1:
+	LEAQ (AX)(SI*4), AX
+	LEAQ (CX)(DI*4), CX
+	ADDQ SI, R8
+	DECQ BX
+	JNZ  pixel
+	VZEROUPPER
+	RET
+
+// func windowPickAVX512(dx []float32, dy []float32, arg []uint8, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int, place int, placeCol int, placeRow int)
+// Requires: AVX, AVX512F
+TEXT ·windowPickAVX512(SB), NOSPLIT, $0-160
+	MOVQ         dx_base+0(FP), AX
+	MOVQ         dy_base+24(FP), CX
+	MOVQ         count+80(FP), BX
+	MOVQ         dstStep+88(FP), SI
+	MOVQ         srcStep+96(FP), DI
+	MOVQ         arg_base+48(FP), R8
+	VPBROADCASTD placeCol+144(FP), Z0
+	VPBROADCASTD placeRow+152(FP), Z1
+
+pixel:
+	XORQ DX, DX
+
+group4:
+	LEAQ         64(DX), R12
+	CMPQ         R12, channels+72(FP)
+	JG           end4
+	LEAQ         (CX)(DX*4), R10
+	LEAQ         (R8)(DX*1), R11
+	VPBROADCASTD place+136(FP), Z3
+	VMOVAPS      Z3, Z2
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	MOVQ         height+104(FP), R12
+
+row4:
+	MOVQ R10, R14
+	MOVQ R11, R9
+	MOVQ width+112(FP), R13
+
+col4:
+	VPMOVZXBD (R9), Z8
+	VPCMPEQD  Z2, Z8, K1
+	VADDPS    (R14), Z4, K1, Z4
+	VPMOVZXBD 16(R9), Z8
+	VPCMPEQD  Z2, Z8, K1
+	VADDPS    64(R14), Z5, K1, Z5
+	VPMOVZXBD 32(R9), Z8
+	VPCMPEQD  Z2, Z8, K1
+	VADDPS    128(R14), Z6, K1, Z6
+	VPMOVZXBD 48(R9), Z8
+	VPCMPEQD  Z2, Z8, K1
+	VADDPS    192(R14), Z7, K1, Z7
+	MOVQ      colStep+128(FP), R15
+	LEAQ      (R14)(R15*4), R14
+	MOVQ      colStep+128(FP), R15
+	LEAQ      (R9)(R15*1), R9
+	VPADDD    Z0, Z2, Z2
+	DECQ      R13
+	JNZ       col4
+	MOVQ      rowStep+120(FP), R9
+	LEAQ      (R10)(R9*4), R10
+	MOVQ      rowStep+120(FP), R9
+	LEAQ      (R11)(R9*1), R11
+	VPADDD    Z1, Z3, Z3
+	VMOVAPS   Z3, Z2
+	DECQ      R12
+	JNZ       row4
+	VMOVUPS   Z4, (AX)(DX*4)
+	VMOVUPS   Z5, 64(AX)(DX*4)
+	VMOVUPS   Z6, 128(AX)(DX*4)
+	VMOVUPS   Z7, 192(AX)(DX*4)
+	ADDQ      $0x00000040, DX
+	JMP       group4
+
+end4:
+group2:
+	LEAQ         32(DX), R12
+	CMPQ         R12, channels+72(FP)
+	JG           end2
+	LEAQ         (CX)(DX*4), R10
+	LEAQ         (R8)(DX*1), R11
+	VPBROADCASTD place+136(FP), Z3
+	VMOVAPS      Z3, Z2
+	VPXORD       Z9, Z9, Z9
+	VPXORD       Z10, Z10, Z10
+	MOVQ         height+104(FP), R12
+
+row2:
+	MOVQ R10, R14
+	MOVQ R11, R9
+	MOVQ width+112(FP), R13
+
+col2:
+	VPMOVZXBD (R9), Z8
+	VPCMPEQD  Z2, Z8, K1
+	VADDPS    (R14), Z9, K1, Z9
+	VPMOVZXBD 16(R9), Z8
+	VPCMPEQD  Z2, Z8, K1
+	VADDPS    64(R14), Z10, K1, Z10
+	MOVQ      colStep+128(FP), R15
+	LEAQ      (R14)(R15*4), R14
+	MOVQ      colStep+128(FP), R15
+	LEAQ      (R9)(R15*1), R9
+	VPADDD    Z0, Z2, Z2
+	DECQ      R13
+	JNZ       col2
+	MOVQ      rowStep+120(FP), R9
+	LEAQ      (R10)(R9*4), R10
+	MOVQ      rowStep+120(FP), R9
+	LEAQ      (R11)(R9*1), R11
+	VPADDD    Z1, Z3, Z3
+	VMOVAPS   Z3, Z2
+	DECQ      R12
+	JNZ       row2
+	VMOVUPS   Z9, (AX)(DX*4)
+	VMOVUPS   Z10, 64(AX)(DX*4)
+	ADDQ      $0x00000020, DX
+	JMP       group2
+
+end2:
+group1:
+	LEAQ         16(DX), R12
+	CMPQ         R12, channels+72(FP)
+	JG           end1
+	LEAQ         (CX)(DX*4), R10
+	LEAQ         (R8)(DX*1), R11
+	VPBROADCASTD place+136(FP), Z3
+	VMOVAPS      Z3, Z2
+	VPXORD       Z11, Z11, Z11
+	MOVQ         height+104(FP), R12
+
+row1:
+	MOVQ R10, R14
+	MOVQ R11, R9
+	MOVQ width+112(FP), R13
+
+col1:
+	VPMOVZXBD (R9), Z8
+	VPCMPEQD  Z2, Z8, K1
+	VADDPS    (R14), Z11, K1, Z11
+	MOVQ      colStep+128(FP), R15
+	LEAQ      (R14)(R15*4), R14
+	MOVQ      colStep+128(FP), R15
+	LEAQ      (R9)(R15*1), R9
+	VPADDD    Z0, Z2, Z2
+	DECQ      R13
+	JNZ       col1
+	MOVQ      rowStep+120(FP), R9
+	LEAQ      (R10)(R9*4), R10
+	MOVQ      rowStep+120(FP), R9
+	LEAQ      (R11)(R9*1), R11
+	VPADDD    Z1, Z3, Z3
+	VMOVAPS   Z3, Z2
+	DECQ      R12
+	JNZ       row1
+	VMOVUPS   Z11, (AX)(DX*4)
+	ADDQ      $0x00000010, DX
+	JMP       group1
+
+end1:
+	LEAQ (AX)(SI*4), AX
+	LEAQ (CX)(DI*4), CX
+	ADDQ DI, R8
+	DECQ BX
+	JNZ  pixel
 	VZEROUPPER
 	RET

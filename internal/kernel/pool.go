@@ -62,6 +62,7 @@ type Pool struct {
 	direct   bool // no Winograd
 	winograd winogradTask
 	pass     passTask
+	pooling  poolTask
 	fixed    fixedTask
 }
 

@@ -34,6 +34,11 @@ type tier struct {
 	normColumnsGrad     func(dx, dy, x, mean, scale, slope, shift []float32, rows, c int)
 	normColumnsGradReLU func(dx, dy, x, mean, scale, beta, slope, shift []float32, rows, c int)
 
+	windowSums      func(dst, src []float32, channels, count, dstStep, srcStep, height, width, rowStep, colStep int, scale float32)
+	windowMax       func(y, x []float32, channels, count, dstStep, srcStep, height, width, rowStep, colStep int)
+	windowMaxPlaces func(y []float32, arg []uint8, x []float32, channels, count, dstStep, srcStep, height, width, rowStep, colStep, place, placeCol, placeRow int)
+	windowPick      func(dx, dy []float32, arg []uint8, channels, count, dstStep, srcStep, height, width, rowStep, colStep, place, placeCol, placeRow int)
+
 	sgd      func(w, g []float32, lr, decay float32)
 	momentum func(w, g, v []float32, lr, mu, decay, a, b float32)
 	adamW    func(w, g, m, v []float32, lr, beta1, beta2, eps, decay, c1, c2 float32)
@@ -57,6 +62,7 @@ var genericTier = &tier{
 	columnGrads: columnGradsGeneric, columnGradsMasked: columnGradsMaskedGeneric, columnGradsReLU: columnGradsReLUGeneric,
 	normColumns: normColumnsGeneric, normColumnsAdd: normColumnsAddGeneric,
 	normColumnsGrad: normColumnsGradGeneric, normColumnsGradReLU: normColumnsGradReLUGeneric,
+	windowSums: windowSumsGeneric, windowMax: windowMaxGeneric, windowMaxPlaces: windowMaxPlacesGeneric, windowPick: windowPickGeneric,
 	sgd: sgdGeneric, momentum: momentumGeneric, adamW: adamWGeneric,
 	scan:     genericScans,
 	fma:      fmaGeneric,

@@ -1,5 +1,5 @@
 // Command layers writes the loops over vectors and over the columns of a
-// matrix: elementwise layers, batch norm, optimisers, sums and distances.
+// matrix: elementwise layers, batch norm, pooling, optimisers, sums and distances.
 //
 //	go run -C internal/kernel/_gen ./layers
 package main
@@ -21,6 +21,7 @@ func main() {
 			vectorKernels(w)
 			columnKernels(w)
 			updateKernels(w)
+			windowKernels(w)
 		}
 	})
 }
