@@ -18,7 +18,7 @@ package kernel
 
 const (
 	winogradFused   = 96 << 10 // elements of V in an item that does all steps
-	winogradTiles   = 64       // tiles of an item that does one panel
+	winogradTiles   = 128      // tiles of an item that does one panel
 	winogradAhead   = 1 << 20  // elements of U computed ahead, at most
 	winogradFilters = 64 << 10 // elements of a block of U computed by an item
 	winogradInput   = 4 << 20  // elements of V computed ahead at a time, about
@@ -57,8 +57,10 @@ type winogradTask struct {
 	vCell, mCell  int  // distances of cells
 	ahead         bool // U is computed ahead, else V
 	block         int  // inner channels of a block of U
+	uCell         int  // distance of cells in it
 	first         int  // item of cut that V begins with
 	parts, blocks int  // of a weight gradient
+	strips, strip int  // of channels of dy, and their length
 
 	u, in, partial []float32 // U, V and weight gradients of parts
 	space          []winogradSpace
@@ -150,23 +152,25 @@ func (q *winogradTask) convolve(images, rows, cols int, e Epilogue) {
 	q.innerP = roundUp(q.inner, lanes)
 	q.panels = ceilDiv(q.n, nr)
 	cells := v.n * v.n
-	sizeU := cells * q.innerP * q.panels * nr
 	limit := winogradTiles
-	q.ahead = sizeU <= winogradAhead
+	q.ahead = cells*q.innerP*q.panels*nr <= winogradAhead
 	if q.ahead {
 		limit = min(limit, winogradFused/(cells*q.innerP))
 	}
 	q.cut = cutTiles(images, ceilDiv(rows, v.m), ceilDiv(cols, v.m), roundUp(max(limit, 1), q.k.mr))
 	q.tiles = roundUp(q.cut.tiles(), q.k.mr)
 	q.vCell, q.mCell = q.innerP*q.tiles+lanes, nr*q.tiles+lanes
+	q.block = q.innerP
+	if !q.ahead {
+		q.block = min(q.innerP, roundUp(winogradFilters/(cells*nr), lanes))
+	}
+	q.uCell = q.block*nr + lanes
 	q.p.then.start(e, q.dst, images*rows*cols, q.n, q.cut.items)
 	if q.ahead {
-		q.block = q.innerP
-		q.u = grow(q.u, len(q.phases)*sizeU)
+		q.u = grow(q.u, len(q.phases)*q.panels*cells*q.uCell)
 		q.loop(winogradU, len(q.phases)*q.panels)
 		q.loop(winogradAll, len(q.phases)*q.cut.items)
 	} else {
-		q.block = min(q.innerP, roundUp(winogradFilters/(cells*nr), lanes))
 		q.convolveSplit()
 	}
 	q.p.then.end()
@@ -199,7 +203,7 @@ func (q *winogradTask) run(worker, i int) {
 	w, cells := &q.space[worker], q.v.n*q.v.n
 	switch q.step {
 	case winogradU:
-		size := cells * q.innerP * 2 * q.k.lanes
+		size := cells * q.uCell
 		q.filters(w, q.u[i*size:][:size], &q.phases[i/q.panels], i%q.panels, 0, q.inner)
 	case winogradV:
 		q.inputs(w, q.in[i*cells*q.vCell:][:cells*q.vCell], q.first+i)
@@ -306,9 +310,9 @@ func (k *winogradTier) copyPixels(dst []float32, dstStep int, src []float32, src
 // [c0, c1), with zeros up to whole groups.
 func (q *winogradTask) filters(w *winogradSpace, u []float32, ph *winogradPhase, panel, c0, c1 int) {
 	lanes, nr := q.k.lanes, 2*q.k.lanes
-	cell := roundUp(c1-c0, lanes) * nr
+	cell := q.uCell
 	for i := range q.v.n * q.v.n {
-		clear(u[i*cell+(c1-c0)*nr:][:cell-(c1-c0)*nr])
+		clear(u[i*cell+(c1-c0)*nr : i*cell+roundUp(c1-c0, lanes)*nr])
 	}
 	o := panel * nr
 	if q.grad || q.n-o < nr {
@@ -387,17 +391,17 @@ func (q *winogradTask) panel(w *winogradSpace, v []float32, item, panel int) {
 	w.m = grow(w.m, cells*q.mCell)
 	u := q.u
 	if q.ahead {
-		u = u[(phase*q.panels+panel)*cells*q.innerP*nr:]
+		u = u[(phase*q.panels+panel)*cells*q.uCell:]
 	}
 	for c0 := 0; c0 < q.inner; c0 += q.block {
 		depth := min(q.block, q.innerP-c0)
 		if !q.ahead {
-			w.u = grow(w.u, cells*q.block*nr)
+			w.u = grow(w.u, cells*q.uCell)
 			u = w.u
 			q.filters(w, u, &q.phases[phase], panel, c0, min(c0+depth, q.inner))
 		}
 		for i := range cells {
-			q.k.row(w.m[i*q.mCell:], v[i*q.vCell+c0*q.tiles:], q.tiles*lanes, u[i*depth*nr:], rowTiles, depth/lanes, c0 > 0)
+			q.k.row(w.m[i*q.mCell:], v[i*q.vCell+c0*q.tiles:], q.tiles*lanes, u[i*q.uCell:], rowTiles, depth/lanes, c0 > 0)
 		}
 	}
 	q.outputs(w, &q.phases[phase], n0, n1, r0, r1, panel*nr)
