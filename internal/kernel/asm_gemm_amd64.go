@@ -11,10 +11,10 @@ func rowAVX2(c []float32, cOff []int, a []float32, aOff []int, b []float32, tile
 func rowHalfAVX2(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, acc bool, ahead []float32, step int)
 
 // colAVX2 is colGeneric in tiles of 6 x 16.
-func colAVX2(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
+func colAVX2(c []float32, ldc int, a []float32, iOff []int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
 
 // colHalfAVX2 is colHalfGeneric in tiles of 6 x 8.
-func colHalfAVX2(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
+func colHalfAVX2(c []float32, ldc int, a []float32, iOff []int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
 
 // gatherRowsAVX2 is gatherRowsGeneric.
 func gatherRowsAVX2(dst []float32, src []float32, ld int, rows int)
@@ -32,10 +32,10 @@ func rowAVX512(c []float32, cOff []int, a []float32, aOff []int, b []float32, ti
 func rowHalfAVX512(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, acc bool, ahead []float32, step int)
 
 // colAVX512 is colGeneric in tiles of 8 x 32.
-func colAVX512(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
+func colAVX512(c []float32, ldc int, a []float32, iOff []int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
 
 // colHalfAVX512 is colHalfGeneric in tiles of 8 x 16.
-func colHalfAVX512(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
+func colHalfAVX512(c []float32, ldc int, a []float32, iOff []int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
 
 // gatherRowsAVX512 is gatherRowsGeneric.
 func gatherRowsAVX512(dst []float32, src []float32, ld int, rows int)

@@ -215,16 +215,15 @@ func (q *convTask) run(worker, i int) {
 // images prepares the windows of output rows [r0, r1) of images [n0, n1): it
 // returns the memory they lie in, from the first window on, and the distances
 // between rows and between images there. Without padding they lie where they
-// are. slack is how many elements past the last window may be read.
-func (q *convTask) images(w *workspace, n0, n1, r0, r1, slack int) (a []float32, row, image int) {
+// are.
+func (q *convTask) images(w *workspace, n0, n1, r0, r1 int) (a []float32, row, image int) {
 	s := &q.s
-	if s.Pad == 0 && slack == 0 {
+	if s.Pad == 0 {
 		return q.x[(n0*s.H+r0*s.Stride)*s.W*s.C:], s.W * s.C, s.H * s.W * s.C
 	}
 	rows, cols := (r1-r0-1)*s.Stride+s.KH, (s.OutW()-1)*s.Stride+s.KW
 	row, image = cols*s.C, rows*cols*s.C
-	w.a = grow(w.a, (n1-n0)*image+slack)
-	clear(w.a[(n1-n0)*image:])
+	w.a = grow(w.a, (n1-n0)*image)
 	for n := n0; n < n1; n++ {
 		padImage(w.a[(n-n0)*image:], q.x[n*s.H*s.W*s.C:], s.H, s.W, s.C, r0*s.Stride-s.Pad, -s.Pad, rows, cols)
 	}
@@ -247,31 +246,39 @@ func padImage(dst, src []float32, h, w, c, top, left, rows, cols int) {
 	}
 }
 
-// offsets lists, in the memory of dst, the positions of images x rows x cols
-// elements that are image, row and col apart.
-func offsets(dst []int, images, image, rows, row, cols, col int) []int {
-	dst = dst[:0]
+// positions are those of images x rows x cols elements that are image, row and
+// col apart. They are kept, as most items of work have the same shape.
+type positions struct {
+	shape [6]int
+	at    []int
+}
+
+func (p *positions) of(images, image, rows, row, cols, col int) []int {
+	shape := [6]int{images, image, rows, row, cols, col}
+	if p.shape == shape {
+		return p.at
+	}
+	p.shape, p.at = shape, p.at[:0]
 	for n := range images {
 		for r := range rows {
 			for c := range cols {
-				dst = append(dst, n*image+r*row+c*col)
+				p.at = append(p.at, n*image+r*row+c*col)
 			}
 		}
 	}
-	return dst
+	return p.at
 }
 
 // forwardItem computes the output pixels of one item.
 func (q *convTask) forwardItem(w *workspace, i int) {
 	s := &q.s
 	n0, n1, r0, r1 := q.work.item(i)
-	a, row, image := q.images(w, n0, n1, r0, r1, 0)
+	a, row, image := q.images(w, n0, n1, r0, r1)
 	outH, outW := s.OutH(), s.OutW()
-	w.off = offsets(w.off, n1-n0, image, r1-r0, row*s.Stride, outW, s.C*s.Stride)
-	w.to = offsets(w.to, 1, 0, 1, 0, len(w.off), s.OutC)
+	off := w.from.of(n1-n0, image, r1-r0, row*s.Stride, outW, s.C*s.Stride)
 	y := q.y[(n0*outH+r0)*outW*s.OutC:]
-	w.windows(q.t, y, w.to, a, w.off, q.p.packed, s.OutC, s.KH, s.KW*s.C, row)
-	q.p.then.apply(q.t, i, (n0*outH+r0)*outW, len(w.off), 0, s.OutC)
+	w.windows(q.t, y, w.to.of(1, 0, 1, 0, len(off), s.OutC), a, off, q.p.packed, s.OutC, s.KH, s.KW*s.C, row)
+	q.p.then.apply(q.t, i, (n0*outH+r0)*outW, len(off), 0, s.OutC)
 }
 
 // windows multiplies windows of runs x runLen elements, whose runs are row
@@ -363,16 +370,16 @@ func (q *convTask) inputGradItem(w *workspace, i int) {
 			continue
 		}
 		start := ((y0-q0+maxTaps-ph.taps)*cols + x0 - left + maxWide - ph.wide) * s.OutC
-		w.off = offsets(w.off, n1-n0, image, y1-y0, cols*s.OutC, x1-x0, s.OutC)
-		w.to = offsets(w.to, n1-n0, s.H*s.W*s.C, y1-y0, s.Stride*s.W*s.C, x1-x0, s.Stride*s.C)
+		off := w.from.of(n1-n0, image, y1-y0, cols*s.OutC, x1-x0, s.OutC)
+		to := w.to.of(n1-n0, s.H*s.W*s.C, y1-y0, s.Stride*s.W*s.C, x1-x0, s.Stride*s.C)
 		dx := q.x[((n0*s.H+y0*s.Stride+ph.kh0-s.Pad)*s.W+x0*s.Stride+ph.kw0-s.Pad)*s.C:]
 		if ph.taps == 0 || ph.wide == 0 {
-			for _, off := range w.to {
+			for _, off := range to {
 				clear(dx[off : off+s.C])
 			}
 			continue
 		}
-		w.windows(q.t, dx, w.to, w.a[start:], w.off, q.p.packed[ph.packed:], s.C, ph.taps, ph.wide*s.OutC, cols*s.OutC)
+		w.windows(q.t, dx, to, w.a[start:], off, q.p.packed[ph.packed:], s.C, ph.taps, ph.wide*s.OutC, cols*s.OutC)
 	}
 }
 
@@ -396,23 +403,20 @@ func (q *convTask) weightGradPart(w *workspace, part, split int) {
 	j0 := panels * split / q.splits * t.nr
 	j1 := min(panels*(split+1)/q.splits*t.nr, s.OutC)
 	dst := q.p.partial[part*q.partSize:][:q.partSize]
-	slack := (t.mr - s.KW*s.C%t.mr) % t.mr
 	first, end := q.work.items*part/q.parts, q.work.items*(part+1)/q.parts
 	for i := first; i < end; i++ {
 		n0, n1, r0, r1 := q.work.item(i)
-		a, row, image := q.images(w, n0, n1, r0, r1, slack)
-		w.off = offsets(w.off, n1-n0, image, r1-r0, row*s.Stride, s.OutW(), s.C*s.Stride)
+		a, row, image := q.images(w, n0, n1, r0, r1)
+		off := w.from.of(n1-n0, image, r1-r0, row*s.Stride, s.OutW(), s.C*s.Stride)
+		taps := w.taps.of(1, 0, s.KH, row, s.KW*s.C, 1)
 		dy := q.y[(n0*s.OutH()+r0)*s.OutW()*s.OutC:]
-		for l := 0; l < len(w.off); l += gradPixels {
-			k := min(gradPixels, len(w.off)-l)
+		for l := 0; l < len(off); l += gradPixels {
+			k := min(gradPixels, len(off)-l)
 			w.b = grow(w.b, ceilDiv(j1-j0, t.nr)*t.nr*k)
 			for j := j0; j < j1; j += t.nr {
 				packPanel(t, w.b[(j-j0)*k:], dy[l*s.OutC+j:], s.OutC, false, min(t.nr, s.OutC-j), k)
 			}
-			for kh := range s.KH {
-				m := s.KW * s.C
-				w.cols(t, dst[kh*m*s.OutC+j0:], s.OutC, m, a[kh*row:], t.mr, w.off[l:], w.b, t.nr*k, j1-j0, k, i > first || l > 0)
-			}
+			w.cols(t, dst[j0:], s.OutC, a, taps, off[l:], w.b, t.nr*k, j1-j0, k, i > first || l > 0)
 		}
 	}
 }

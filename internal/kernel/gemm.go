@@ -17,10 +17,13 @@ const (
 
 // A workspace is the scratch memory of one worker.
 type workspace struct {
-	a, b    []float32 // panels and padded images
-	off, to []int     // positions of rows of A and of C
-	tile    []float32 // one tile at an edge of C
-	edge    []int     // positions of its rows of A
+	a, b []float32 // panels and padded images
+	off  []int     // positions of the rows of a packed block
+	tile []float32 // one tile at an edge of C
+	edge []int     // positions of its rows of A
+	from positions // of the windows or pixels of a convolution
+	to   positions // of its results
+	taps positions // of the filter, in a window
 }
 
 // grow returns s with length n, reusing its memory when it suffices. The
@@ -161,7 +164,8 @@ func (g *gemmTask) run(worker, i int) {
 		a := g.a[at(i0, l, g.lda, g.transA):]
 		if g.transA {
 			w.packA(t, a, g.lda, rows, k)
-			w.cols(t, c, g.ldc, rows, w.a, k*t.mr, t.kSeq, b, t.nr*g.k, j1-j0, k, acc)
+			w.tileRows(t, rows, k)
+			w.cols(t, c, g.ldc, w.a, w.off, t.kSeq, b, t.nr*g.k, j1-j0, k, acc)
 		} else {
 			w.rows(t, c, g.cOff[:rows], a, g.aOff[:rows], b, t.nr*g.k, j1-j0, 1, k, 0, acc)
 		}
@@ -227,6 +231,14 @@ func (w *workspace) packA(t *tier, a []float32, lda, rows, k int) {
 	}
 }
 
+// tileRows lists the positions of the rows of a block that packA has packed.
+func (w *workspace) tileRows(t *tier, rows, k int) {
+	w.off = w.off[:0]
+	for i := range rows {
+		w.off = append(w.off, i/t.mr*k*t.mr+i%t.mr)
+	}
+}
+
 // rows multiplies len(aOff) rows by n columns of packed B, whose panels are
 // panel elements apart: tiles inside C directly, tiles at an edge through
 // scratch memory. Meanwhile it asks for the memory of the next panel. See
@@ -248,12 +260,8 @@ func (w *workspace) rows(t *tier, c []float32, cOff []int, a []float32, aOff []i
 		}
 		for i := direct; i < len(aOff); i += t.mr {
 			m := min(t.mr, len(aOff)-i)
-			w.edge = append(w.edge[:0], aOff[i:i+m]...)
-			for len(w.edge) < t.mr {
-				w.edge = append(w.edge, aOff[i])
-			}
 			w.tile = grow(w.tile, t.mr*t.nr)
-			row(w.tile, t.rowSeq, a, w.edge, b, 1, runs, runLen, runStride, false, b, 0)
+			row(w.tile, t.rowSeq, a, w.edgeOf(t, aOff[i:]), b, 1, runs, runLen, runStride, false, b, 0)
 			for r, off := range cOff[i : i+m] {
 				putRow(c[off+j:off+min(j+t.nr, n)], w.tile[r*t.nr:], acc)
 			}
@@ -276,10 +284,9 @@ func lookAhead(next, used []float32, n, turns int) (ahead []float32, step int) {
 	return next, min(ceilDiv(4*n, turns), 64)
 }
 
-// cols is rows for the column micro-kernel, colGeneric. Tiles at the lower
-// edge read all their mr columns of A, whatever they hold.
-func (w *workspace) cols(t *tier, c []float32, ldc, m int, a []float32, aTile int, kOff []int, b []float32, panel, n, k int, acc bool) {
-	full := m / t.mr
+// cols is rows for the column micro-kernel, colGeneric, with len(iOff) rows.
+func (w *workspace) cols(t *tier, c []float32, ldc int, a []float32, iOff, kOff []int, b []float32, panel, n, k int, acc bool) {
+	full := len(iOff) / t.mr
 	turns := full * (k / unroll)
 	for j := 0; j < n; j += t.nr {
 		col := t.col
@@ -290,19 +297,29 @@ func (w *workspace) cols(t *tier, c []float32, ldc, m int, a []float32, aTile in
 		direct := 0
 		if n-j >= t.nr && full > 0 {
 			ahead, step := lookAhead(next, b, k*t.nr, turns)
-			col(c[j:], ldc, a, aTile, kOff, b, full, k, acc, ahead, step)
+			col(c[j:], ldc, a, iOff, kOff, b, full, k, acc, ahead, step)
 			direct = full * t.mr
 		}
-		for i := direct; i < m; i += t.mr {
+		for i := direct; i < len(iOff); i += t.mr {
 			w.tile = grow(w.tile, t.mr*t.nr)
-			col(w.tile, t.nr, a[i/t.mr*aTile:], 0, kOff, b, 1, k, false, b, 0)
-			for r := range min(t.mr, m-i) {
+			col(w.tile, t.nr, a, w.edgeOf(t, iOff[i:]), kOff, b, 1, k, false, b, 0)
+			for r := range min(t.mr, len(iOff)-i) {
 				off := (i + r) * ldc
 				putRow(c[off+j:off+min(j+t.nr, n)], w.tile[r*t.nr:], acc)
 			}
 		}
 		b = next
 	}
+}
+
+// edgeOf returns the positions of the rows of a tile, the first of which is
+// repeated for those that are not there.
+func (w *workspace) edgeOf(t *tier, offs []int) []int {
+	w.edge = append(w.edge[:0], offs[:min(t.mr, len(offs))]...)
+	for len(w.edge) < t.mr {
+		w.edge = append(w.edge, offs[0])
+	}
+	return w.edge
 }
 
 func putRow(c, s []float32, acc bool) {

@@ -42,38 +42,35 @@ func rowHalfGeneric(c []float32, cOff []int, a []float32, aOff []int, b []float3
 	}
 }
 
-// colGeneric multiplies columns of a matrix stored with k as its slow axis by
-// one packed panel of B, [k][nr]: element (i, l) of A, i < mr, is at
-// a[kOff[l]+i] for the first tile and aTile further on for each one after it.
-// The result has the row stride ldc.
-func colGeneric(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles, k int, acc bool, _ []float32, _ int) {
-	for i := range tiles {
+// colGeneric multiplies rows of a matrix by one packed panel of B, [k][nr]:
+// element (i, l) of A, i < tiles*mr, is at a[iOff[i]+kOff[l]]. The result has
+// the row stride ldc.
+func colGeneric(c []float32, ldc int, a []float32, iOff, kOff []int, b []float32, tiles, k int, acc bool, _ []float32, _ int) {
+	for i := 0; i < 2*tiles; i += 2 {
 		var s0, s1, s2, s3, t0, t1, t2, t3 float32
-		tile, panel := a[i*aTile:], b
+		a0, a1, panel := a[iOff[i]:], a[iOff[i+1]:], b
 		for _, off := range kOff[:k] {
-			x, v := (*[2]float32)(tile[off:]), (*[4]float32)(panel)
+			x, y, v := a0[off], a1[off], (*[4]float32)(panel)
 			panel = panel[4:]
-			s0, s1, s2, s3 = s0+x[0]*v[0], s1+x[0]*v[1], s2+x[0]*v[2], s3+x[0]*v[3]
-			t0, t1, t2, t3 = t0+x[1]*v[0], t1+x[1]*v[1], t2+x[1]*v[2], t3+x[1]*v[3]
+			s0, s1, s2, s3 = s0+x*v[0], s1+x*v[1], s2+x*v[2], s3+x*v[3]
+			t0, t1, t2, t3 = t0+y*v[0], t1+y*v[1], t2+y*v[2], t3+y*v[3]
 		}
-		store4((*[4]float32)(c[2*i*ldc:]), &[4]float32{s0, s1, s2, s3}, acc)
-		store4((*[4]float32)(c[(2*i+1)*ldc:]), &[4]float32{t0, t1, t2, t3}, acc)
+		store4((*[4]float32)(c[i*ldc:]), &[4]float32{s0, s1, s2, s3}, acc)
+		store4((*[4]float32)(c[(i+1)*ldc:]), &[4]float32{t0, t1, t2, t3}, acc)
 	}
 }
 
 // colHalfGeneric is colGeneric for the left half of a panel.
-func colHalfGeneric(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles, k int, acc bool, _ []float32, _ int) {
-	for i := range tiles {
-		var s, t [2]float32
-		tile, panel := a[i*aTile:], b
+func colHalfGeneric(c []float32, ldc int, a []float32, iOff, kOff []int, b []float32, tiles, k int, acc bool, _ []float32, _ int) {
+	for i := range 2 * tiles {
+		var s [2]float32
+		panel := b
 		for _, off := range kOff[:k] {
-			x, y := tile[off], tile[off+1]
+			x := a[iOff[i]+off]
 			s[0], s[1] = s[0]+x*panel[0], s[1]+x*panel[1]
-			t[0], t[1] = t[0]+y*panel[0], t[1]+y*panel[1]
 			panel = panel[4:]
 		}
-		store2((*[2]float32)(c[2*i*ldc:]), &s, acc)
-		store2((*[2]float32)(c[(2*i+1)*ldc:]), &t, acc)
+		store2((*[2]float32)(c[i*ldc:]), &s, acc)
 	}
 }
 

@@ -11,7 +11,7 @@ type tier struct {
 	mr, nr int // tile of the micro-kernels
 
 	row, rowHalf func(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride int, acc bool, ahead []float32, step int)
-	col, colHalf func(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles, k int, acc bool, ahead []float32, step int)
+	col, colHalf func(c []float32, ldc int, a []float32, iOff, kOff []int, b []float32, tiles, k int, acc bool, ahead []float32, step int)
 	gatherRows   func(dst, src []float32, ld, rows int)
 	splitRows    func(dst []float32, tile int, src []float32, ld, tiles, rows int)
 	transpose8   func(dst []float32, dstStride int, src []float32, srcStride, blocks int)
@@ -20,6 +20,7 @@ type tier struct {
 	dot, sqDist func(a, b []float32) float32
 	axpy        func(dst []float32, s float32, x []float32)
 	exp         func(dst, x []float32)
+	expSum      func(a, h, e []float32, alpha, beta, gamma float32) (sum, largest float32)
 	relu        func(y, x []float32, slope float32)
 	reluGrad    func(dx, dy, y []float32, slope float32)
 
@@ -57,7 +58,7 @@ var genericTier = &tier{
 	name: "generic", lanes: 1, mr: 2, nr: 4,
 	row: rowGeneric, rowHalf: rowHalfGeneric, col: colGeneric, colHalf: colHalfGeneric,
 	gatherRows: gatherRowsGeneric, splitRows: splitRowsGeneric, transpose8: transpose8Generic, finish: finishGeneric,
-	dot: dotGeneric, sqDist: sqDistGeneric, axpy: axpyGeneric, exp: expGeneric, relu: reluGeneric, reluGrad: reluGradGeneric,
+	dot: dotGeneric, sqDist: sqDistGeneric, axpy: axpyGeneric, exp: expGeneric, expSum: expSumGeneric, relu: reluGeneric, reluGrad: reluGradGeneric,
 	columnSums: columnSumsGeneric, columnMoments: columnMomentsGeneric, addDoubles: addDoublesGeneric,
 	columnGrads: columnGradsGeneric, columnGradsMasked: columnGradsMaskedGeneric, columnGradsReLU: columnGradsReLUGeneric,
 	normColumns: normColumnsGeneric, normColumnsAdd: normColumnsAddGeneric,

@@ -175,24 +175,29 @@ func storeTile(w Width, sum [][]reg.VecVirtual, address func(i int) reg.GPVirtua
 	Label("stored")
 }
 
-// colKernel multiplies a tile of mr columns of a matrix stored with k as its
-// slow axis, whose rows lie at offsets given by a table, by a packed panel.
+// colKernel multiplies a tile of mr rows of A by a packed panel of B, where
+// element (i, l) of A is anywhere at the sum of an offset of i, which is in a
+// register, and one of l. Matrices stored with k as the slow axis are like
+// that, and the taps of a filter under which an image passes.
 func colKernel(w Width, name string, mr, nv int) {
-	Begin(w, name, "(c []float32, ldc int, a []float32, aTile int, kOff []int, b []float32, tiles, k int, acc bool, ahead []float32, step int)",
+	Begin(w, name, "(c []float32, ldc int, a []float32, iOff, kOff []int, b []float32, tiles, k int, acc bool, ahead []float32, step int)",
 		"is "+name+"Generic "+tileDoc(w, mr, nv))
 	ahead, pace := Base("ahead"), Integer("step")
-	a, c, ldc := Base("a"), Base("c"), Integer("ldc")
-	SHLQ(U8(2), ldc)
 
 	Label("tile")
-	line := GP64()
-	MOVQ(c, line)
+	ldc := Integer("ldc")
+	line := Base("c")
 	prefetchTile(w, mr, nv, func(i int) reg.GPVirtual {
 		if i > 0 {
-			ADDQ(ldc, line)
+			LEAQ(Mem{Base: line, Index: ldc, Scale: 4}, line)
 		}
 		return line
 	})
+	a, offs := Base("a"), Base("iOff")
+	ptr := make([]reg.GPVirtual, mr)
+	for i := range ptr {
+		ptr[i] = offset(a, offs, i)
+	}
 	sum := make([][]reg.VecVirtual, mr)
 	for i := range sum {
 		sum[i] = w.Zeros(nv)
@@ -207,7 +212,7 @@ func colKernel(w Width, name string, mr, nv int) {
 		}
 		for i := range sum {
 			v := w.Vec()
-			VBROADCASTSS(Mem{Base: a, Index: p, Scale: 4, Disp: 4 * i}, v)
+			VBROADCASTSS(Mem{Base: ptr[i], Index: p, Scale: 4}, v)
 			for j := range bv {
 				VFMADD231PS(bv[j], v, sum[i][j])
 			}
@@ -235,17 +240,28 @@ func colKernel(w Width, name string, mr, nv int) {
 	JNZ(LabelRef("step"))
 
 	Label("store")
+	c, rowBytes := Base("c"), Integer("ldc")
+	SHLQ(U8(2), rowBytes)
 	storeTile(w, sum, func(int) reg.GPVirtual {
 		p := GP64()
 		MOVQ(c, p)
-		ADDQ(ldc, c)
+		ADDQ(rowBytes, c)
 		return p
 	})
-	tile := Integer("aTile")
-	LEAQ(Mem{Base: a, Index: tile, Scale: 4}, a)
+	MOVQ(c, pointer("c"))
+	ADDQ(U8(8*mr), pointer("iOff"))
 	DECQ(Arg("tiles"))
 	JNZ(LabelRef("tile"))
 	Done()
+}
+
+// pointer returns the memory of the address of a slice parameter.
+func pointer(param string) Mem {
+	m, err := Param(param).Base().Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return m.Addr
 }
 
 // transpose8 transposes strips of 8 rows in blocks of 8 x 8: eight loads,
