@@ -188,7 +188,7 @@ func (j *job) measure(ctx context.Context) (time.Duration, error) {
 	}
 	defer t.close()
 	t.loader.Start(ctx, 0, 0)
-	begin := time.Now()
+	begin, stats := time.Now(), newStats()
 	for n := 0; ; n++ {
 		b, err := t.loader.Next()
 		if ctx.Err() != nil {
@@ -196,7 +196,7 @@ func (j *job) measure(ctx context.Context) (time.Duration, error) {
 		} else if err != nil {
 			return 0, err
 		}
-		if _, err := t.step(b); err != nil {
+		if err := t.step(b, stats); err != nil {
 			return 0, fmt.Errorf("timing a few steps: %w", err)
 		}
 		t.loader.Recycle(b)

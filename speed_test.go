@@ -44,15 +44,43 @@ func BenchmarkTrain(b *testing.B) {
 		{"mlp28", "mlp", dataset.Shape{H: 28, W: 28, C: 1}, 12000},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			t := benchTrainer(b, Options{Data: writePixels(b, c.rows, c.shape), Encoder: c.encoder, Batch: 256, Epochs: 1000, Workers: 0})
-			defer t.job.close()
-			defer t.close()
+			t := testTrainer(b, Options{Data: writePixels(b, c.rows, c.shape), Encoder: c.encoder, Batch: 256, Epochs: 1000, Workers: 0})
 			compareRates(b, t)
 		})
 	}
 }
 
-func benchTrainer(b *testing.B, opt Options) *trainer {
+// A step allocates nothing; what is reported of it, a little.
+func TestStepAllocatesNothing(t *testing.T) {
+	for _, c := range []Options{{Encoder: "convnet"}, {Encoder: "mlp", Assign: "pool", Pool: 2}, {Encoder: "convnet", Views: 1, Optimizer: "adamw"}} {
+		c.Data, c.Batch, c.Epochs, c.Workers, c.CheckpointEvery = writePixels(t, 600, dataset.Shape{H: 12, W: 12, C: 3}), 32, 100, 2, "1000steps"
+		tr := testTrainer(t, c)
+		tr.loader.Start(context.Background(), 0, 0)
+		b, err := tr.loader.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stats := newStats()
+		step := func() {
+			if err := tr.step(b, stats); err != nil {
+				t.Fatal(err)
+			}
+			if err := tr.obj.EndEpoch(); err != nil { // a pool takes each row once an epoch
+				t.Fatal(err)
+			}
+		}
+		step()
+		if n := testing.AllocsPerRun(10, step); n > 0 {
+			t.Errorf("%s, %s: %v allocations in a step", c.Encoder, c.Assign, n)
+		}
+		tr.plan.StepsPerEpoch = 1000 // no end of an epoch
+		if n := testing.AllocsPerRun(10, func() { tr.oneStep() }); n > 20 {
+			t.Errorf("%s, %s: %v allocations in a step and its report", c.Encoder, c.Assign, n)
+		}
+	}
+}
+
+func testTrainer(b testing.TB, opt Options) *trainer {
 	opt.Out = filepath.Join(b.TempDir(), "run")
 	if err := choosePaths(&opt); err != nil {
 		b.Fatal(err)
@@ -72,6 +100,11 @@ func benchTrainer(b *testing.B, opt Options) *trainer {
 	if err := t.begin(); err != nil {
 		b.Fatal(err)
 	}
+	b.Cleanup(func() {
+		t.close()
+		j.close()
+		c.release()
+	})
 	return t
 }
 
@@ -98,9 +131,10 @@ func compareRates(b *testing.B, t *trainer) {
 		return time.Since(begin)
 	}
 	var bare, whole time.Duration
+	stats := newStats()
 	for b.Loop() {
 		t.loader.Close()
-		bare += block(func() error { _, err := t.step(first); return err })
+		bare += block(func() error { return t.step(first, stats) })
 		t.st.Batch = 0
 		t.loader.Start(ctx, t.st.Epoch, 0)
 		whole += block(t.oneStep)

@@ -33,7 +33,9 @@ type trainer struct {
 	optim  encoder.Optimizer
 	loader *dataset.Loader
 	dz     []float32 // gradient of the embeddings, views*batch x d
-	level  float64   // (24) for a batch
+	pieces []gradPiece
+	square func(i int) // squarePiece
+	level  float64     // (24) for a batch
 	gauges *gauges
 
 	st       state             // position; its Checksums are those of the files that never change
@@ -79,6 +81,7 @@ func newTrainer(fsys files, j *job, observe func(Event)) (*trainer, error) {
 		return nil, err
 	}
 	t.dz = make([]float32, o.Views*o.Batch*o.Dim)
+	t.pieces, t.square = gradPieces(t.net.Params()), t.squarePiece
 	t.level = sphere.BestCosine(o.Batch, o.Dim)
 	t.gauges = newGauges(j)
 	return t, nil
@@ -270,7 +273,8 @@ func (t *trainer) oneStep() error {
 	if err != nil {
 		return t.unreadable(err)
 	}
-	stats, err := t.step(b)
+	stats := newStats()
+	err = t.step(b, stats)
 	t.loader.Recycle(b)
 	if err != nil {
 		return err
@@ -302,8 +306,12 @@ func (t *trainer) unreadable(err error) error {
 	return failf(ErrInput, "step %d: %w; saved %s: mend the data and continue with --resume", t.st.Step, err, t.saved)
 }
 
-// step is the method: forward, assign, backward, update.
-func (t *trainer) step(b *dataset.Batch) (*Stats, error) {
+// newStats has room for all statistics of a step.
+func newStats() *Stats { return &Stats{Alignment: new(float64)} }
+
+// step is the method: forward, assign, backward, update. It allocates nothing
+// once it has seen a batch. stats are those of newStats.
+func (t *trainer) step(b *dataset.Batch, stats *Stats) error {
 	o := &t.plan.Options
 	t.net.SetStep(uint64(t.st.Step))
 	z := t.net.Forward(b.X, o.Views*o.Batch, true)
@@ -312,29 +320,31 @@ func (t *trainer) step(b *dataset.Batch) (*Stats, error) {
 		return &DivergedError{Step: t.st.Step, What: what, LR: lr, Checkpoint: t.saved}
 	}
 	if !allFinite(z) {
-		return nil, diverged("an embedding")
+		return diverged("an embedding")
 	}
 	s, err := t.obj.Step(b.Rows, z, t.dz)
 	if err != nil {
-		return nil, fmt.Errorf("step %d: %w", t.st.Step, err)
+		return fmt.Errorf("step %d: %w", t.st.Step, err)
 	}
 	if !isFinite(s.Loss) {
-		return nil, diverged("the loss")
+		return diverged("the loss")
 	}
 	t.net.Backward(t.dz)
 	norm, culprit := t.gradNorm()
 	if culprit != "" {
-		return nil, diverged("the gradient of " + culprit)
+		return diverged("the gradient of " + culprit)
 	}
 	t.optim.Step(t.net.Params(), lr)
-	stats := &Stats{Loss: s.Loss, LossBefore: s.LossBefore, WonByReassignment: s.Reassignment,
+	*stats = Stats{Loss: s.Loss, LossBefore: s.LossBefore, WonByReassignment: s.Reassignment,
 		WonByNetwork: randomLoss - s.LossBefore, Reassigned: s.Reassigned, Cosine: s.Cosine, Level: t.level,
-		Gap: s.Gap, LR: lr, GradNorm: norm,
+		Alignment: stats.Alignment, Gap: s.Gap, LR: lr, GradNorm: norm,
 		WonByPool: s.PoolReassignment}
-	if o.Views > 1 {
-		stats.Alignment = &s.Alignment
+	if o.Views == 1 {
+		stats.Alignment = nil
+	} else {
+		*stats.Alignment = s.Alignment
 	}
-	return stats, nil
+	return nil
 }
 
 // gradChunk is how many values are added up in float32 before float64 takes
@@ -345,19 +355,48 @@ const gradChunk = 4096
 // parameter whose gradient is not finite.
 func (t *trainer) gradNorm() (norm float64, culprit string) {
 	params := t.net.Params()
-	squares := make([]float64, len(params))
-	t.pool.Do(len(params), func(i int) {
-		for g := range slices.Chunk(params[i].Grad, gradChunk) {
-			squares[i] += float64(kernel.Dot(g, g))
+	t.pool.Do(len(t.pieces), t.square)
+	at := 0
+	for i := range params {
+		var sum float64
+		for ; at < len(t.pieces) && t.pieces[at].param == i; at++ {
+			sum += t.pieces[at].square
 		}
-	})
-	for i, s := range squares {
-		if !isFinite(s) {
+		if !isFinite(sum) {
 			return 0, params[i].Name
 		}
-		norm += s
+		norm += sum
 	}
 	return math.Sqrt(norm), ""
+}
+
+// gradPiece is a part of a parameter's gradient, small enough that the pieces of
+// all parameters keep all workers busy.
+type gradPiece struct {
+	param  int
+	grad   []float32
+	square float64 // the sum of its squares
+}
+
+const gradPieceValues = 16 * gradChunk
+
+func gradPieces(params []encoder.Param) (pieces []gradPiece) {
+	for i, p := range params {
+		for g := range slices.Chunk(p.Grad, gradPieceValues) {
+			pieces = append(pieces, gradPiece{param: i, grad: g})
+		}
+	}
+	return pieces
+}
+
+// squarePiece adds up the squares of one piece.
+func (t *trainer) squarePiece(i int) {
+	p := &t.pieces[i]
+	p.square = 0
+	for lo := 0; lo < len(p.grad); lo += gradChunk {
+		g := p.grad[lo:min(lo+gradChunk, len(p.grad))]
+		p.square += float64(kernel.Dot(g, g))
+	}
 }
 
 func isFinite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
@@ -483,7 +522,7 @@ func (t *trainer) report(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Join(t.dir, reportFile)); err == nil {
 		return nil
 	}
-	t.net, t.obj, t.optim, t.gauges, t.dz = nil, nil, nil, nil, nil // training is over
+	t.net, t.obj, t.optim, t.gauges, t.dz, t.pieces = nil, nil, nil, nil, nil, nil // training is over
 	runtime.GC()
 	run, err := OpenRun(t.dir)
 	if err != nil {
