@@ -84,9 +84,11 @@ func BenchmarkGemm(b *testing.B) {
 		m, n, k        int
 		transA, transB bool
 	}{
-		{1024, 1024, 1024, false, false}, {1024, 1024, 1024, false, true}, {1024, 1024, 1024, true, false},
-		{512, 256, 2048, false, false}, {512, 2048, 256, false, true}, {2048, 256, 512, true, false},
-		{512, 64, 256, false, false}, {60000, 10, 512, false, false}, {256, 256, 64, false, true},
+		{1024, 1024, 1024, false, false}, {1024, 1024, 1024, false, true}, {1024, 1024, 1024, true, false}, {1024, 1024, 1024, true, true},
+		{512, 256, 2048, false, false}, {512, 2048, 256, false, true}, {2048, 256, 512, true, false}, // dense layers and their gradients
+		{512, 64, 256, false, false}, {256, 256, 64, false, true}, // embedding, costs of assignment
+		{10000, 10, 512, false, false}, {512, 10, 10000, true, false}, // linear probe
+		{4, 1024, 1024, false, false}, {8, 1000, 512, false, true}, // few rows
 	} {
 		for _, workers := range []int{1, 2} {
 			b.Run(fmt.Sprintf("%dx%dx%d/%s%s/workers=%d", s.m, s.n, s.k, nt(s.transA), nt(s.transB), workers), func(b *testing.B) {
