@@ -16,13 +16,15 @@ package kernel
 // the channels or, for the gradient, four of them, one for each phase of the
 // pixels of the result (compare conv.go).
 
-const (
-	winogradFused   = 96 << 10 // elements of V in an item that does all steps
-	winogradTiles   = 128      // tiles of an item that does one panel
-	winogradAhead   = 1 << 20  // elements of U computed ahead, at most
-	winogradFilters = 64 << 10 // elements of a block of U computed by an item
-	winogradInput   = 4 << 20  // elements of V computed ahead at a time, about
-)
+// winogradLimits are sizes that decide how the work is cut, and with it the
+// order of sums. Tests lower them.
+var winogradLimits = struct {
+	fused   int // elements of V in an item that does all steps
+	tiles   int // tiles of an item that does one panel
+	ahead   int // elements of U computed ahead, at most
+	filters int // elements of a block of U computed by an item
+	inputs  int // elements of V computed ahead at a time, about
+}{96 << 10, 128, 1 << 20, 64 << 10, 4 << 20}
 
 type winogradStep int
 
@@ -152,17 +154,17 @@ func (q *winogradTask) convolve(images, rows, cols int, e Epilogue) {
 	q.innerP = roundUp(q.inner, lanes)
 	q.panels = ceilDiv(q.n, nr)
 	cells := v.n * v.n
-	limit := winogradTiles
-	q.ahead = cells*q.innerP*q.panels*nr <= winogradAhead
+	limit := winogradLimits.tiles
+	q.ahead = cells*q.innerP*q.panels*nr <= winogradLimits.ahead
 	if q.ahead {
-		limit = min(limit, winogradFused/(cells*q.innerP))
+		limit = min(limit, winogradLimits.fused/(cells*q.innerP))
 	}
 	q.cut = cutTiles(images, ceilDiv(rows, v.m), ceilDiv(cols, v.m), roundUp(max(limit, 1), q.k.mr))
 	q.tiles = roundUp(q.cut.tiles(), q.k.mr)
 	q.vCell, q.mCell = q.innerP*q.tiles+lanes, nr*q.tiles+lanes
 	q.block = q.innerP
 	if !q.ahead {
-		q.block = min(q.innerP, roundUp(winogradFilters/(cells*nr), lanes))
+		q.block = min(q.innerP, max(winogradLimits.filters/(cells*nr)/lanes, 1)*lanes)
 	}
 	q.uCell = q.block*nr + lanes
 	q.p.then.start(e, q.dst, images*rows*cols, q.n, q.cut.items)
@@ -181,7 +183,7 @@ func (q *winogradTask) convolve(images, rows, cols int, e Epilogue) {
 func (q *winogradTask) convolveSplit() {
 	size := q.v.n * q.v.n * q.vCell
 	items := len(q.phases) * q.cut.items
-	step := min(max(winogradInput/size, 4), items)
+	step := min(max(winogradLimits.inputs/size, 1), items)
 	q.in = grow(q.in, step*size)
 	for q.first = 0; q.first < items; q.first += step {
 		n := min(step, items-q.first)
