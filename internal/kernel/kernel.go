@@ -26,6 +26,7 @@ package kernel
 
 //go:generate go run -C _gen ./gemm
 //go:generate go run -C _gen ./layers
+//go:generate go run -C _gen ./expsum
 //go:generate go run -C _gen ./winograd
 //go:generate go run -C _gen ./scan
 //go:generate go run -C _gen ./peak
