@@ -30,6 +30,7 @@ package kernel
 //go:generate go run -C _gen ./winograd
 //go:generate go run -C _gen ./scan
 //go:generate go run -C _gen ./peak
+//go:generate go run -C _gen ./views
 
 // need panics unless s has at least n elements.
 func need(s []float32, n int) {

@@ -48,6 +48,9 @@ type tier struct {
 
 	fma func(x []float32, rounds int) // peak.go
 
+	lerp func(dst, a, b []float32, f float32) // views.go
+	tint func(dst, x, table []float32, lo, hi float32)
+
 	winograd *winogradTier
 
 	kSeq   []int // 0, mr, 2 mr, ...: a packed block of A, for col
@@ -67,6 +70,8 @@ var genericTier = &tier{
 	sgd: sgdGeneric, momentum: momentumGeneric, adamW: adamWGeneric,
 	scan:     genericScans,
 	fma:      fmaGeneric,
+	lerp:     lerpGeneric,
+	tint:     tintGeneric,
 	winograd: winogradGeneric,
 }
 

@@ -28,6 +28,8 @@ var avx512Tier = &tier{
 	sgd: sgdAVX512, momentum: momentumAVX512, adamW: adamWAVX512,
 	scan:     avx512Scans,
 	fma:      fmaAVX512,
+	lerp:     lerpAVX512,
+	tint:     tintAVX512,
 	winograd: winogradAVX512,
 }
 
@@ -44,5 +46,7 @@ var avx2Tier = &tier{
 	sgd: sgdAVX2, momentum: momentumAVX2, adamW: adamWAVX2,
 	scan:     avx2Scans,
 	fma:      fmaAVX2,
+	lerp:     lerpAVX2,
+	tint:     tintAVX2,
 	winograd: winogradAVX2,
 }
