@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -13,19 +14,9 @@ import (
 // torchNumbers is what ref/torch_curves.py printed.
 type torchNumbers struct {
 	Torch      string
-	Batch, Dim int
-	LR         float64
+	Dim        int
 	Momentum   float64
-	Networks   map[string]struct {
-		Input      [3]int
-		Parameters int
-		Gradients  map[string]struct {
-			Norm    float64
-			Entries map[string]float64
-		}
-		Losses     []float64
-		Evaluation map[string]float64
-	}
+	Networks   map[string]torchNetwork
 	Optimizers []struct {
 		Optimizer   string
 		LR          float64
@@ -36,6 +27,34 @@ type torchNumbers struct {
 		WeightDecay float64 `json:"weight_decay"`
 		Values      [][]float64
 	}
+}
+
+// deep tells whether the network has so many layers that rounding in one is
+// felt in all: see TestAgainstTorch.
+func (n torchNetwork) deep() bool { return n.Preset == "resnet18" || n.Preset == "alexnet" }
+
+// tolerance returns how far an entry of a gradient or an embedding may be off,
+// in root mean squares of all, the norm of a gradient, relatively, and a loss,
+// relatively and in absolute terms.
+func (n torchNetwork) tolerance() (entry, norm, loss, rest float64) {
+	if n.deep() {
+		return 5e-2, 5e-3, 5e-3, 1e-3
+	}
+	return 1e-3, 1e-4, 2e-4, 2e-5
+}
+
+type torchNetwork struct {
+	Preset     string
+	Input      [3]int
+	Batch      int
+	LR         float64
+	Parameters int
+	Gradients  map[string]struct {
+		Norm    float64
+		Entries map[string]float64
+	}
+	Losses     []float64
+	Evaluation map[string]float64
 }
 
 func readTorch(t *testing.T) torchNumbers {
@@ -128,55 +147,74 @@ func squaredDistance(dz, z, c []float32, rows int) float64 {
 // TestAgainstTorch trains the presets from the weights, inputs and targets of
 // ref/torch_curves.py: all first gradients by name, ten losses, and the
 // embedding in inference mode, which depends on the running statistics. The
-// reference ran in float64, so the differences are our rounding.
+// reference ran in float64 and without dropout, so the differences are our
+// rounding. It is much enlarged in the deep networks: where rounding of relative
+// size e turns the sign of a value in front of a ReLU, which happens to a share
+// e of them in each of L layers, a gradient appears or disappears as a whole, and
+// the gradient as a whole is off by about sqrt(e L), or 1 %. Networks with convolutions for Winograd's method
+// run without it as well.
 func TestAgainstTorch(t *testing.T) {
 	numbers := readTorch(t)
-	pool := testPool(t, 0)
 	for name, want := range numbers.Networks {
 		t.Run(name, func(t *testing.T) {
-			in := Shape{want.Input[0], want.Input[1], want.Input[2]}
-			spec, err := Preset(name, in, numbers.Dim)
-			if err != nil {
-				t.Fatal(err)
+			pool := testPool(t, 0)
+			followTorch(t, numbers, want, pool)
+			if want.Preset == "resnet18" || want.Preset == "dcgan32" {
+				pool.SetWinograd(false)
+				followTorch(t, numbers, want, pool)
 			}
-			net, err := New(spec, 0, pool)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if net.ParamCount() != want.Parameters {
-				t.Errorf("%d parameters, PyTorch has %d", net.ParamCount(), want.Parameters)
-			}
-			torchWeights(net)
-			opt := NewSGD(net.Params(), numbers.Momentum, 0, true, pool)
-			x := singles(formula(torchInputs, numbers.Batch*in.Size()))
-			targets := torchUnitTargets(numbers.Batch, numbers.Dim)
-			dz := make([]float32, len(targets))
-			losses := want.Losses
-			if kernel.Tier() == "generic" {
-				losses = losses[:2] // all ten take the plain loops too long
-			}
-			for step, loss := range losses {
-				z := net.Forward(x, numbers.Batch, true)
-				if got := squaredDistance(dz, z, targets, numbers.Batch); math.Abs(got-loss) > 2e-4*loss+2e-5 {
-					t.Errorf("loss of step %d is %.6f, PyTorch's %.6f", step, got, loss)
-				}
-				net.Backward(dz)
-				if step == 0 {
-					for _, p := range net.Params() {
-						g := want.Gradients[p.Name]
-						checkTorchEntries(t, p.Name, p.Grad, g.Entries, g.Norm)
-						if got := norm(p.Grad); !(math.Abs(got-g.Norm) <= 1e-4*g.Norm) {
-							t.Errorf("gradient of %s has norm %g, PyTorch's %g", p.Name, got, g.Norm)
-						}
-					}
-				}
-				opt.Step(net.Params(), numbers.LR)
-			}
-			if len(losses) < len(want.Losses) {
-				return // the embedding is known after all steps
-			}
-			checkTorchEntries(t, "embedding", net.Forward(x, numbers.Batch, false), want.Evaluation, math.Sqrt(float64(numbers.Batch)))
 		})
+	}
+}
+
+// torchSpec is the preset without its dropout.
+func torchSpec(t *testing.T, want torchNetwork, dim int) Spec {
+	spec := mustPreset(t, want.Preset, Shape{want.Input[0], want.Input[1], want.Input[2]}, dim)
+	spec.Layers = slices.DeleteFunc(spec.Layers, func(l Layer) bool { return l.Type == Dropout })
+	return spec
+}
+
+func followTorch(t *testing.T, numbers torchNumbers, want torchNetwork, pool *kernel.Pool) {
+	t.Helper()
+	net := mustNew(t, torchSpec(t, want, numbers.Dim), pool)
+	if net.ParamCount() != want.Parameters {
+		t.Errorf("%d parameters, PyTorch has %d", net.ParamCount(), want.Parameters)
+	}
+	torchWeights(net)
+	opt := NewSGD(net.Params(), numbers.Momentum, 0, true, pool)
+	x := singles(formula(torchInputs, want.Batch*net.spec.Input.Size()))
+	targets := torchUnitTargets(want.Batch, numbers.Dim)
+	dz := make([]float32, len(targets))
+	entryTol, _, lossTol, lossRest := want.tolerance()
+	losses := want.Losses
+	if kernel.Tier() == "generic" {
+		losses = losses[:2] // all ten take the plain loops too long
+	}
+	for step, loss := range losses {
+		z := net.Forward(x, want.Batch, true)
+		if got := squaredDistance(dz, z, targets, want.Batch); math.Abs(got-loss) > lossTol*loss+lossRest {
+			t.Errorf("loss of step %d is %.6f, PyTorch's %.6f", step, got, loss)
+		}
+		net.Backward(dz)
+		if step == 0 {
+			checkTorchGradients(t, net, want)
+		}
+		opt.Step(net.Params(), want.LR)
+	}
+	if len(losses) == len(want.Losses) { // the embedding is known after all steps
+		checkTorchEntries(t, "embedding", net.Forward(x, want.Batch, false), want.Evaluation, math.Sqrt(float64(want.Batch)), entryTol)
+	}
+}
+
+func checkTorchGradients(t *testing.T, net *Network, want torchNetwork) {
+	t.Helper()
+	entryTol, normTol, _, _ := want.tolerance()
+	for _, p := range net.Params() {
+		g := want.Gradients[p.Name]
+		checkTorchEntries(t, p.Name, p.Grad, g.Entries, g.Norm, entryTol)
+		if got := norm(p.Grad); !(math.Abs(got-g.Norm) <= normTol*g.Norm) {
+			t.Errorf("gradient of %s has norm %g, PyTorch's %g", p.Name, got, g.Norm)
+		}
 	}
 }
 
@@ -188,8 +226,8 @@ func norm(x []float32) float64 {
 	return math.Sqrt(s)
 }
 
-// checkTorchEntries compares entries within 1e-3 of the tensor's root mean square.
-func checkTorchEntries(t *testing.T, what string, got []float32, want map[string]float64, norm float64) {
+// checkTorchEntries compares entries within tol of the tensor's root mean square.
+func checkTorchEntries(t *testing.T, what string, got []float32, want map[string]float64, norm, tol float64) {
 	t.Helper()
 	if len(want) == 0 {
 		t.Errorf("%s: no numbers from PyTorch", what)
@@ -200,7 +238,7 @@ func checkTorchEntries(t *testing.T, what string, got []float32, want map[string
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := math.Abs(float64(got[i]) - v); !(d <= 1e-3*rms) {
+		if d := math.Abs(float64(got[i]) - v); !(d <= tol*rms) {
 			t.Errorf("%s[%d] = %g, PyTorch's %g", what, i, got[i], v)
 		}
 	}
@@ -226,3 +264,4 @@ func TestOptimizersAgainstTorch(t *testing.T) {
 		}
 	}
 }
+

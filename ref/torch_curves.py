@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Numbers of a second implementation for the tests of package encoder.
 
-Trains the presets mlp, convnet and dcgan32 for ten steps in PyTorch (float64)
-from weights and inputs that both sides compute from one integer formula, and
+Trains the presets mlp, convnet, dcgan32, resnet18 (with either stem) and alexnet
+(without dropout) for ten steps in PyTorch (float64) from weights and inputs that both sides compute from one integer formula, and
 prints as JSON: per parameter, the norm and some entries of the first gradient;
 the ten losses; some entries of the embedding in evaluation mode afterwards; and
 the course of a small vector under SGD and AdamW.
@@ -18,7 +18,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-BATCH, DIM, STEPS, LR, MOMENTUM = 12, 16, 10, 0.05, 0.9
+DIM, STEPS, MOMENTUM = 16, 10, 0.9
 INPUTS, TARGETS, GRADS = 1000, 1001, 1002  # tensor numbers past those of parameters
 
 
@@ -38,58 +38,121 @@ def single(x):
     return torch.from_numpy(x.astype(np.float32).astype(np.float64))
 
 
-def conv(i, o, k):
-    return [nn.Conv2d(i, o, k, 2, 1, bias=False), nn.BatchNorm2d(o), nn.ReLU()]
+def conv(i, o, k, s=2, p=1):
+    return [nn.Conv2d(i, o, k, s, p, bias=False), nn.BatchNorm2d(o), nn.ReLU()]
 
 
 def hidden(i, o):
     return [nn.Linear(i, o, bias=False), nn.BatchNorm1d(o), nn.ReLU()]
 
 
-def build(name):
-    """The network and the (height, width, channels) of its input."""
+class Block(nn.Module):
+    """A residual block; where the shape changes, a 1x1 convolution is the shortcut."""
+
+    def __init__(self, i, o, s):
+        super().__init__()
+        self.short = nn.Sequential(nn.Conv2d(i, o, 1, s, bias=False), nn.BatchNorm2d(o)) if i != o else nn.Sequential()
+        self.main = nn.Sequential(*conv(i, o, 3, s), *conv(o, o, 3, 1)[:2])
+
+    def forward(self, x):
+        return F.relu(self.main(x) + self.short(x))
+
+
+class Sobel(nn.Module):
+    """Horizontal and vertical Sobel filter of the mean of the channels."""
+
+    def forward(self, x):
+        across = torch.tensor([[1., 0, -1], [2, 0, -2], [1, 0, -1]], dtype=x.dtype)
+        return F.conv2d(x.mean(1, keepdim=True), torch.stack([across, across.T])[:, None], padding=1)
+
+
+def resnet18(side):
+    if side < 64:
+        stem = conv(3, 64, 3, 1, 1)
+    else:
+        stem = conv(3, 64, 7, 2, 3) + [nn.MaxPool2d(3, 2, 1)]
+    blocks, i = [], 64
+    for o, s in ((64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1)):
+        blocks.append(Block(i, o, s))
+        i = o
+    return stem + blocks + [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, DIM)]
+
+
+def alexnet():
+    """The layers in the order of the paper's code, which pools before the ReLU."""
+    def pooled(i, o, k, s, p):
+        c, bn, relu = conv(i, o, k, s, p)
+        return [c, bn, nn.MaxPool2d(3, 2), relu]
+    return [Sobel(), *pooled(2, 96, 11, 4, 2), *pooled(96, 256, 5, 1, 2), *conv(256, 384, 3, 1), *conv(384, 384, 3, 1),
+            *pooled(384, 256, 3, 1, 1), nn.Flatten(), *hidden(256, 4096), *hidden(4096, 4096), nn.Linear(4096, DIM)]
+
+
+def build(name, side):
+    """The network and the number of channels of its input."""
     if name == "mlp":
-        return nn.Sequential(*hidden(784, 1024), *hidden(1024, 1024), nn.Linear(1024, DIM)), (1, 1, 784)
+        return nn.Sequential(*hidden(784, 1024), *hidden(1024, 1024), nn.Linear(1024, DIM)), 1
     if name == "convnet":
         return nn.Sequential(*conv(1, 32, 3), *conv(32, 64, 3), *conv(64, 128, 3), nn.Flatten(),
-                             *hidden(128 * 16, 256), nn.Linear(256, DIM)), (28, 28, 1)
-    return nn.Sequential(*conv(3, 64, 4), *conv(64, 128, 4), *conv(128, 256, 4), nn.Flatten(),
-                         *hidden(4096, 1024), nn.Linear(1024, DIM)), (32, 32, 3)
+                             *hidden(128 * 16, 256), nn.Linear(256, DIM)), 1
+    if name == "dcgan32":
+        return nn.Sequential(*conv(3, 64, 4), *conv(64, 128, 4), *conv(128, 256, 4), nn.Flatten(),
+                             *hidden(4096, 1024), nn.Linear(1024, DIM)), 3
+    return nn.Sequential(*(resnet18(side) if name == "resnet18" else alexnet())), 3
 
 
-def layout(net):
-    """For each parameter: name as in Go, fan-in, and functions from and to the Go layout.
+class Layout:
+    """For each parameter, in params: name as in Go, fan-in, and functions from and to the Go layout.
 
     Go stores conv weights [kernel, kernel, in, out], dense weights [in, out], and flattens
-    [height, width, channel] where PyTorch flattens [channel, height, width].
+    [height, width, channel] where PyTorch flattens [channel, height, width]. It names the layers
+    of a block after it, shortcut first, as in block3.shortcut.conv1.
     """
-    out, count, channels = [], {"conv": 0, "dense": 0, "bn": 0}, None
-    for m in net:
-        if isinstance(m, nn.Conv2d):
-            count["conv"] += 1
-            channels = m.out_channels
-            o, i, k, _ = m.weight.shape
-            out.append((f"conv{count['conv']}.weight", m.weight, i * k * k,
-                        lambda a, s=(k, k, i, o): a.reshape(s).transpose(3, 2, 0, 1),
-                        lambda g: g.transpose(2, 3, 1, 0)))
-        elif isinstance(m, nn.Linear):
-            count["dense"] += 1
-            o, i = m.weight.shape
-            if channels:
-                side = int(round((i / channels) ** 0.5))
-                to = lambda a, s=(side, side, channels, o), t=(o, i): a.reshape(s).transpose(3, 2, 0, 1).reshape(t)
-                fro = lambda g, s=(o, channels, side, side): g.reshape(s).transpose(2, 3, 1, 0)
-                channels = None
-            else:
-                to, fro = (lambda a, s=(i, o): a.reshape(s).T), (lambda g: g.T)
-            out.append((f"dense{count['dense']}.weight", m.weight, i, to, fro))
-            if m.bias is not None:
-                out.append((f"dense{count['dense']}.bias", m.bias, i, lambda a: a, lambda g: g))
-        elif isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            count["bn"] += 1
-            for role in ("weight", "bias"):
-                out.append((f"bn{count['bn']}.{role}", getattr(m, role), 0, lambda a: a, lambda g: g))
-    return out
+
+    def __init__(self, net):
+        self.params, self.channels = [], None
+        self.walk(net, "")
+
+    def walk(self, net, prefix):
+        count = {"conv": 0, "dense": 0, "bn": 0, "block": 0}
+
+        def name(stem):
+            count[stem] += 1
+            return f"{prefix}{stem}{count[stem]}"
+
+        for m in net:
+            if isinstance(m, Block):
+                block = name("block")
+                self.walk(m.short, block + ".shortcut.")
+                self.walk(m.main, block + ".")
+            elif isinstance(m, nn.Conv2d):
+                self.conv(m, name("conv"))
+            elif isinstance(m, nn.Linear):
+                self.dense(m, name("dense"))
+            elif isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                n = name("bn")
+                for role in ("weight", "bias"):
+                    self.params.append((f"{n}.{role}", getattr(m, role), 0, lambda a: a, lambda g: g))
+            elif isinstance(m, nn.AdaptiveAvgPool2d):
+                self.channels = None
+
+    def conv(self, m, name):
+        self.channels = m.out_channels
+        o, i, k, _ = m.weight.shape
+        self.params.append((f"{name}.weight", m.weight, i * k * k,
+                            lambda a: a.reshape(k, k, i, o).transpose(3, 2, 0, 1), lambda g: g.transpose(2, 3, 1, 0)))
+
+    def dense(self, m, name):
+        o, i = m.weight.shape
+        if self.channels:
+            c, side = self.channels, int(round((i / self.channels) ** 0.5))
+            to = lambda a: a.reshape(side, side, c, o).transpose(3, 2, 0, 1).reshape(o, i)
+            fro = lambda g: g.reshape(o, c, side, side).transpose(2, 3, 1, 0)
+            self.channels = None
+        else:
+            to, fro = (lambda a: a.reshape(i, o).T), (lambda g: g.T)
+        self.params.append((f"{name}.weight", m.weight, i, to, fro))
+        if m.bias is not None:
+            self.params.append((f"{name}.bias", m.bias, i, lambda a: a, lambda g: g))
 
 
 def initial(index, name, n, fan_in):
@@ -110,20 +173,21 @@ def entries(a):
     return {str(i): float(flat[i]) for i in spread(flat.size)}
 
 
-def network(name):
-    net, (h, w, c) = build(name)
+def network(name, batch, side, lr):
+    net, c = build(name, side)
+    h, w, c = (1, 1, side * side * c) if name == "mlp" else (side, side, c)
     net.double()
-    params = layout(net)
+    params = Layout(net).params
     with torch.no_grad():
         for index, (pname, p, fan_in, to, _) in enumerate(params):
             value = single(initial(index, pname, p.numel(), fan_in)).numpy()
             p.copy_(torch.from_numpy(np.ascontiguousarray(to(value))))
-    x = single(uniform(INPUTS, BATCH * h * w * c)).reshape(BATCH, h, w, c).permute(0, 3, 1, 2)
+    x = single(uniform(INPUTS, batch * h * w * c)).reshape(batch, h, w, c).permute(0, 3, 1, 2)
     if name == "mlp":
-        x = x.reshape(BATCH, -1)
-    target = uniform(TARGETS, BATCH * DIM).reshape(BATCH, DIM)
+        x = x.reshape(batch, -1)
+    target = uniform(TARGETS, batch * DIM).reshape(batch, DIM)
     target = single(target / np.linalg.norm(target, axis=1, keepdims=True))
-    opt = torch.optim.SGD(net.parameters(), lr=LR, momentum=MOMENTUM, nesterov=True)
+    opt = torch.optim.SGD(net.parameters(), lr=lr, momentum=MOMENTUM, nesterov=True)
     losses, grads = [], {}
     for step in range(STEPS):
         opt.zero_grad()
@@ -138,7 +202,7 @@ def network(name):
     net.eval()
     with torch.no_grad():
         z = F.normalize(net(x), dim=1).numpy()
-    return {"input": [h, w, c], "parameters": sum(p.numel() for p in net.parameters()),
+    return {"preset": name, "input": [h, w, c], "batch": batch, "lr": lr, "parameters": sum(p.numel() for p in net.parameters()),
             "gradients": grads, "losses": losses, "evaluation": entries(z)}
 
 
@@ -162,10 +226,16 @@ def optimizers():
     return out
 
 
+# Preset, batch, side of the images, learning rate: small enough for a test.
+NETWORKS = {
+    "mlp": ("mlp", 12, 28, 0.05), "convnet": ("convnet", 12, 28, 0.05), "dcgan32": ("dcgan32", 12, 32, 0.05),
+    "resnet18 3x3 stem": ("resnet18", 8, 16, 0.002), "resnet18 7x7 stem": ("resnet18", 10, 64, 0.002), "alexnet": ("alexnet", 8, 64, 0.002),
+}
+
+
 def main():
-    result = {"torch": torch.__version__, "batch": BATCH, "dim": DIM, "lr": LR, "momentum": MOMENTUM,
-              "networks": {name: network(name) for name in ("mlp", "convnet", "dcgan32")}, "optimizers": optimizers()}
-    print(json.dumps(result, indent=1))
+    networks = {name: network(*args) for name, args in NETWORKS.items()}
+    print(json.dumps({"torch": torch.__version__, "dim": DIM, "momentum": MOMENTUM, "networks": networks, "optimizers": optimizers()}, indent=1))
 
 
 if __name__ == "__main__":
