@@ -141,7 +141,7 @@ func (l *large) solve(ctx context.Context) error {
 	for i := range queue {
 		queue[i] = int32(i)
 	}
-	if err := l.fill(ctx, queue); err != nil {
+	if err := l.fill(ctx, queue, listLength); err != nil {
 		return err
 	}
 	l.filled = true
@@ -151,7 +151,7 @@ func (l *large) solve(ctx context.Context) error {
 		l.report("reduction")
 		queue = l.s.reduce(queue, 4*l.n, func() bool { return ctx.Err() != nil })
 		stale := len(l.s.stale)
-		if err := l.refill(ctx); err != nil {
+		if err := l.refill(ctx, false); err != nil {
 			return err
 		}
 		if stale == 0 {
@@ -170,7 +170,7 @@ func (l *large) solve(ctx context.Context) error {
 				l.s.augment(i)
 			}
 		}
-		if err := l.refill(ctx); err != nil {
+		if err := l.refill(ctx, true); err != nil {
 			return err
 		}
 	}
@@ -181,27 +181,35 @@ func (l *large) solve(ctx context.Context) error {
 
 // seed sets the potentials to begin with.
 func (l *large) seed(ctx context.Context) error {
-	if l.opt.StartV == nil {
-		return ctx.Err()
+	v := l.opt.StartV
+	if v == nil {
+		var err error
+		if v, err = coarsePotentials(ctx, l.p); v == nil {
+			return err
+		}
 	}
+	l.take(v)
+	return ctx.Err()
+}
+
+func (l *large) take(v []float64) {
 	largest := math.Inf(-1)
-	for _, x := range l.opt.StartV {
+	for _, x := range v {
 		largest = max(largest, x)
 	}
-	for j, x := range l.opt.StartV {
+	for j, x := range v {
 		if math.IsNaN(x) || math.IsInf(x, 0) {
 			panic("assign: LargeOptions.StartV must be finite")
 		}
 		l.s.v[j] = int64(max((x-largest)*l.p.scale, -(1 << (costBits + 2))))
 	}
-	return ctx.Err()
 }
 
-// fill gives rows their lists.
-func (l *large) fill(ctx context.Context, rows []int32) error {
+// fill gives rows lists of k columns.
+func (l *large) fill(ctx context.Context, rows []int32, k int) error {
 	l.priced += len(rows)
 	l.p.setPotentials(l.s.v)
-	return l.p.fill(ctx, rows, listLength, func(i int32, cols []int32, limit int64) {
+	return l.p.fill(ctx, rows, k, func(i int32, cols []int32, limit int64) {
 		list := &l.s.lists[i]
 		list.cols = append(list.cols[:0], cols...)
 		list.costs = list.costs[:0]
@@ -212,14 +220,25 @@ func (l *large) fill(ctx context.Context, rows []int32) error {
 	})
 }
 
-// refill gives the stale rows new lists.
-func (l *large) refill(ctx context.Context) error {
+// refill gives the stale rows new lists, longer ones to those that come back.
+func (l *large) refill(ctx context.Context, longer bool) error {
 	rows := l.s.stale
 	l.s.stale = nil
+	byLength := make(map[int][]int32)
 	for _, i := range rows {
 		l.s.noted[i] = false
+		k := listLength
+		if longer {
+			k = min(l.n, max(listLength, len(l.s.lists[i].cols)*3/2))
+		}
+		byLength[k] = append(byLength[k], i)
 	}
-	return l.fill(ctx, rows)
+	for k, rows := range byLength {
+		if err := l.fill(ctx, rows, k); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // keepStart pairs rows that have a cheapest column of their own, their current one first.

@@ -334,3 +334,42 @@ func (p *pricer) least(ctx context.Context, rows []int32, v, bound []int64, take
 		}
 	})
 }
+
+// soften finds for each of the rows the least reduced cost, or with eps > 0 a smooth
+// form of it: -eps log sum_j exp(-r_j / eps), to the precision of float32.
+func (p *pricer) soften(ctx context.Context, rows []int32, eps float64, take func(i int32, least float64)) error {
+	return p.blocks(ctx, rows, func(t *tile, rows []int32) {
+		least, sum := make([]float32, len(rows)), make([]float64, len(rows))
+		for r := range rows {
+			least[r] = float32(math.Inf(1))
+		}
+		exps := make([]float32, priceCols)
+		p.tiles(t, rows, func(r, lo int, dots, offset []float32) {
+			low := least[r]
+			for k, x := range dots {
+				low = min(low, x+offset[k])
+			}
+			if eps > 0 {
+				if low < least[r] {
+					sum[r] *= math.Exp(float64(low-least[r]) / eps)
+				}
+				scale := float32(-1 / eps)
+				for k, x := range dots {
+					exps[k] = (x + offset[k] - low) * scale
+				}
+				kernel.Exp(exps[:len(dots)], exps[:len(dots)])
+				for _, e := range exps[:len(dots)] {
+					sum[r] += float64(e)
+				}
+			}
+			least[r] = low
+		})
+		for r, i := range rows {
+			x := p.rowBase[i] + p.shift + float64(least[r])
+			if eps > 0 {
+				x -= eps * math.Log(sum[r])
+			}
+			take(i, x)
+		}
+	})
+}
