@@ -193,7 +193,7 @@ type arraySource struct {
 	planar  bool // channels first in the file
 	fit     *fitter
 	lo, inv float32   // images: (x-lo)*inv
-	memory  []float32 // all rows as in the file, if they fit in the cache
+	memory  []float32 // all rows, scaled, if they fit in the cache
 	files   []io.Closer
 }
 
@@ -222,6 +222,11 @@ func openParts(ctx context.Context, path string, parts []arrayPart, opt *Options
 		s.lo, s.inv = float32(o.scale[0]), 1
 		if d := o.scale[1] - o.scale[0]; d > 0 {
 			s.inv = float32(1 / d)
+		}
+		if s.memory != nil {
+			if err := s.rescaleMemory(ctx, opt.Workers); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return o, s.setLabels(o)
@@ -474,19 +479,33 @@ func (s *arraySource) read(i int, dst []float32) error {
 	}
 	return s.fit.fit(dst, func(x []float32) error {
 		if !s.planar {
-			err := s.native(i, x)
-			s.rescale(x)
-			return err
+			return s.scaled(i, x)
 		}
 		tmp := make([]float32, len(x))
-		err := s.native(i, tmp)
-		s.rescale(tmp)
+		err := s.scaled(i, tmp)
 		interleave(x, tmp, s.fit.native.C)
 		return err
 	})
 }
 
-// native copies row i as it is in the file.
+// scaled copies row i as it is in the file, but scaled to [0,1].
+func (s *arraySource) scaled(i int, dst []float32) error {
+	err := s.native(i, dst)
+	if s.memory == nil {
+		s.rescale(dst)
+	}
+	return err
+}
+
+// rescaleMemory scales all rows that are kept, once.
+func (s *arraySource) rescaleMemory(ctx context.Context, workers int) error {
+	return forEach(ctx, workers, (len(s.memory)+scanBlock-1)/scanBlock, func(b int) error {
+		s.rescale(s.memory[b*scanBlock : min(len(s.memory), (b+1)*scanBlock)])
+		return nil
+	})
+}
+
+// native copies row i as it is kept, or as it is in the file.
 func (s *arraySource) native(i int, dst []float32) error {
 	if s.memory != nil {
 		copy(dst, s.memory[i*len(dst):])

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+
+	"nat/internal/kernel"
 )
 
 // Augment describes the random changes that make a view of a row. The zero value
@@ -217,20 +219,38 @@ func (w *warp) row(taps []tap, j int, in Shape) {
 	rowX, rowY := w.bx*float32(j)+w.cx, w.by*float32(j)+w.cy
 	for i := range taps {
 		x, y := clamp(w.ax*float32(i)+rowX, xEnd), clamp(w.ay*float32(i)+rowY, yEnd)
-		x0, y0 := int(x), int(y)
-		if x0 > xLast {
-			x0 = xLast
-		}
-		if y0 > yLast {
-			y0 = yLast
-		}
+		x0, y0 := min(int(x), xLast), min(int(y), yLast)
 		taps[i] = tap{(y0*in.W + x0) * in.C, x - float32(x0), y - float32(y0)}
 	}
 }
 
-// sample writes the view w of src with bilinear interpolation. The scratch has
-// out.W taps and a line of in.W*in.C values.
-func (w *warp) sample(dst []float32, out Shape, src []float32, in Shape, taps []tap, line []float32) {
+// columns finds the taps of every row of a view that is not turned, relative to
+// the row.
+func (w *warp) columns(taps []tap, in Shape) {
+	xEnd, xLast := float32(in.W-1), max(in.W-2, 0)
+	for i := range taps {
+		x := clamp(w.ax*float32(i)+w.cx, xEnd)
+		x0 := min(int(x), xLast)
+		taps[i] = tap{x0 * in.C, x - float32(x0), 0}
+	}
+}
+
+// sampleScratch is what sampling needs beside the images.
+type sampleScratch struct {
+	taps  []tap     // a row of the view
+	lines []float32 // the rows of the stored image, as wide as the view
+}
+
+func newSampleScratch(in, out Shape) sampleScratch {
+	return sampleScratch{taps: make([]tap, out.W), lines: make([]float32, in.H*out.W*in.C)}
+}
+
+// sample writes the view w of src with bilinear interpolation.
+func (w *warp) sample(dst []float32, out Shape, src []float32, in Shape, scratch *sampleScratch) {
+	if w.ay == 0 && w.bx == 0 && w.by >= 0 {
+		w.sampleStraight(dst, src, in, scratch)
+		return
+	}
 	right, down := in.C, in.W*in.C
 	if in.W == 1 {
 		right = 0
@@ -239,56 +259,53 @@ func (w *warp) sample(dst []float32, out Shape, src []float32, in Shape, taps []
 		down = 0
 	}
 	width := out.W * in.C
-	if w.ay == 0 && w.bx == 0 {
-		w.sampleStraight(dst, src, in, taps, line, right, down)
-		return
-	}
 	for j := range out.H {
-		w.row(taps, j, in)
-		blend(dst[j*width:(j+1)*width], src, taps, right, down)
+		w.row(scratch.taps, j, in)
+		blend(dst[j*width:(j+1)*width], src, scratch.taps, right, down)
 	}
 }
 
-// sampleStraight is sample for a view that is not turned: all its rows have the
-// same columns, so each is interpolated between two rows of the image first.
-func (w *warp) sampleStraight(dst, src []float32, in Shape, taps []tap, line []float32, right, down int) {
-	w.row(taps, 0, in)
-	base := taps[0].p / (in.W * in.C) * in.W * in.C // that of the first row of the view
-	lo, hi := in.W*in.C, 0
-	for i := range taps {
-		taps[i].p -= base
-		lo, hi = min(lo, taps[i].p), max(hi, taps[i].p+right+in.C)
-	}
+// sampleStraight is sample for a view that is not turned: every row of the image
+// that it shows is interpolated to the columns of the view, once, and the rows of
+// the view between two of these.
+func (w *warp) sampleStraight(dst, src []float32, in Shape, scratch *sampleScratch) {
+	taps, lines := scratch.taps, scratch.lines
+	w.columns(taps, in)
+	width, stored := len(taps)*in.C, in.W*in.C
 	yEnd, yLast := float32(in.H-1), max(in.H-2, 0)
-	width := len(taps) * in.C
+	ready := 0 // rows before this one are done, or not needed any more
 	for j := range len(dst) / width {
 		y := clamp(w.by*float32(j)+w.cy, yEnd)
 		y0 := min(int(y), yLast)
-		fy := y - float32(y0)
-		top := src[y0*in.W*in.C+lo : y0*in.W*in.C+hi]
-		bottom := src[y0*in.W*in.C+down+lo:][:len(top)]
-		mid := line[lo:hi][:len(top)]
-		for i, a := range top {
-			mid[i] = a + fy*(bottom[i]-a)
+		y1 := min(y0+1, in.H-1)
+		for ready = max(ready, y0); ready <= y1; ready++ {
+			stretch(lines[ready*width:(ready+1)*width], src[ready*stored:(ready+1)*stored], taps, in.C)
 		}
-		stretch(dst[j*width:(j+1)*width], line, taps, in.C, right)
+		kernel.Lerp(dst[j*width:(j+1)*width], lines[y0*width:(y0+1)*width], lines[y1*width:(y1+1)*width], y-float32(y0))
 	}
 }
 
-// stretch interpolates along one line.
-func stretch(dst, line []float32, taps []tap, c, right int) {
+// stretch interpolates along one line of the image.
+func stretch(dst, line []float32, taps []tap, c int) {
+	if len(line) == c { // a single pixel
+		for i := range dst {
+			dst[i] = line[i%c]
+		}
+		return
+	}
 	switch c {
 	case 1:
 		for i, t := range taps {
-			a := line[t.p]
-			dst[i] = a + t.fx*(line[t.p+right]-a)
+			p := line[t.p : t.p+2]
+			dst[i] = p[0] + t.fx*(p[1]-p[0])
 		}
 	case 3:
-		for i, t := range taps {
-			p, q, d := line[t.p:t.p+3], line[t.p+right:t.p+right+3], dst[3*i:3*i+3]
-			d[0] = p[0] + t.fx*(q[0]-p[0])
-			d[1] = p[1] + t.fx*(q[1]-p[1])
-			d[2] = p[2] + t.fx*(q[2]-p[2])
+		for _, t := range taps {
+			p, d, f := (*[6]float32)(line[t.p:]), (*[3]float32)(dst), t.fx
+			d[0] = p[0] + f*(p[3]-p[0])
+			d[1] = p[1] + f*(p[4]-p[1])
+			d[2] = p[2] + f*(p[5]-p[2])
+			dst = dst[3:]
 		}
 	}
 }
@@ -319,41 +336,38 @@ func clamp(v, top float32) float32 {
 	return v
 }
 
-// apply changes the colours of an image of c channels in place.
-func (k *colour) apply(x []float32, c int) {
+// tint sets t to the change of colours of an image of the given mean luminance,
+// which only counts if the contrast changes.
+func (k *colour) tint(t *kernel.Tint, luminance float32) {
+	m, lo, hi := [9]float32{0: 1, 4: 1, 8: 1}, float32(0), float32(1)
 	if !k.change {
+		t.Change(&m, [3]float32{}, -math.MaxFloat32, math.MaxFloat32)
 		return
 	}
-	offset := float32(0)
-	if k.contrast != 1 {
-		offset = (1 - k.contrast) * meanLuminance(x, c) * k.brightness
+	if k.mixed {
+		m = k.mix
 	}
-	factor := k.brightness * k.contrast
-	if !k.mixed {
-		for i, v := range x {
-			x[i] = clamp(v*factor+offset, 1)
-		}
-		return
+	factor, shift := k.brightness*k.contrast, (1-k.contrast)*luminance*k.brightness
+	var offset [3]float32
+	for c := range offset {
+		offset[c] = shift * (m[3*c] + m[3*c+1] + m[3*c+2])
 	}
-	m := &k.mix
-	for i := 0; i+2 < len(x); i += 3 {
-		r, g, b := x[i]*factor+offset, x[i+1]*factor+offset, x[i+2]*factor+offset
-		x[i] = clamp(m[0]*r+m[1]*g+m[2]*b, 1)
-		x[i+1] = clamp(m[3]*r+m[4]*g+m[5]*b, 1)
-		x[i+2] = clamp(m[6]*r+m[7]*g+m[8]*b, 1)
+	for i := range m {
+		m[i] *= factor
 	}
+	t.Change(&m, offset, lo, hi)
 }
 
-func meanLuminance(x []float32, c int) float32 {
-	sum := 0.
-	if c != 3 {
-		for _, v := range x {
-			sum += float64(v)
+// luminanceWeights are what the values of an image are multiplied with to add up
+// to its mean luminance.
+func luminanceWeights(s Shape) []float32 {
+	w := make([]float32, s.Size())
+	pixels := float32(s.H * s.W)
+	for i := range w {
+		w[i] = 1 / pixels
+		if s.C == 3 {
+			w[i] = [3]float32{lumaR, lumaG, lumaB}[i%3] / pixels
 		}
-		return float32(sum / float64(len(x)))
 	}
-	for i := 0; i+2 < len(x); i += 3 {
-		sum += float64(lumaR*x[i] + lumaG*x[i+1] + lumaB*x[i+2])
-	}
-	return float32(3 * sum / float64(len(x)))
+	return w
 }

@@ -12,11 +12,28 @@ import (
 
 // viewOf draws one view of an image.
 func viewOf(a Augment, src []float32, in, out Shape, seed uint64) []float32 {
-	r := rand.New(rand.NewPCG(seed, 1))
-	w, c := a.draw(r, in, out)
+	v := testViewer(in, out, src)
+	w, c := a.draw(rand.New(rand.NewPCG(seed, 1)), in, out)
 	dst := make([]float32, out.Size())
-	w.sample(dst, out, src, in, make([]tap, out.W), make([]float32, in.W*in.C))
-	c.apply(dst, out.C)
+	v.show(dst, &w, &c)
+	return dst
+}
+
+// testViewer shows one image, not normalised.
+func testViewer(in, out Shape, src []float32) *viewer {
+	s := &Set{opened: opened{shape: in, out: out}}
+	v := newViewer(s, out, Normalizer{Mean: make([]float32, in.C), Std: slices.Repeat([]float32{1}, in.C)})
+	copy(v.row, src)
+	return v
+}
+
+// recoloured changes the colours of a row of pixels of c channels.
+func recoloured(k colour, x []float32, c int) []float32 {
+	shape := Shape{1, len(x) / c, c}
+	v := testViewer(shape, shape, x)
+	w := newWarp(float64(shape.W)/2, .5, float64(shape.W), 1, 0, false, shape)
+	dst := make([]float32, len(x))
+	v.show(dst, &w, &k)
 	return dst
 }
 
@@ -62,7 +79,8 @@ func TestQuarterTurn(t *testing.T) {
 	src := randomImage(in, 3)
 	w := newWarp(3, 3, 6, 6, math.Pi/2, false, in)
 	got := make([]float32, 36)
-	w.sample(got, in, src, in, make([]tap, 6), make([]float32, 6))
+	scratch := newSampleScratch(in, in)
+	w.sample(got, in, src, in, &scratch)
 	for y := range 6 {
 		for x := range 6 {
 			if d := got[y*6+x] - src[x*6+5-y]; d > 1e-4 || d < -1e-4 {
@@ -117,8 +135,9 @@ func TestStraightViewsAgree(t *testing.T) {
 		straight, turned := newWarp(x, y, sw, sh, 0, flip, out), newWarp(x, y, sw, sh, 1e-9, flip, out)
 		turned.ay = 1e-30 // for certain the general way
 		a, b := make([]float32, out.Size()), make([]float32, out.Size())
-		straight.sample(a, out, src, in, make([]tap, out.W), make([]float32, in.W*in.C))
-		turned.sample(b, out, src, in, make([]tap, out.W), nil)
+		scratch := newSampleScratch(in, out)
+		straight.sample(a, out, src, in, &scratch)
+		turned.sample(b, out, src, in, &scratch)
 		for i := range a {
 			if d := a[i] - b[i]; d > 1e-4 || d < -1e-4 {
 				t.Fatalf("value %d is %v, the general way gives %v", i, a[i], b[i])
@@ -129,8 +148,7 @@ func TestStraightViewsAgree(t *testing.T) {
 
 func TestColourChanges(t *testing.T) {
 	rgb := []float32{.8, .4, .2, .1, .3, .5}
-	grey := slices.Clone(rgb)
-	(&colour{change: true, mixed: true, brightness: 1, contrast: 1, mix: mixing(0, 0)}).apply(grey, 3)
+	grey := recoloured(colour{change: true, mixed: true, brightness: 1, contrast: 1, mix: mixing(0, 0)}, rgb, 3)
 	for i := 0; i < 6; i += 3 {
 		want := lumaR*rgb[i] + lumaG*rgb[i+1] + lumaB*rgb[i+2]
 		for k := range 3 {
@@ -139,15 +157,13 @@ func TestColourChanges(t *testing.T) {
 			}
 		}
 	}
-	full := slices.Clone(rgb)
-	(&colour{change: true, mixed: true, brightness: 1, contrast: 1, mix: mixing(1, 1)}).apply(full, 3)
+	full := recoloured(colour{change: true, mixed: true, brightness: 1, contrast: 1, mix: mixing(1, 1)}, rgb, 3)
 	for i, v := range full {
 		if d := v - rgb[i]; d > 2e-3 || d < -2e-3 {
 			t.Errorf("a full turn of hue changes %v to %v", rgb[i], v)
 		}
 	}
-	x := []float32{.2, .4}
-	(&colour{change: true, brightness: .5, contrast: 2}).apply(x, 1)
+	x := recoloured(colour{change: true, brightness: .5, contrast: 2}, []float32{.2, .4}, 1)
 	if math.Abs(float64(x[0])-.05) > 1e-6 || math.Abs(float64(x[1])-.25) > 1e-6 { // half: .1, .2; twice from the mean .15
 		t.Errorf("contrast 2 and brightness .5 give %v", x)
 	}

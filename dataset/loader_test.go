@@ -227,3 +227,41 @@ func BenchmarkLoader(b *testing.B) {
 		})
 	}
 }
+
+// Making the views of a row allocates nothing, whatever the format.
+func TestViewsAllocateNothing(t *testing.T) {
+	cifar := t.TempDir()
+	for name, b := range cifar10Members() {
+		write(t, b, cifar, name)
+	}
+	small, large := npyBytes(t, []int{9, 6, 5, 3}, noise(9*90, 1)), npyBytes(t, []int{9, 40, 30}, noise(9*1200, 1))
+	dir := t.TempDir()
+	for name, path := range map[string]string{
+		"idx": idxFolder(t, true), "idx file": idxFolder(t, false), "cifar": cifar,
+		"array": write(t, small, dir, "small.npy"), "array beyond the cache": write(t, large, dir, "large.npy"),
+	} {
+		s := mustOpen(t, path, Options{CacheBytes: 30_000})
+		rows := make([]int, s.Len())
+		for i := range rows {
+			rows[i] = i
+		}
+		norm, err := FitNormalizer(context.Background(), s, rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := NewLoader(s, LoaderOptions{Batch: 4, Views: 2, Seed: 1, Workers: 1, Rows: rows, Norm: norm, Augment: DefaultAugment(s)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, b := newViewer(s, s.out, norm), l.newSlot()
+		row := func() {
+			if err := l.makeRow(v, b, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		row()
+		if n := testing.AllocsPerRun(50, row); n > 0 {
+			t.Errorf("%s: %v allocations a row", name, n)
+		}
+	}
+}

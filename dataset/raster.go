@@ -33,7 +33,7 @@ type rasterPart struct {
 type rasterSource struct {
 	parts  []rasterPart
 	total  int
-	planar bool
+	planar bool // three planes, red, green and blue
 	fit    *fitter
 	files  []io.Closer
 	bytes  sync.Pool // of *[]byte, one record
@@ -73,12 +73,12 @@ func (s *rasterSource) read(i int, dst []float32) error {
 			}
 			return nil
 		}
-		c := s.fit.native.C
-		n := len(buf) / c
-		for ch := range c {
-			for k, v := range buf[ch*n : (ch+1)*n] {
-				x[k*c+ch] = byteScale[v]
-			}
+		n := len(buf) / 3
+		red, green, blue := buf[:n], buf[n:2*n], buf[2*n:3*n]
+		for k, v := range red {
+			p := (*[3]float32)(x)
+			p[0], p[1], p[2] = byteScale[v], byteScale[green[k]], byteScale[blue[k]]
+			x = x[3:]
 		}
 		return nil
 	})

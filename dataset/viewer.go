@@ -3,6 +3,7 @@ package dataset
 import (
 	"math/rand/v2"
 
+	"nat/internal/kernel"
 	"nat/internal/rng"
 )
 
@@ -12,16 +13,23 @@ type viewer struct {
 	out         Shape
 	mean, scale []float32 // of the normalizer
 	row         []float32 // the stored row
-	taps        []tap
-	line        []float32
+	view        []float32 // a view before its colours change, between values that do not count
+	scratch     sampleScratch
+	luminance   []float32 // weights
+	tint        kernel.Tint
 	pcg         rand.PCG
 	rand        *rand.Rand // draws from pcg
 }
 
 func newViewer(s *Set, out Shape, norm Normalizer) *viewer {
-	v := &viewer{set: s, out: out, mean: norm.Mean, scale: norm.inverse(), row: make([]float32, s.shape.Size()),
-		taps: make([]tap, out.W), line: make([]float32, s.shape.W*s.shape.C)}
+	v := &viewer{set: s, out: out, mean: norm.Mean, scale: norm.inverse(), row: make([]float32, s.shape.Size())}
 	v.rand = rand.New(&v.pcg)
+	if !s.vector {
+		v.view = make([]float32, out.Size()+2*kernel.TintPad)
+		v.scratch = newSampleScratch(s.shape, out)
+		v.luminance = luminanceWeights(out)
+		v.tint.Normalize(v.mean, v.scale)
+	}
 	return v
 }
 
@@ -51,9 +59,19 @@ func (v *viewer) augment(dst []float32, a *Augment, seed, epoch, row, view uint6
 		return
 	}
 	w, c := a.draw(v.rand, v.set.shape, v.out)
-	w.sample(dst, v.out, v.row, v.set.shape, v.taps, v.line)
-	c.apply(dst, v.out.C)
-	normalize(dst, v.mean, v.scale)
+	v.show(dst, &w, &c)
+}
+
+// show writes one view of the row, normalised.
+func (v *viewer) show(dst []float32, w *warp, c *colour) {
+	view := v.view[kernel.TintPad : len(v.view)-kernel.TintPad]
+	w.sample(view, v.out, v.row, v.set.shape, &v.scratch)
+	var luminance float32
+	if c.contrast != 1 {
+		luminance = kernel.Dot(view, v.luminance)
+	}
+	c.tint(&v.tint, luminance)
+	v.tint.Apply(dst, v.view)
 }
 
 // disturb adds noise to a normalised vector and masks features: 0 is the mean.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sync"
 )
 
 const (
@@ -214,11 +215,19 @@ func (a *Array) readColumns(dst []float32, lo, hi int) error {
 	return nil
 }
 
+// chunks are the buffers of readRun that are not in use.
+var chunks = sync.Pool{New: func() any { return new([]byte) }}
+
 // readRun calls use with the bytes of n elements that start at element first,
 // a chunk at a time; at counts the elements already used.
 func (a *Array) readRun(first, n int, use func(at int, b []byte)) error {
 	per := chunkBytes / 8 // elements of any type in a chunk
-	buf := make([]byte, min(per, n)*a.size)
+	chunk := chunks.Get().(*[]byte)
+	defer chunks.Put(chunk)
+	if size := min(per, n) * a.size; cap(*chunk) < size {
+		*chunk = make([]byte, size)
+	}
+	buf := (*chunk)[:cap(*chunk)]
 	for at := 0; at < n; at += per {
 		b := buf[:min(per, n-at)*a.size]
 		if err := readAt(a.r, b, a.start+int64(first+at)*int64(a.size)); err != nil {
