@@ -38,19 +38,17 @@ loop:
 	VMAXPS       Y8, Y3, Y8
 	VMINPS       Y8, Y4, Y8
 	VMULPS       expTable0<>+0(SB), Y8, Y9
-	VCVTPS2DQ    Y9, Y9
-	VCVTDQ2PS    Y9, Y10
-	VFNMADD231PS expTable1<>+0(SB), Y10, Y8
-	VFNMADD231PS expTable2<>+0(SB), Y10, Y8
+	VROUNDPS     $0x00, Y9, Y9
+	VFNMADD231PS expTable1<>+0(SB), Y9, Y8
+	VFNMADD231PS expTable2<>+0(SB), Y9, Y8
 	VMOVUPS      expTable3<>+0(SB), Y10
 	VFMADD213PS  expTable4<>+0(SB), Y8, Y10
 	VFMADD213PS  expTable5<>+0(SB), Y8, Y10
 	VFMADD213PS  expTable6<>+0(SB), Y8, Y10
 	VFMADD213PS  expTable7<>+0(SB), Y8, Y10
-	VFMADD213PS  expTable8<>+0(SB), Y8, Y10
-	VMULPS       Y8, Y8, Y11
-	VFMADD213PS  Y8, Y11, Y10
-	VADDPS       Y5, Y10, Y10
+	VFMADD213PS  Y5, Y8, Y10
+	VFMADD213PS  Y5, Y8, Y10
+	VCVTPS2DQ    Y9, Y9
 	VPSRAD       $0x01, Y9, Y8
 	VPSUBD       Y8, Y9, Y9
 	VPSLLD       $0x17, Y8, Y8
@@ -111,65 +109,55 @@ DATA expTable2<>+24(SB)/4, $0xb95e8083
 DATA expTable2<>+28(SB)/4, $0xb95e8083
 GLOBL expTable2<>(SB), RODATA|NOPTR, $32
 
-DATA expTable3<>+0(SB)/4, $0x39506967
-DATA expTable3<>+4(SB)/4, $0x39506967
-DATA expTable3<>+8(SB)/4, $0x39506967
-DATA expTable3<>+12(SB)/4, $0x39506967
-DATA expTable3<>+16(SB)/4, $0x39506967
-DATA expTable3<>+20(SB)/4, $0x39506967
-DATA expTable3<>+24(SB)/4, $0x39506967
-DATA expTable3<>+28(SB)/4, $0x39506967
+DATA expTable3<>+0(SB)/4, $0x3ab511e8
+DATA expTable3<>+4(SB)/4, $0x3ab511e8
+DATA expTable3<>+8(SB)/4, $0x3ab511e8
+DATA expTable3<>+12(SB)/4, $0x3ab511e8
+DATA expTable3<>+16(SB)/4, $0x3ab511e8
+DATA expTable3<>+20(SB)/4, $0x3ab511e8
+DATA expTable3<>+24(SB)/4, $0x3ab511e8
+DATA expTable3<>+28(SB)/4, $0x3ab511e8
 GLOBL expTable3<>(SB), RODATA|NOPTR, $32
 
-DATA expTable4<>+0(SB)/4, $0x3ab743ce
-DATA expTable4<>+4(SB)/4, $0x3ab743ce
-DATA expTable4<>+8(SB)/4, $0x3ab743ce
-DATA expTable4<>+12(SB)/4, $0x3ab743ce
-DATA expTable4<>+16(SB)/4, $0x3ab743ce
-DATA expTable4<>+20(SB)/4, $0x3ab743ce
-DATA expTable4<>+24(SB)/4, $0x3ab743ce
-DATA expTable4<>+28(SB)/4, $0x3ab743ce
+DATA expTable4<>+0(SB)/4, $0x3c091d10
+DATA expTable4<>+4(SB)/4, $0x3c091d10
+DATA expTable4<>+8(SB)/4, $0x3c091d10
+DATA expTable4<>+12(SB)/4, $0x3c091d10
+DATA expTable4<>+16(SB)/4, $0x3c091d10
+DATA expTable4<>+20(SB)/4, $0x3c091d10
+DATA expTable4<>+24(SB)/4, $0x3c091d10
+DATA expTable4<>+28(SB)/4, $0x3c091d10
 GLOBL expTable4<>(SB), RODATA|NOPTR, $32
 
-DATA expTable5<>+0(SB)/4, $0x3c088908
-DATA expTable5<>+4(SB)/4, $0x3c088908
-DATA expTable5<>+8(SB)/4, $0x3c088908
-DATA expTable5<>+12(SB)/4, $0x3c088908
-DATA expTable5<>+16(SB)/4, $0x3c088908
-DATA expTable5<>+20(SB)/4, $0x3c088908
-DATA expTable5<>+24(SB)/4, $0x3c088908
-DATA expTable5<>+28(SB)/4, $0x3c088908
+DATA expTable5<>+0(SB)/4, $0x3d2aac79
+DATA expTable5<>+4(SB)/4, $0x3d2aac79
+DATA expTable5<>+8(SB)/4, $0x3d2aac79
+DATA expTable5<>+12(SB)/4, $0x3d2aac79
+DATA expTable5<>+16(SB)/4, $0x3d2aac79
+DATA expTable5<>+20(SB)/4, $0x3d2aac79
+DATA expTable5<>+24(SB)/4, $0x3d2aac79
+DATA expTable5<>+28(SB)/4, $0x3d2aac79
 GLOBL expTable5<>(SB), RODATA|NOPTR, $32
 
-DATA expTable6<>+0(SB)/4, $0x3d2aa9c1
-DATA expTable6<>+4(SB)/4, $0x3d2aa9c1
-DATA expTable6<>+8(SB)/4, $0x3d2aa9c1
-DATA expTable6<>+12(SB)/4, $0x3d2aa9c1
-DATA expTable6<>+16(SB)/4, $0x3d2aa9c1
-DATA expTable6<>+20(SB)/4, $0x3d2aa9c1
-DATA expTable6<>+24(SB)/4, $0x3d2aa9c1
-DATA expTable6<>+28(SB)/4, $0x3d2aa9c1
+DATA expTable6<>+0(SB)/4, $0x3e2aaa49
+DATA expTable6<>+4(SB)/4, $0x3e2aaa49
+DATA expTable6<>+8(SB)/4, $0x3e2aaa49
+DATA expTable6<>+12(SB)/4, $0x3e2aaa49
+DATA expTable6<>+16(SB)/4, $0x3e2aaa49
+DATA expTable6<>+20(SB)/4, $0x3e2aaa49
+DATA expTable6<>+24(SB)/4, $0x3e2aaa49
+DATA expTable6<>+28(SB)/4, $0x3e2aaa49
 GLOBL expTable6<>(SB), RODATA|NOPTR, $32
 
-DATA expTable7<>+0(SB)/4, $0x3e2aaaaa
-DATA expTable7<>+4(SB)/4, $0x3e2aaaaa
-DATA expTable7<>+8(SB)/4, $0x3e2aaaaa
-DATA expTable7<>+12(SB)/4, $0x3e2aaaaa
-DATA expTable7<>+16(SB)/4, $0x3e2aaaaa
-DATA expTable7<>+20(SB)/4, $0x3e2aaaaa
-DATA expTable7<>+24(SB)/4, $0x3e2aaaaa
-DATA expTable7<>+28(SB)/4, $0x3e2aaaaa
+DATA expTable7<>+0(SB)/4, $0x3efffffe
+DATA expTable7<>+4(SB)/4, $0x3efffffe
+DATA expTable7<>+8(SB)/4, $0x3efffffe
+DATA expTable7<>+12(SB)/4, $0x3efffffe
+DATA expTable7<>+16(SB)/4, $0x3efffffe
+DATA expTable7<>+20(SB)/4, $0x3efffffe
+DATA expTable7<>+24(SB)/4, $0x3efffffe
+DATA expTable7<>+28(SB)/4, $0x3efffffe
 GLOBL expTable7<>(SB), RODATA|NOPTR, $32
-
-DATA expTable8<>+0(SB)/4, $0x3f000000
-DATA expTable8<>+4(SB)/4, $0x3f000000
-DATA expTable8<>+8(SB)/4, $0x3f000000
-DATA expTable8<>+12(SB)/4, $0x3f000000
-DATA expTable8<>+16(SB)/4, $0x3f000000
-DATA expTable8<>+20(SB)/4, $0x3f000000
-DATA expTable8<>+24(SB)/4, $0x3f000000
-DATA expTable8<>+28(SB)/4, $0x3f000000
-GLOBL expTable8<>(SB), RODATA|NOPTR, $32
 
 // func expSumAVX512(a []float32, h []float32, e []float32, alpha float32, beta float32, gamma float32) (sum float32, largest float32)
 // Requires: AVX, AVX512F, AVX512VL, SSE
@@ -204,29 +192,18 @@ loop:
 	VMAXPS        Z8, Z7, Z7
 	VMAXPS        Z8, Z3, Z8
 	VMINPS        Z8, Z5, Z8
-	VMULPS        expTable9<>+0(SB), Z8, Z9
-	VCVTPS2DQ     Z9, Z9
-	VCVTDQ2PS     Z9, Z10
-	VFNMADD231PS  expTable10<>+0(SB), Z10, Z8
-	VFNMADD231PS  expTable11<>+0(SB), Z10, Z8
-	VMOVUPS       expTable12<>+0(SB), Z10
+	VMULPS        expTable8<>+0(SB), Z8, Z9
+	VRNDSCALEPS   $0x00, Z9, Z9
+	VFNMADD231PS  expTable9<>+0(SB), Z9, Z8
+	VFNMADD231PS  expTable10<>+0(SB), Z9, Z8
+	VMOVUPS       expTable11<>+0(SB), Z10
+	VFMADD213PS   expTable12<>+0(SB), Z8, Z10
 	VFMADD213PS   expTable13<>+0(SB), Z8, Z10
 	VFMADD213PS   expTable14<>+0(SB), Z8, Z10
 	VFMADD213PS   expTable15<>+0(SB), Z8, Z10
-	VFMADD213PS   expTable16<>+0(SB), Z8, Z10
-	VFMADD213PS   expTable17<>+0(SB), Z8, Z10
-	VMULPS        Z8, Z8, Z11
-	VFMADD213PS   Z8, Z11, Z10
-	VADDPS        Z6, Z10, Z10
-	VPSRAD        $0x01, Z9, Z8
-	VPSUBD        Z8, Z9, Z9
-	VPSLLD        $0x17, Z8, Z8
-	VPADDD        Z6, Z8, Z8
-	VMULPS        Z8, Z10, Z10
-	VPSLLD        $0x17, Z9, Z9
-	VPADDD        Z6, Z9, Z9
-	VMULPS        Z9, Z10, Z10
-	VMOVUPS       Z10, Z8
+	VFMADD213PS   Z6, Z8, Z10
+	VFMADD213PS   Z6, Z8, Z10
+	VSCALEFPS     Z9, Z10, Z8
 	VADDPS        Z8, Z4, Z4
 	ADDQ          $0x10, SI
 	CMPQ          SI, BX
@@ -252,164 +229,146 @@ loop:
 	VZEROUPPER
 	RET
 
-DATA expTable9<>+0(SB)/4, $0x3fb8aa3b
-DATA expTable9<>+4(SB)/4, $0x3fb8aa3b
-DATA expTable9<>+8(SB)/4, $0x3fb8aa3b
-DATA expTable9<>+12(SB)/4, $0x3fb8aa3b
-DATA expTable9<>+16(SB)/4, $0x3fb8aa3b
-DATA expTable9<>+20(SB)/4, $0x3fb8aa3b
-DATA expTable9<>+24(SB)/4, $0x3fb8aa3b
-DATA expTable9<>+28(SB)/4, $0x3fb8aa3b
-DATA expTable9<>+32(SB)/4, $0x3fb8aa3b
-DATA expTable9<>+36(SB)/4, $0x3fb8aa3b
-DATA expTable9<>+40(SB)/4, $0x3fb8aa3b
-DATA expTable9<>+44(SB)/4, $0x3fb8aa3b
-DATA expTable9<>+48(SB)/4, $0x3fb8aa3b
-DATA expTable9<>+52(SB)/4, $0x3fb8aa3b
-DATA expTable9<>+56(SB)/4, $0x3fb8aa3b
-DATA expTable9<>+60(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+0(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+4(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+8(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+12(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+16(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+20(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+24(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+28(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+32(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+36(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+40(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+44(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+48(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+52(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+56(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+60(SB)/4, $0x3fb8aa3b
+GLOBL expTable8<>(SB), RODATA|NOPTR, $64
+
+DATA expTable9<>+0(SB)/4, $0x3f318000
+DATA expTable9<>+4(SB)/4, $0x3f318000
+DATA expTable9<>+8(SB)/4, $0x3f318000
+DATA expTable9<>+12(SB)/4, $0x3f318000
+DATA expTable9<>+16(SB)/4, $0x3f318000
+DATA expTable9<>+20(SB)/4, $0x3f318000
+DATA expTable9<>+24(SB)/4, $0x3f318000
+DATA expTable9<>+28(SB)/4, $0x3f318000
+DATA expTable9<>+32(SB)/4, $0x3f318000
+DATA expTable9<>+36(SB)/4, $0x3f318000
+DATA expTable9<>+40(SB)/4, $0x3f318000
+DATA expTable9<>+44(SB)/4, $0x3f318000
+DATA expTable9<>+48(SB)/4, $0x3f318000
+DATA expTable9<>+52(SB)/4, $0x3f318000
+DATA expTable9<>+56(SB)/4, $0x3f318000
+DATA expTable9<>+60(SB)/4, $0x3f318000
 GLOBL expTable9<>(SB), RODATA|NOPTR, $64
 
-DATA expTable10<>+0(SB)/4, $0x3f318000
-DATA expTable10<>+4(SB)/4, $0x3f318000
-DATA expTable10<>+8(SB)/4, $0x3f318000
-DATA expTable10<>+12(SB)/4, $0x3f318000
-DATA expTable10<>+16(SB)/4, $0x3f318000
-DATA expTable10<>+20(SB)/4, $0x3f318000
-DATA expTable10<>+24(SB)/4, $0x3f318000
-DATA expTable10<>+28(SB)/4, $0x3f318000
-DATA expTable10<>+32(SB)/4, $0x3f318000
-DATA expTable10<>+36(SB)/4, $0x3f318000
-DATA expTable10<>+40(SB)/4, $0x3f318000
-DATA expTable10<>+44(SB)/4, $0x3f318000
-DATA expTable10<>+48(SB)/4, $0x3f318000
-DATA expTable10<>+52(SB)/4, $0x3f318000
-DATA expTable10<>+56(SB)/4, $0x3f318000
-DATA expTable10<>+60(SB)/4, $0x3f318000
+DATA expTable10<>+0(SB)/4, $0xb95e8083
+DATA expTable10<>+4(SB)/4, $0xb95e8083
+DATA expTable10<>+8(SB)/4, $0xb95e8083
+DATA expTable10<>+12(SB)/4, $0xb95e8083
+DATA expTable10<>+16(SB)/4, $0xb95e8083
+DATA expTable10<>+20(SB)/4, $0xb95e8083
+DATA expTable10<>+24(SB)/4, $0xb95e8083
+DATA expTable10<>+28(SB)/4, $0xb95e8083
+DATA expTable10<>+32(SB)/4, $0xb95e8083
+DATA expTable10<>+36(SB)/4, $0xb95e8083
+DATA expTable10<>+40(SB)/4, $0xb95e8083
+DATA expTable10<>+44(SB)/4, $0xb95e8083
+DATA expTable10<>+48(SB)/4, $0xb95e8083
+DATA expTable10<>+52(SB)/4, $0xb95e8083
+DATA expTable10<>+56(SB)/4, $0xb95e8083
+DATA expTable10<>+60(SB)/4, $0xb95e8083
 GLOBL expTable10<>(SB), RODATA|NOPTR, $64
 
-DATA expTable11<>+0(SB)/4, $0xb95e8083
-DATA expTable11<>+4(SB)/4, $0xb95e8083
-DATA expTable11<>+8(SB)/4, $0xb95e8083
-DATA expTable11<>+12(SB)/4, $0xb95e8083
-DATA expTable11<>+16(SB)/4, $0xb95e8083
-DATA expTable11<>+20(SB)/4, $0xb95e8083
-DATA expTable11<>+24(SB)/4, $0xb95e8083
-DATA expTable11<>+28(SB)/4, $0xb95e8083
-DATA expTable11<>+32(SB)/4, $0xb95e8083
-DATA expTable11<>+36(SB)/4, $0xb95e8083
-DATA expTable11<>+40(SB)/4, $0xb95e8083
-DATA expTable11<>+44(SB)/4, $0xb95e8083
-DATA expTable11<>+48(SB)/4, $0xb95e8083
-DATA expTable11<>+52(SB)/4, $0xb95e8083
-DATA expTable11<>+56(SB)/4, $0xb95e8083
-DATA expTable11<>+60(SB)/4, $0xb95e8083
+DATA expTable11<>+0(SB)/4, $0x3ab511e8
+DATA expTable11<>+4(SB)/4, $0x3ab511e8
+DATA expTable11<>+8(SB)/4, $0x3ab511e8
+DATA expTable11<>+12(SB)/4, $0x3ab511e8
+DATA expTable11<>+16(SB)/4, $0x3ab511e8
+DATA expTable11<>+20(SB)/4, $0x3ab511e8
+DATA expTable11<>+24(SB)/4, $0x3ab511e8
+DATA expTable11<>+28(SB)/4, $0x3ab511e8
+DATA expTable11<>+32(SB)/4, $0x3ab511e8
+DATA expTable11<>+36(SB)/4, $0x3ab511e8
+DATA expTable11<>+40(SB)/4, $0x3ab511e8
+DATA expTable11<>+44(SB)/4, $0x3ab511e8
+DATA expTable11<>+48(SB)/4, $0x3ab511e8
+DATA expTable11<>+52(SB)/4, $0x3ab511e8
+DATA expTable11<>+56(SB)/4, $0x3ab511e8
+DATA expTable11<>+60(SB)/4, $0x3ab511e8
 GLOBL expTable11<>(SB), RODATA|NOPTR, $64
 
-DATA expTable12<>+0(SB)/4, $0x39506967
-DATA expTable12<>+4(SB)/4, $0x39506967
-DATA expTable12<>+8(SB)/4, $0x39506967
-DATA expTable12<>+12(SB)/4, $0x39506967
-DATA expTable12<>+16(SB)/4, $0x39506967
-DATA expTable12<>+20(SB)/4, $0x39506967
-DATA expTable12<>+24(SB)/4, $0x39506967
-DATA expTable12<>+28(SB)/4, $0x39506967
-DATA expTable12<>+32(SB)/4, $0x39506967
-DATA expTable12<>+36(SB)/4, $0x39506967
-DATA expTable12<>+40(SB)/4, $0x39506967
-DATA expTable12<>+44(SB)/4, $0x39506967
-DATA expTable12<>+48(SB)/4, $0x39506967
-DATA expTable12<>+52(SB)/4, $0x39506967
-DATA expTable12<>+56(SB)/4, $0x39506967
-DATA expTable12<>+60(SB)/4, $0x39506967
+DATA expTable12<>+0(SB)/4, $0x3c091d10
+DATA expTable12<>+4(SB)/4, $0x3c091d10
+DATA expTable12<>+8(SB)/4, $0x3c091d10
+DATA expTable12<>+12(SB)/4, $0x3c091d10
+DATA expTable12<>+16(SB)/4, $0x3c091d10
+DATA expTable12<>+20(SB)/4, $0x3c091d10
+DATA expTable12<>+24(SB)/4, $0x3c091d10
+DATA expTable12<>+28(SB)/4, $0x3c091d10
+DATA expTable12<>+32(SB)/4, $0x3c091d10
+DATA expTable12<>+36(SB)/4, $0x3c091d10
+DATA expTable12<>+40(SB)/4, $0x3c091d10
+DATA expTable12<>+44(SB)/4, $0x3c091d10
+DATA expTable12<>+48(SB)/4, $0x3c091d10
+DATA expTable12<>+52(SB)/4, $0x3c091d10
+DATA expTable12<>+56(SB)/4, $0x3c091d10
+DATA expTable12<>+60(SB)/4, $0x3c091d10
 GLOBL expTable12<>(SB), RODATA|NOPTR, $64
 
-DATA expTable13<>+0(SB)/4, $0x3ab743ce
-DATA expTable13<>+4(SB)/4, $0x3ab743ce
-DATA expTable13<>+8(SB)/4, $0x3ab743ce
-DATA expTable13<>+12(SB)/4, $0x3ab743ce
-DATA expTable13<>+16(SB)/4, $0x3ab743ce
-DATA expTable13<>+20(SB)/4, $0x3ab743ce
-DATA expTable13<>+24(SB)/4, $0x3ab743ce
-DATA expTable13<>+28(SB)/4, $0x3ab743ce
-DATA expTable13<>+32(SB)/4, $0x3ab743ce
-DATA expTable13<>+36(SB)/4, $0x3ab743ce
-DATA expTable13<>+40(SB)/4, $0x3ab743ce
-DATA expTable13<>+44(SB)/4, $0x3ab743ce
-DATA expTable13<>+48(SB)/4, $0x3ab743ce
-DATA expTable13<>+52(SB)/4, $0x3ab743ce
-DATA expTable13<>+56(SB)/4, $0x3ab743ce
-DATA expTable13<>+60(SB)/4, $0x3ab743ce
+DATA expTable13<>+0(SB)/4, $0x3d2aac79
+DATA expTable13<>+4(SB)/4, $0x3d2aac79
+DATA expTable13<>+8(SB)/4, $0x3d2aac79
+DATA expTable13<>+12(SB)/4, $0x3d2aac79
+DATA expTable13<>+16(SB)/4, $0x3d2aac79
+DATA expTable13<>+20(SB)/4, $0x3d2aac79
+DATA expTable13<>+24(SB)/4, $0x3d2aac79
+DATA expTable13<>+28(SB)/4, $0x3d2aac79
+DATA expTable13<>+32(SB)/4, $0x3d2aac79
+DATA expTable13<>+36(SB)/4, $0x3d2aac79
+DATA expTable13<>+40(SB)/4, $0x3d2aac79
+DATA expTable13<>+44(SB)/4, $0x3d2aac79
+DATA expTable13<>+48(SB)/4, $0x3d2aac79
+DATA expTable13<>+52(SB)/4, $0x3d2aac79
+DATA expTable13<>+56(SB)/4, $0x3d2aac79
+DATA expTable13<>+60(SB)/4, $0x3d2aac79
 GLOBL expTable13<>(SB), RODATA|NOPTR, $64
 
-DATA expTable14<>+0(SB)/4, $0x3c088908
-DATA expTable14<>+4(SB)/4, $0x3c088908
-DATA expTable14<>+8(SB)/4, $0x3c088908
-DATA expTable14<>+12(SB)/4, $0x3c088908
-DATA expTable14<>+16(SB)/4, $0x3c088908
-DATA expTable14<>+20(SB)/4, $0x3c088908
-DATA expTable14<>+24(SB)/4, $0x3c088908
-DATA expTable14<>+28(SB)/4, $0x3c088908
-DATA expTable14<>+32(SB)/4, $0x3c088908
-DATA expTable14<>+36(SB)/4, $0x3c088908
-DATA expTable14<>+40(SB)/4, $0x3c088908
-DATA expTable14<>+44(SB)/4, $0x3c088908
-DATA expTable14<>+48(SB)/4, $0x3c088908
-DATA expTable14<>+52(SB)/4, $0x3c088908
-DATA expTable14<>+56(SB)/4, $0x3c088908
-DATA expTable14<>+60(SB)/4, $0x3c088908
+DATA expTable14<>+0(SB)/4, $0x3e2aaa49
+DATA expTable14<>+4(SB)/4, $0x3e2aaa49
+DATA expTable14<>+8(SB)/4, $0x3e2aaa49
+DATA expTable14<>+12(SB)/4, $0x3e2aaa49
+DATA expTable14<>+16(SB)/4, $0x3e2aaa49
+DATA expTable14<>+20(SB)/4, $0x3e2aaa49
+DATA expTable14<>+24(SB)/4, $0x3e2aaa49
+DATA expTable14<>+28(SB)/4, $0x3e2aaa49
+DATA expTable14<>+32(SB)/4, $0x3e2aaa49
+DATA expTable14<>+36(SB)/4, $0x3e2aaa49
+DATA expTable14<>+40(SB)/4, $0x3e2aaa49
+DATA expTable14<>+44(SB)/4, $0x3e2aaa49
+DATA expTable14<>+48(SB)/4, $0x3e2aaa49
+DATA expTable14<>+52(SB)/4, $0x3e2aaa49
+DATA expTable14<>+56(SB)/4, $0x3e2aaa49
+DATA expTable14<>+60(SB)/4, $0x3e2aaa49
 GLOBL expTable14<>(SB), RODATA|NOPTR, $64
 
-DATA expTable15<>+0(SB)/4, $0x3d2aa9c1
-DATA expTable15<>+4(SB)/4, $0x3d2aa9c1
-DATA expTable15<>+8(SB)/4, $0x3d2aa9c1
-DATA expTable15<>+12(SB)/4, $0x3d2aa9c1
-DATA expTable15<>+16(SB)/4, $0x3d2aa9c1
-DATA expTable15<>+20(SB)/4, $0x3d2aa9c1
-DATA expTable15<>+24(SB)/4, $0x3d2aa9c1
-DATA expTable15<>+28(SB)/4, $0x3d2aa9c1
-DATA expTable15<>+32(SB)/4, $0x3d2aa9c1
-DATA expTable15<>+36(SB)/4, $0x3d2aa9c1
-DATA expTable15<>+40(SB)/4, $0x3d2aa9c1
-DATA expTable15<>+44(SB)/4, $0x3d2aa9c1
-DATA expTable15<>+48(SB)/4, $0x3d2aa9c1
-DATA expTable15<>+52(SB)/4, $0x3d2aa9c1
-DATA expTable15<>+56(SB)/4, $0x3d2aa9c1
-DATA expTable15<>+60(SB)/4, $0x3d2aa9c1
+DATA expTable15<>+0(SB)/4, $0x3efffffe
+DATA expTable15<>+4(SB)/4, $0x3efffffe
+DATA expTable15<>+8(SB)/4, $0x3efffffe
+DATA expTable15<>+12(SB)/4, $0x3efffffe
+DATA expTable15<>+16(SB)/4, $0x3efffffe
+DATA expTable15<>+20(SB)/4, $0x3efffffe
+DATA expTable15<>+24(SB)/4, $0x3efffffe
+DATA expTable15<>+28(SB)/4, $0x3efffffe
+DATA expTable15<>+32(SB)/4, $0x3efffffe
+DATA expTable15<>+36(SB)/4, $0x3efffffe
+DATA expTable15<>+40(SB)/4, $0x3efffffe
+DATA expTable15<>+44(SB)/4, $0x3efffffe
+DATA expTable15<>+48(SB)/4, $0x3efffffe
+DATA expTable15<>+52(SB)/4, $0x3efffffe
+DATA expTable15<>+56(SB)/4, $0x3efffffe
+DATA expTable15<>+60(SB)/4, $0x3efffffe
 GLOBL expTable15<>(SB), RODATA|NOPTR, $64
-
-DATA expTable16<>+0(SB)/4, $0x3e2aaaaa
-DATA expTable16<>+4(SB)/4, $0x3e2aaaaa
-DATA expTable16<>+8(SB)/4, $0x3e2aaaaa
-DATA expTable16<>+12(SB)/4, $0x3e2aaaaa
-DATA expTable16<>+16(SB)/4, $0x3e2aaaaa
-DATA expTable16<>+20(SB)/4, $0x3e2aaaaa
-DATA expTable16<>+24(SB)/4, $0x3e2aaaaa
-DATA expTable16<>+28(SB)/4, $0x3e2aaaaa
-DATA expTable16<>+32(SB)/4, $0x3e2aaaaa
-DATA expTable16<>+36(SB)/4, $0x3e2aaaaa
-DATA expTable16<>+40(SB)/4, $0x3e2aaaaa
-DATA expTable16<>+44(SB)/4, $0x3e2aaaaa
-DATA expTable16<>+48(SB)/4, $0x3e2aaaaa
-DATA expTable16<>+52(SB)/4, $0x3e2aaaaa
-DATA expTable16<>+56(SB)/4, $0x3e2aaaaa
-DATA expTable16<>+60(SB)/4, $0x3e2aaaaa
-GLOBL expTable16<>(SB), RODATA|NOPTR, $64
-
-DATA expTable17<>+0(SB)/4, $0x3f000000
-DATA expTable17<>+4(SB)/4, $0x3f000000
-DATA expTable17<>+8(SB)/4, $0x3f000000
-DATA expTable17<>+12(SB)/4, $0x3f000000
-DATA expTable17<>+16(SB)/4, $0x3f000000
-DATA expTable17<>+20(SB)/4, $0x3f000000
-DATA expTable17<>+24(SB)/4, $0x3f000000
-DATA expTable17<>+28(SB)/4, $0x3f000000
-DATA expTable17<>+32(SB)/4, $0x3f000000
-DATA expTable17<>+36(SB)/4, $0x3f000000
-DATA expTable17<>+40(SB)/4, $0x3f000000
-DATA expTable17<>+44(SB)/4, $0x3f000000
-DATA expTable17<>+48(SB)/4, $0x3f000000
-DATA expTable17<>+52(SB)/4, $0x3f000000
-DATA expTable17<>+56(SB)/4, $0x3f000000
-DATA expTable17<>+60(SB)/4, $0x3f000000
-GLOBL expTable17<>(SB), RODATA|NOPTR, $64

@@ -20,10 +20,16 @@ func addDoublesAVX2(dst []float64, x []float64)
 func expAVX2(dst []float32, x []float32)
 
 // reluAVX2 is reluGeneric for whole vectors.
-func reluAVX2(y []float32, x []float32, slope float32)
+func reluAVX2(y []float32, x []float32)
 
 // reluGradAVX2 is reluGradGeneric for whole vectors.
-func reluGradAVX2(dx []float32, dy []float32, y []float32, slope float32)
+func reluGradAVX2(dx []float32, dy []float32, y []float32)
+
+// leakyAVX2 is leakyGeneric for whole vectors.
+func leakyAVX2(y []float32, x []float32, slope float32)
+
+// leakyGradAVX2 is leakyGradGeneric for whole vectors.
+func leakyGradAVX2(dx []float32, dy []float32, y []float32, slope float32)
 
 // columnMomentsAVX2 is columnMomentsGeneric for whole vectors of columns.
 func columnMomentsAVX2(sum []float64, sq []float64, x []float32, rows int, c int)
@@ -73,6 +79,15 @@ func windowMaxPlacesAVX2(y []float32, arg []uint8, x []float32, channels int, co
 // windowPickAVX2 is windowPickGeneric for whole vectors of channels.
 func windowPickAVX2(dx []float32, dy []float32, arg []uint8, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int, place int, placeCol int, placeRow int)
 
+// dotDoublesAVX2 is dotDoublesGeneric for whole vectors.
+func dotDoublesAVX2(a []float32, b []float32) float64
+
+// scaleDoublesAVX2 is scaleDoublesGeneric for whole vectors.
+func scaleDoublesAVX2(z []float32, x []float32, s float64)
+
+// tangentAVX2 is tangentGeneric for whole vectors.
+func tangentAVX2(dx []float32, dz []float32, z []float32, dot float32, inverse float32)
+
 // dotAVX512 is dotGeneric for whole vectors.
 func dotAVX512(a []float32, b []float32) float32
 
@@ -89,10 +104,16 @@ func addDoublesAVX512(dst []float64, x []float64)
 func expAVX512(dst []float32, x []float32)
 
 // reluAVX512 is reluGeneric for whole vectors.
-func reluAVX512(y []float32, x []float32, slope float32)
+func reluAVX512(y []float32, x []float32)
 
 // reluGradAVX512 is reluGradGeneric for whole vectors.
-func reluGradAVX512(dx []float32, dy []float32, y []float32, slope float32)
+func reluGradAVX512(dx []float32, dy []float32, y []float32)
+
+// leakyAVX512 is leakyGeneric for whole vectors.
+func leakyAVX512(y []float32, x []float32, slope float32)
+
+// leakyGradAVX512 is leakyGradGeneric for whole vectors.
+func leakyGradAVX512(dx []float32, dy []float32, y []float32, slope float32)
 
 // columnMomentsAVX512 is columnMomentsGeneric for whole vectors of columns.
 func columnMomentsAVX512(sum []float64, sq []float64, x []float32, rows int, c int)
@@ -141,3 +162,12 @@ func windowMaxPlacesAVX512(y []float32, arg []uint8, x []float32, channels int, 
 
 // windowPickAVX512 is windowPickGeneric for whole vectors of channels.
 func windowPickAVX512(dx []float32, dy []float32, arg []uint8, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int, place int, placeCol int, placeRow int)
+
+// dotDoublesAVX512 is dotDoublesGeneric for whole vectors.
+func dotDoublesAVX512(a []float32, b []float32) float64
+
+// scaleDoublesAVX512 is scaleDoublesGeneric for whole vectors.
+func scaleDoublesAVX512(z []float32, x []float32, s float64)
+
+// tangentAVX512 is tangentGeneric for whole vectors.
+func tangentAVX512(dx []float32, dz []float32, z []float32, dot float32, inverse float32)

@@ -178,36 +178,9 @@ TEXT ·expAVX2(SB), NOSPLIT, $0-48
 	MOVL         $0x42b20000, AX
 	VMOVD        AX, X1
 	VBROADCASTSS X1, Y1
-	MOVL         $0x3fb8aa3b, AX
+	MOVL         $0x3f800000, AX
 	VMOVD        AX, X2
 	VBROADCASTSS X2, Y2
-	MOVL         $0x3f318000, AX
-	VMOVD        AX, X3
-	VBROADCASTSS X3, Y3
-	MOVL         $0xb95e8083, AX
-	VMOVD        AX, X4
-	VBROADCASTSS X4, Y4
-	MOVL         $0x3f800000, AX
-	VMOVD        AX, X5
-	VBROADCASTSS X5, Y5
-	MOVL         $0x39506967, AX
-	VMOVD        AX, X6
-	VBROADCASTSS X6, Y6
-	MOVL         $0x3ab743ce, AX
-	VMOVD        AX, X7
-	VBROADCASTSS X7, Y7
-	MOVL         $0x3c088908, AX
-	VMOVD        AX, X8
-	VBROADCASTSS X8, Y8
-	MOVL         $0x3d2aa9c1, AX
-	VMOVD        AX, X9
-	VBROADCASTSS X9, Y9
-	MOVL         $0x3e2aaaaa, AX
-	VMOVD        AX, X10
-	VBROADCASTSS X10, Y10
-	MOVL         $0x3f000000, AX
-	VMOVD        AX, X11
-	VBROADCASTSS X11, Y11
 	MOVQ         dst_len+8(FP), AX
 	XORQ         CX, CX
 	MOVQ         dst_base+0(FP), DX
@@ -215,32 +188,31 @@ TEXT ·expAVX2(SB), NOSPLIT, $0-48
 	JMP          check
 
 loop:
-	VMOVUPS      (BX)(CX*4), Y12
-	VMAXPS       Y12, Y0, Y12
-	VMINPS       Y12, Y1, Y12
-	VMULPS       Y2, Y12, Y13
-	VCVTPS2DQ    Y13, Y13
-	VCVTDQ2PS    Y13, Y14
-	VFNMADD231PS Y3, Y14, Y12
-	VFNMADD231PS Y4, Y14, Y12
-	VMOVUPS      Y6, Y14
-	VFMADD213PS  Y7, Y12, Y14
-	VFMADD213PS  Y8, Y12, Y14
-	VFMADD213PS  Y9, Y12, Y14
-	VFMADD213PS  Y10, Y12, Y14
-	VFMADD213PS  Y11, Y12, Y14
-	VMULPS       Y12, Y12, Y15
-	VFMADD213PS  Y12, Y15, Y14
-	VADDPS       Y5, Y14, Y14
-	VPSRAD       $0x01, Y13, Y12
-	VPSUBD       Y12, Y13, Y13
-	VPSLLD       $0x17, Y12, Y12
-	VPADDD       Y5, Y12, Y12
-	VMULPS       Y12, Y14, Y14
-	VPSLLD       $0x17, Y13, Y13
-	VPADDD       Y5, Y13, Y13
-	VMULPS       Y13, Y14, Y14
-	VMOVUPS      Y14, (DX)(CX*4)
+	VMOVUPS      (BX)(CX*4), Y3
+	VMAXPS       Y3, Y0, Y3
+	VMINPS       Y3, Y1, Y3
+	VMULPS       expTable0<>+0(SB), Y3, Y4
+	VROUNDPS     $0x00, Y4, Y4
+	VFNMADD231PS expTable1<>+0(SB), Y4, Y3
+	VFNMADD231PS expTable2<>+0(SB), Y4, Y3
+	VMOVUPS      expTable3<>+0(SB), Y5
+	VFMADD213PS  expTable4<>+0(SB), Y3, Y5
+	VFMADD213PS  expTable5<>+0(SB), Y3, Y5
+	VFMADD213PS  expTable6<>+0(SB), Y3, Y5
+	VFMADD213PS  expTable7<>+0(SB), Y3, Y5
+	VFMADD213PS  Y2, Y3, Y5
+	VFMADD213PS  Y2, Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSRAD       $0x01, Y4, Y3
+	VPSUBD       Y3, Y4, Y4
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y2, Y3, Y3
+	VMULPS       Y3, Y5, Y5
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y2, Y4, Y4
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      Y5, Y3
+	VMOVUPS      Y3, (DX)(CX*4)
 	ADDQ         $0x08, CX
 
 check:
@@ -249,9 +221,135 @@ check:
 	VZEROUPPER
 	RET
 
-// func reluAVX2(y []float32, x []float32, slope float32)
+DATA expTable0<>+0(SB)/4, $0x3fb8aa3b
+DATA expTable0<>+4(SB)/4, $0x3fb8aa3b
+DATA expTable0<>+8(SB)/4, $0x3fb8aa3b
+DATA expTable0<>+12(SB)/4, $0x3fb8aa3b
+DATA expTable0<>+16(SB)/4, $0x3fb8aa3b
+DATA expTable0<>+20(SB)/4, $0x3fb8aa3b
+DATA expTable0<>+24(SB)/4, $0x3fb8aa3b
+DATA expTable0<>+28(SB)/4, $0x3fb8aa3b
+GLOBL expTable0<>(SB), RODATA|NOPTR, $32
+
+DATA expTable1<>+0(SB)/4, $0x3f318000
+DATA expTable1<>+4(SB)/4, $0x3f318000
+DATA expTable1<>+8(SB)/4, $0x3f318000
+DATA expTable1<>+12(SB)/4, $0x3f318000
+DATA expTable1<>+16(SB)/4, $0x3f318000
+DATA expTable1<>+20(SB)/4, $0x3f318000
+DATA expTable1<>+24(SB)/4, $0x3f318000
+DATA expTable1<>+28(SB)/4, $0x3f318000
+GLOBL expTable1<>(SB), RODATA|NOPTR, $32
+
+DATA expTable2<>+0(SB)/4, $0xb95e8083
+DATA expTable2<>+4(SB)/4, $0xb95e8083
+DATA expTable2<>+8(SB)/4, $0xb95e8083
+DATA expTable2<>+12(SB)/4, $0xb95e8083
+DATA expTable2<>+16(SB)/4, $0xb95e8083
+DATA expTable2<>+20(SB)/4, $0xb95e8083
+DATA expTable2<>+24(SB)/4, $0xb95e8083
+DATA expTable2<>+28(SB)/4, $0xb95e8083
+GLOBL expTable2<>(SB), RODATA|NOPTR, $32
+
+DATA expTable3<>+0(SB)/4, $0x3ab511e8
+DATA expTable3<>+4(SB)/4, $0x3ab511e8
+DATA expTable3<>+8(SB)/4, $0x3ab511e8
+DATA expTable3<>+12(SB)/4, $0x3ab511e8
+DATA expTable3<>+16(SB)/4, $0x3ab511e8
+DATA expTable3<>+20(SB)/4, $0x3ab511e8
+DATA expTable3<>+24(SB)/4, $0x3ab511e8
+DATA expTable3<>+28(SB)/4, $0x3ab511e8
+GLOBL expTable3<>(SB), RODATA|NOPTR, $32
+
+DATA expTable4<>+0(SB)/4, $0x3c091d10
+DATA expTable4<>+4(SB)/4, $0x3c091d10
+DATA expTable4<>+8(SB)/4, $0x3c091d10
+DATA expTable4<>+12(SB)/4, $0x3c091d10
+DATA expTable4<>+16(SB)/4, $0x3c091d10
+DATA expTable4<>+20(SB)/4, $0x3c091d10
+DATA expTable4<>+24(SB)/4, $0x3c091d10
+DATA expTable4<>+28(SB)/4, $0x3c091d10
+GLOBL expTable4<>(SB), RODATA|NOPTR, $32
+
+DATA expTable5<>+0(SB)/4, $0x3d2aac79
+DATA expTable5<>+4(SB)/4, $0x3d2aac79
+DATA expTable5<>+8(SB)/4, $0x3d2aac79
+DATA expTable5<>+12(SB)/4, $0x3d2aac79
+DATA expTable5<>+16(SB)/4, $0x3d2aac79
+DATA expTable5<>+20(SB)/4, $0x3d2aac79
+DATA expTable5<>+24(SB)/4, $0x3d2aac79
+DATA expTable5<>+28(SB)/4, $0x3d2aac79
+GLOBL expTable5<>(SB), RODATA|NOPTR, $32
+
+DATA expTable6<>+0(SB)/4, $0x3e2aaa49
+DATA expTable6<>+4(SB)/4, $0x3e2aaa49
+DATA expTable6<>+8(SB)/4, $0x3e2aaa49
+DATA expTable6<>+12(SB)/4, $0x3e2aaa49
+DATA expTable6<>+16(SB)/4, $0x3e2aaa49
+DATA expTable6<>+20(SB)/4, $0x3e2aaa49
+DATA expTable6<>+24(SB)/4, $0x3e2aaa49
+DATA expTable6<>+28(SB)/4, $0x3e2aaa49
+GLOBL expTable6<>(SB), RODATA|NOPTR, $32
+
+DATA expTable7<>+0(SB)/4, $0x3efffffe
+DATA expTable7<>+4(SB)/4, $0x3efffffe
+DATA expTable7<>+8(SB)/4, $0x3efffffe
+DATA expTable7<>+12(SB)/4, $0x3efffffe
+DATA expTable7<>+16(SB)/4, $0x3efffffe
+DATA expTable7<>+20(SB)/4, $0x3efffffe
+DATA expTable7<>+24(SB)/4, $0x3efffffe
+DATA expTable7<>+28(SB)/4, $0x3efffffe
+GLOBL expTable7<>(SB), RODATA|NOPTR, $32
+
+// func reluAVX2(y []float32, x []float32)
 // Requires: AVX
-TEXT ·reluAVX2(SB), NOSPLIT, $0-52
+TEXT ·reluAVX2(SB), NOSPLIT, $0-48
+	VXORPS Y0, Y0, Y0
+	MOVQ   y_len+8(FP), AX
+	XORQ   CX, CX
+	MOVQ   y_base+0(FP), DX
+	MOVQ   x_base+24(FP), BX
+	JMP    check
+
+loop:
+	VMOVUPS (BX)(CX*4), Y1
+	VMAXPS  Y1, Y0, Y1
+	VMOVUPS Y1, (DX)(CX*4)
+	ADDQ    $0x08, CX
+
+check:
+	CMPQ CX, AX
+	JL   loop
+	VZEROUPPER
+	RET
+
+// func reluGradAVX2(dx []float32, dy []float32, y []float32)
+// Requires: AVX
+TEXT ·reluGradAVX2(SB), NOSPLIT, $0-72
+	VXORPS Y0, Y0, Y0
+	MOVQ   dx_len+8(FP), AX
+	XORQ   CX, CX
+	MOVQ   dx_base+0(FP), DX
+	MOVQ   dy_base+24(FP), BX
+	MOVQ   y_base+48(FP), SI
+	JMP    check
+
+loop:
+	VMOVUPS (BX)(CX*4), Y1
+	VCMPPS  $0x01, (SI)(CX*4), Y0, Y2
+	VANDPS  Y2, Y1, Y1
+	VMOVUPS Y1, (DX)(CX*4)
+	ADDQ    $0x08, CX
+
+check:
+	CMPQ CX, AX
+	JL   loop
+	VZEROUPPER
+	RET
+
+// func leakyAVX2(y []float32, x []float32, slope float32)
+// Requires: AVX
+TEXT ·leakyAVX2(SB), NOSPLIT, $0-52
 	VXORPS       Y0, Y0, Y0
 	VBROADCASTSS slope+48(FP), Y1
 	MOVQ         y_len+8(FP), AX
@@ -274,9 +372,9 @@ check:
 	VZEROUPPER
 	RET
 
-// func reluGradAVX2(dx []float32, dy []float32, y []float32, slope float32)
+// func leakyGradAVX2(dx []float32, dy []float32, y []float32, slope float32)
 // Requires: AVX
-TEXT ·reluGradAVX2(SB), NOSPLIT, $0-76
+TEXT ·leakyGradAVX2(SB), NOSPLIT, $0-76
 	VXORPS       Y0, Y0, Y0
 	VBROADCASTSS slope+72(FP), Y1
 	MOVQ         dx_len+8(FP), AX
@@ -1576,7 +1674,7 @@ check:
 	RET
 
 // func windowSumsAVX2(dst []float32, src []float32, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int, scale float32)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·windowSumsAVX2(SB), NOSPLIT, $0-116
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
@@ -1604,28 +1702,32 @@ row4:
 	MOVQ width+88(FP), R10
 
 col4:
-	VADDPS  (R11), Y1, Y1
-	VADDPS  32(R11), Y2, Y2
-	VADDPS  64(R11), Y3, Y3
-	VADDPS  96(R11), Y4, Y4
-	MOVQ    colStep+104(FP), R12
-	LEAQ    (R11)(R12*4), R11
-	DECQ    R10
-	JNZ     col4
-	MOVQ    rowStep+96(FP), R10
-	LEAQ    (R8)(R10*4), R8
-	DECQ    R9
-	JNZ     row4
-	VMULPS  Y0, Y1, Y1
-	VMOVUPS Y1, (AX)(DX*4)
-	VMULPS  Y0, Y2, Y2
-	VMOVUPS Y2, 32(AX)(DX*4)
-	VMULPS  Y0, Y3, Y3
-	VMOVUPS Y3, 64(AX)(DX*4)
-	VMULPS  Y0, Y4, Y4
-	VMOVUPS Y4, 96(AX)(DX*4)
-	ADDQ    $0x00000020, DX
-	JMP     group4
+	PREFETCHT0 4096(R11)
+	VADDPS     (R11), Y1, Y1
+	PREFETCHT0 4128(R11)
+	VADDPS     32(R11), Y2, Y2
+	PREFETCHT0 4160(R11)
+	VADDPS     64(R11), Y3, Y3
+	PREFETCHT0 4192(R11)
+	VADDPS     96(R11), Y4, Y4
+	MOVQ       colStep+104(FP), R12
+	LEAQ       (R11)(R12*4), R11
+	DECQ       R10
+	JNZ        col4
+	MOVQ       rowStep+96(FP), R10
+	LEAQ       (R8)(R10*4), R8
+	DECQ       R9
+	JNZ        row4
+	VMULPS     Y0, Y1, Y1
+	VMOVUPS    Y1, (AX)(DX*4)
+	VMULPS     Y0, Y2, Y2
+	VMOVUPS    Y2, 32(AX)(DX*4)
+	VMULPS     Y0, Y3, Y3
+	VMOVUPS    Y3, 64(AX)(DX*4)
+	VMULPS     Y0, Y4, Y4
+	VMOVUPS    Y4, 96(AX)(DX*4)
+	ADDQ       $0x00000020, DX
+	JMP        group4
 
 end4:
 group2:
@@ -1642,22 +1744,24 @@ row2:
 	MOVQ width+88(FP), R10
 
 col2:
-	VADDPS  (R11), Y1, Y1
-	VADDPS  32(R11), Y2, Y2
-	MOVQ    colStep+104(FP), R12
-	LEAQ    (R11)(R12*4), R11
-	DECQ    R10
-	JNZ     col2
-	MOVQ    rowStep+96(FP), R10
-	LEAQ    (R8)(R10*4), R8
-	DECQ    R9
-	JNZ     row2
-	VMULPS  Y0, Y1, Y1
-	VMOVUPS Y1, (AX)(DX*4)
-	VMULPS  Y0, Y2, Y2
-	VMOVUPS Y2, 32(AX)(DX*4)
-	ADDQ    $0x00000010, DX
-	JMP     group2
+	PREFETCHT0 4096(R11)
+	VADDPS     (R11), Y1, Y1
+	PREFETCHT0 4128(R11)
+	VADDPS     32(R11), Y2, Y2
+	MOVQ       colStep+104(FP), R12
+	LEAQ       (R11)(R12*4), R11
+	DECQ       R10
+	JNZ        col2
+	MOVQ       rowStep+96(FP), R10
+	LEAQ       (R8)(R10*4), R8
+	DECQ       R9
+	JNZ        row2
+	VMULPS     Y0, Y1, Y1
+	VMOVUPS    Y1, (AX)(DX*4)
+	VMULPS     Y0, Y2, Y2
+	VMOVUPS    Y2, 32(AX)(DX*4)
+	ADDQ       $0x00000010, DX
+	JMP        group2
 
 end2:
 group1:
@@ -1673,19 +1777,20 @@ row1:
 	MOVQ width+88(FP), R10
 
 col1:
-	VADDPS  (R11), Y1, Y1
-	MOVQ    colStep+104(FP), R12
-	LEAQ    (R11)(R12*4), R11
-	DECQ    R10
-	JNZ     col1
-	MOVQ    rowStep+96(FP), R10
-	LEAQ    (R8)(R10*4), R8
-	DECQ    R9
-	JNZ     row1
-	VMULPS  Y0, Y1, Y1
-	VMOVUPS Y1, (AX)(DX*4)
-	ADDQ    $0x00000008, DX
-	JMP     group1
+	PREFETCHT0 4096(R11)
+	VADDPS     (R11), Y1, Y1
+	MOVQ       colStep+104(FP), R12
+	LEAQ       (R11)(R12*4), R11
+	DECQ       R10
+	JNZ        col1
+	MOVQ       rowStep+96(FP), R10
+	LEAQ       (R8)(R10*4), R8
+	DECQ       R9
+	JNZ        row1
+	VMULPS     Y0, Y1, Y1
+	VMOVUPS    Y1, (AX)(DX*4)
+	ADDQ       $0x00000008, DX
+	JMP        group1
 
 end1:
 	LEAQ (AX)(SI*4), AX
@@ -1696,7 +1801,7 @@ end1:
 	RET
 
 // func windowMaxAVX2(y []float32, x []float32, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·windowMaxAVX2(SB), NOSPLIT, $0-112
 	MOVQ y_base+0(FP), AX
 	MOVQ x_base+24(FP), CX
@@ -1731,40 +1836,44 @@ row4:
 	MOVQ width+88(FP), R10
 
 col4:
-	VMOVUPS   (R11), Y4
-	VCMPPS    $0x01, Y4, Y0, Y5
-	VCMPPS    $0x03, Y4, Y4, Y6
-	VORPS     Y6, Y5, Y5
-	VBLENDVPS Y5, Y4, Y0, Y0
-	VMOVUPS   32(R11), Y4
-	VCMPPS    $0x01, Y4, Y1, Y5
-	VCMPPS    $0x03, Y4, Y4, Y6
-	VORPS     Y6, Y5, Y5
-	VBLENDVPS Y5, Y4, Y1, Y1
-	VMOVUPS   64(R11), Y4
-	VCMPPS    $0x01, Y4, Y2, Y5
-	VCMPPS    $0x03, Y4, Y4, Y6
-	VORPS     Y6, Y5, Y5
-	VBLENDVPS Y5, Y4, Y2, Y2
-	VMOVUPS   96(R11), Y4
-	VCMPPS    $0x01, Y4, Y3, Y5
-	VCMPPS    $0x03, Y4, Y4, Y6
-	VORPS     Y6, Y5, Y5
-	VBLENDVPS Y5, Y4, Y3, Y3
-	MOVQ      colStep+104(FP), R12
-	LEAQ      (R11)(R12*4), R11
-	DECQ      R10
-	JNZ       col4
-	MOVQ      rowStep+96(FP), R10
-	LEAQ      (R8)(R10*4), R8
-	DECQ      R9
-	JNZ       row4
-	VMOVUPS   Y0, (AX)(DX*4)
-	VMOVUPS   Y1, 32(AX)(DX*4)
-	VMOVUPS   Y2, 64(AX)(DX*4)
-	VMOVUPS   Y3, 96(AX)(DX*4)
-	ADDQ      $0x00000020, DX
-	JMP       group4
+	PREFETCHT0 4096(R11)
+	VMOVUPS    (R11), Y4
+	VCMPPS     $0x01, Y4, Y0, Y5
+	VCMPPS     $0x03, Y4, Y4, Y6
+	VORPS      Y6, Y5, Y5
+	VBLENDVPS  Y5, Y4, Y0, Y0
+	PREFETCHT0 4128(R11)
+	VMOVUPS    32(R11), Y4
+	VCMPPS     $0x01, Y4, Y1, Y5
+	VCMPPS     $0x03, Y4, Y4, Y6
+	VORPS      Y6, Y5, Y5
+	VBLENDVPS  Y5, Y4, Y1, Y1
+	PREFETCHT0 4160(R11)
+	VMOVUPS    64(R11), Y4
+	VCMPPS     $0x01, Y4, Y2, Y5
+	VCMPPS     $0x03, Y4, Y4, Y6
+	VORPS      Y6, Y5, Y5
+	VBLENDVPS  Y5, Y4, Y2, Y2
+	PREFETCHT0 4192(R11)
+	VMOVUPS    96(R11), Y4
+	VCMPPS     $0x01, Y4, Y3, Y5
+	VCMPPS     $0x03, Y4, Y4, Y6
+	VORPS      Y6, Y5, Y5
+	VBLENDVPS  Y5, Y4, Y3, Y3
+	MOVQ       colStep+104(FP), R12
+	LEAQ       (R11)(R12*4), R11
+	DECQ       R10
+	JNZ        col4
+	MOVQ       rowStep+96(FP), R10
+	LEAQ       (R8)(R10*4), R8
+	DECQ       R9
+	JNZ        row4
+	VMOVUPS    Y0, (AX)(DX*4)
+	VMOVUPS    Y1, 32(AX)(DX*4)
+	VMOVUPS    Y2, 64(AX)(DX*4)
+	VMOVUPS    Y3, 96(AX)(DX*4)
+	ADDQ       $0x00000020, DX
+	JMP        group4
 
 end4:
 group2:
@@ -1785,28 +1894,30 @@ row2:
 	MOVQ width+88(FP), R10
 
 col2:
-	VMOVUPS   (R11), Y2
-	VCMPPS    $0x01, Y2, Y0, Y3
-	VCMPPS    $0x03, Y2, Y2, Y4
-	VORPS     Y4, Y3, Y3
-	VBLENDVPS Y3, Y2, Y0, Y0
-	VMOVUPS   32(R11), Y2
-	VCMPPS    $0x01, Y2, Y1, Y3
-	VCMPPS    $0x03, Y2, Y2, Y4
-	VORPS     Y4, Y3, Y3
-	VBLENDVPS Y3, Y2, Y1, Y1
-	MOVQ      colStep+104(FP), R12
-	LEAQ      (R11)(R12*4), R11
-	DECQ      R10
-	JNZ       col2
-	MOVQ      rowStep+96(FP), R10
-	LEAQ      (R8)(R10*4), R8
-	DECQ      R9
-	JNZ       row2
-	VMOVUPS   Y0, (AX)(DX*4)
-	VMOVUPS   Y1, 32(AX)(DX*4)
-	ADDQ      $0x00000010, DX
-	JMP       group2
+	PREFETCHT0 4096(R11)
+	VMOVUPS    (R11), Y2
+	VCMPPS     $0x01, Y2, Y0, Y3
+	VCMPPS     $0x03, Y2, Y2, Y4
+	VORPS      Y4, Y3, Y3
+	VBLENDVPS  Y3, Y2, Y0, Y0
+	PREFETCHT0 4128(R11)
+	VMOVUPS    32(R11), Y2
+	VCMPPS     $0x01, Y2, Y1, Y3
+	VCMPPS     $0x03, Y2, Y2, Y4
+	VORPS      Y4, Y3, Y3
+	VBLENDVPS  Y3, Y2, Y1, Y1
+	MOVQ       colStep+104(FP), R12
+	LEAQ       (R11)(R12*4), R11
+	DECQ       R10
+	JNZ        col2
+	MOVQ       rowStep+96(FP), R10
+	LEAQ       (R8)(R10*4), R8
+	DECQ       R9
+	JNZ        row2
+	VMOVUPS    Y0, (AX)(DX*4)
+	VMOVUPS    Y1, 32(AX)(DX*4)
+	ADDQ       $0x00000010, DX
+	JMP        group2
 
 end2:
 group1:
@@ -1824,22 +1935,23 @@ row1:
 	MOVQ width+88(FP), R10
 
 col1:
-	VMOVUPS   (R11), Y1
-	VCMPPS    $0x01, Y1, Y0, Y2
-	VCMPPS    $0x03, Y1, Y1, Y3
-	VORPS     Y3, Y2, Y2
-	VBLENDVPS Y2, Y1, Y0, Y0
-	MOVQ      colStep+104(FP), R12
-	LEAQ      (R11)(R12*4), R11
-	DECQ      R10
-	JNZ       col1
-	MOVQ      rowStep+96(FP), R10
-	LEAQ      (R8)(R10*4), R8
-	DECQ      R9
-	JNZ       row1
-	VMOVUPS   Y0, (AX)(DX*4)
-	ADDQ      $0x00000008, DX
-	JMP       group1
+	PREFETCHT0 4096(R11)
+	VMOVUPS    (R11), Y1
+	VCMPPS     $0x01, Y1, Y0, Y2
+	VCMPPS     $0x03, Y1, Y1, Y3
+	VORPS      Y3, Y2, Y2
+	VBLENDVPS  Y2, Y1, Y0, Y0
+	MOVQ       colStep+104(FP), R12
+	LEAQ       (R11)(R12*4), R11
+	DECQ       R10
+	JNZ        col1
+	MOVQ       rowStep+96(FP), R10
+	LEAQ       (R8)(R10*4), R8
+	DECQ       R9
+	JNZ        row1
+	VMOVUPS    Y0, (AX)(DX*4)
+	ADDQ       $0x00000008, DX
+	JMP        group1
 
 end1:
 	LEAQ (AX)(SI*4), AX
@@ -1850,7 +1962,7 @@ end1:
 	RET
 
 // func windowMaxPlacesAVX2(y []float32, arg []uint8, x []float32, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int, place int, placeCol int, placeRow int)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·windowMaxPlacesAVX2(SB), NOSPLIT, $0-160
 	MOVQ         y_base+0(FP), AX
 	MOVQ         x_base+48(FP), CX
@@ -1895,24 +2007,28 @@ row4:
 	MOVQ width+112(FP), R12
 
 col4:
+	PREFETCHT0   4096(R13)
 	VMOVUPS      (R13), Y12
 	VCMPPS       $0x01, Y12, Y4, Y13
 	VCMPPS       $0x03, Y12, Y12, Y14
 	VORPS        Y14, Y13, Y13
 	VBLENDVPS    Y13, Y12, Y4, Y4
 	VBLENDVPS    Y13, Y2, Y8, Y8
+	PREFETCHT0   4128(R13)
 	VMOVUPS      32(R13), Y12
 	VCMPPS       $0x01, Y12, Y5, Y13
 	VCMPPS       $0x03, Y12, Y12, Y14
 	VORPS        Y14, Y13, Y13
 	VBLENDVPS    Y13, Y12, Y5, Y5
 	VBLENDVPS    Y13, Y2, Y9, Y9
+	PREFETCHT0   4160(R13)
 	VMOVUPS      64(R13), Y12
 	VCMPPS       $0x01, Y12, Y6, Y13
 	VCMPPS       $0x03, Y12, Y12, Y14
 	VORPS        Y14, Y13, Y13
 	VBLENDVPS    Y13, Y12, Y6, Y6
 	VBLENDVPS    Y13, Y2, Y10, Y10
+	PREFETCHT0   4192(R13)
 	VMOVUPS      96(R13), Y12
 	VCMPPS       $0x01, Y12, Y7, Y13
 	VCMPPS       $0x03, Y12, Y12, Y14
@@ -1978,12 +2094,14 @@ row2:
 	MOVQ width+112(FP), R12
 
 col2:
+	PREFETCHT0   4096(R13)
 	VMOVUPS      (R13), Y8
 	VCMPPS       $0x01, Y8, Y4, Y9
 	VCMPPS       $0x03, Y8, Y8, Y10
 	VORPS        Y10, Y9, Y9
 	VBLENDVPS    Y9, Y8, Y4, Y4
 	VBLENDVPS    Y9, Y2, Y6, Y6
+	PREFETCHT0   4128(R13)
 	VMOVUPS      32(R13), Y8
 	VCMPPS       $0x01, Y8, Y5, Y9
 	VCMPPS       $0x03, Y8, Y8, Y10
@@ -2035,6 +2153,7 @@ row1:
 	MOVQ width+112(FP), R12
 
 col1:
+	PREFETCHT0   4096(R13)
 	VMOVUPS      (R13), Y6
 	VCMPPS       $0x01, Y6, Y4, Y7
 	VCMPPS       $0x03, Y6, Y6, Y8
@@ -2240,6 +2359,91 @@ end1:
 	VZEROUPPER
 	RET
 
+// func dotDoublesAVX2(a []float32, b []float32) float64
+// Requires: AVX, FMA3, SSE2
+TEXT ·dotDoublesAVX2(SB), NOSPLIT, $0-56
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   a_len+8(FP), AX
+	XORQ   CX, CX
+	MOVQ   a_base+0(FP), DX
+	MOVQ   b_base+24(FP), BX
+	JMP    check
+
+loop:
+	VCVTPS2PD   (DX)(CX*4), Y2
+	VCVTPS2PD   (BX)(CX*4), Y3
+	VFMADD231PD Y2, Y3, Y0
+	VCVTPS2PD   16(DX)(CX*4), Y2
+	VCVTPS2PD   16(BX)(CX*4), Y3
+	VFMADD231PD Y2, Y3, Y1
+	ADDQ        $0x08, CX
+
+check:
+	CMPQ         CX, AX
+	JL           loop
+	VADDPD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDSD       X0, X1, X1
+	MOVSD        X1, ret+48(FP)
+	VZEROUPPER
+	RET
+
+// func scaleDoublesAVX2(z []float32, x []float32, s float64)
+// Requires: AVX
+TEXT ·scaleDoublesAVX2(SB), NOSPLIT, $0-56
+	VBROADCASTSD s+48(FP), Y0
+	MOVQ         z_len+8(FP), AX
+	XORQ         CX, CX
+	MOVQ         z_base+0(FP), DX
+	MOVQ         x_base+24(FP), BX
+	JMP          check
+
+loop:
+	VCVTPS2PD  (BX)(CX*4), Y1
+	VMULPD     Y0, Y1, Y1
+	VCVTPS2PD  16(BX)(CX*4), Y2
+	VMULPD     Y0, Y2, Y2
+	VCVTPD2PSY Y1, X1
+	VMOVUPS    X1, (DX)(CX*4)
+	VCVTPD2PSY Y2, X1
+	VMOVUPS    X1, 16(DX)(CX*4)
+	ADDQ       $0x08, CX
+
+check:
+	CMPQ CX, AX
+	JL   loop
+	VZEROUPPER
+	RET
+
+// func tangentAVX2(dx []float32, dz []float32, z []float32, dot float32, inverse float32)
+// Requires: AVX, FMA3
+TEXT ·tangentAVX2(SB), NOSPLIT, $0-80
+	VBROADCASTSS dot+72(FP), Y0
+	VBROADCASTSS inverse+76(FP), Y1
+	MOVQ         dx_len+8(FP), AX
+	XORQ         CX, CX
+	MOVQ         dx_base+0(FP), DX
+	MOVQ         dz_base+24(FP), BX
+	MOVQ         z_base+48(FP), SI
+	JMP          check
+
+loop:
+	VMOVUPS      (BX)(CX*4), Y2
+	VMOVUPS      (SI)(CX*4), Y3
+	VFNMADD231PS Y0, Y3, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, (DX)(CX*4)
+	ADDQ         $0x08, CX
+
+check:
+	CMPQ CX, AX
+	JL   loop
+	VZEROUPPER
+	RET
+
 // func dotAVX512(a []float32, b []float32) float32
 // Requires: AVX, AVX512F, SSE
 TEXT ·dotAVX512(SB), NOSPLIT, $0-52
@@ -2418,36 +2622,9 @@ TEXT ·expAVX512(SB), NOSPLIT, $0-48
 	MOVL         $0x42b20000, AX
 	VMOVD        AX, X1
 	VBROADCASTSS X1, Z1
-	MOVL         $0x3fb8aa3b, AX
+	MOVL         $0x3f800000, AX
 	VMOVD        AX, X2
 	VBROADCASTSS X2, Z2
-	MOVL         $0x3f318000, AX
-	VMOVD        AX, X3
-	VBROADCASTSS X3, Z3
-	MOVL         $0xb95e8083, AX
-	VMOVD        AX, X4
-	VBROADCASTSS X4, Z4
-	MOVL         $0x3f800000, AX
-	VMOVD        AX, X5
-	VBROADCASTSS X5, Z5
-	MOVL         $0x39506967, AX
-	VMOVD        AX, X6
-	VBROADCASTSS X6, Z6
-	MOVL         $0x3ab743ce, AX
-	VMOVD        AX, X7
-	VBROADCASTSS X7, Z7
-	MOVL         $0x3c088908, AX
-	VMOVD        AX, X8
-	VBROADCASTSS X8, Z8
-	MOVL         $0x3d2aa9c1, AX
-	VMOVD        AX, X9
-	VBROADCASTSS X9, Z9
-	MOVL         $0x3e2aaaaa, AX
-	VMOVD        AX, X10
-	VBROADCASTSS X10, Z10
-	MOVL         $0x3f000000, AX
-	VMOVD        AX, X11
-	VBROADCASTSS X11, Z11
 	MOVQ         dst_len+8(FP), AX
 	XORQ         CX, CX
 	MOVQ         dst_base+0(FP), DX
@@ -2455,32 +2632,22 @@ TEXT ·expAVX512(SB), NOSPLIT, $0-48
 	JMP          check
 
 loop:
-	VMOVUPS      (BX)(CX*4), Z12
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMULPS       Z2, Z12, Z13
-	VCVTPS2DQ    Z13, Z13
-	VCVTDQ2PS    Z13, Z14
-	VFNMADD231PS Z3, Z14, Z12
-	VFNMADD231PS Z4, Z14, Z12
-	VMOVUPS      Z6, Z14
-	VFMADD213PS  Z7, Z12, Z14
-	VFMADD213PS  Z8, Z12, Z14
-	VFMADD213PS  Z9, Z12, Z14
-	VFMADD213PS  Z10, Z12, Z14
-	VFMADD213PS  Z11, Z12, Z14
-	VMULPS       Z12, Z12, Z15
-	VFMADD213PS  Z12, Z15, Z14
-	VADDPS       Z5, Z14, Z14
-	VPSRAD       $0x01, Z13, Z12
-	VPSUBD       Z12, Z13, Z13
-	VPSLLD       $0x17, Z12, Z12
-	VPADDD       Z5, Z12, Z12
-	VMULPS       Z12, Z14, Z14
-	VPSLLD       $0x17, Z13, Z13
-	VPADDD       Z5, Z13, Z13
-	VMULPS       Z13, Z14, Z14
-	VMOVUPS      Z14, (DX)(CX*4)
+	VMOVUPS      (BX)(CX*4), Z3
+	VMAXPS       Z3, Z0, Z3
+	VMINPS       Z3, Z1, Z3
+	VMULPS       expTable8<>+0(SB), Z3, Z4
+	VRNDSCALEPS  $0x00, Z4, Z4
+	VFNMADD231PS expTable9<>+0(SB), Z4, Z3
+	VFNMADD231PS expTable10<>+0(SB), Z4, Z3
+	VMOVUPS      expTable11<>+0(SB), Z5
+	VFMADD213PS  expTable12<>+0(SB), Z3, Z5
+	VFMADD213PS  expTable13<>+0(SB), Z3, Z5
+	VFMADD213PS  expTable14<>+0(SB), Z3, Z5
+	VFMADD213PS  expTable15<>+0(SB), Z3, Z5
+	VFMADD213PS  Z2, Z3, Z5
+	VFMADD213PS  Z2, Z3, Z5
+	VSCALEFPS    Z4, Z5, Z3
+	VMOVUPS      Z3, (DX)(CX*4)
 	ADDQ         $0x10, CX
 
 check:
@@ -2489,9 +2656,199 @@ check:
 	VZEROUPPER
 	RET
 
-// func reluAVX512(y []float32, x []float32, slope float32)
+DATA expTable8<>+0(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+4(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+8(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+12(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+16(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+20(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+24(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+28(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+32(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+36(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+40(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+44(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+48(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+52(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+56(SB)/4, $0x3fb8aa3b
+DATA expTable8<>+60(SB)/4, $0x3fb8aa3b
+GLOBL expTable8<>(SB), RODATA|NOPTR, $64
+
+DATA expTable9<>+0(SB)/4, $0x3f318000
+DATA expTable9<>+4(SB)/4, $0x3f318000
+DATA expTable9<>+8(SB)/4, $0x3f318000
+DATA expTable9<>+12(SB)/4, $0x3f318000
+DATA expTable9<>+16(SB)/4, $0x3f318000
+DATA expTable9<>+20(SB)/4, $0x3f318000
+DATA expTable9<>+24(SB)/4, $0x3f318000
+DATA expTable9<>+28(SB)/4, $0x3f318000
+DATA expTable9<>+32(SB)/4, $0x3f318000
+DATA expTable9<>+36(SB)/4, $0x3f318000
+DATA expTable9<>+40(SB)/4, $0x3f318000
+DATA expTable9<>+44(SB)/4, $0x3f318000
+DATA expTable9<>+48(SB)/4, $0x3f318000
+DATA expTable9<>+52(SB)/4, $0x3f318000
+DATA expTable9<>+56(SB)/4, $0x3f318000
+DATA expTable9<>+60(SB)/4, $0x3f318000
+GLOBL expTable9<>(SB), RODATA|NOPTR, $64
+
+DATA expTable10<>+0(SB)/4, $0xb95e8083
+DATA expTable10<>+4(SB)/4, $0xb95e8083
+DATA expTable10<>+8(SB)/4, $0xb95e8083
+DATA expTable10<>+12(SB)/4, $0xb95e8083
+DATA expTable10<>+16(SB)/4, $0xb95e8083
+DATA expTable10<>+20(SB)/4, $0xb95e8083
+DATA expTable10<>+24(SB)/4, $0xb95e8083
+DATA expTable10<>+28(SB)/4, $0xb95e8083
+DATA expTable10<>+32(SB)/4, $0xb95e8083
+DATA expTable10<>+36(SB)/4, $0xb95e8083
+DATA expTable10<>+40(SB)/4, $0xb95e8083
+DATA expTable10<>+44(SB)/4, $0xb95e8083
+DATA expTable10<>+48(SB)/4, $0xb95e8083
+DATA expTable10<>+52(SB)/4, $0xb95e8083
+DATA expTable10<>+56(SB)/4, $0xb95e8083
+DATA expTable10<>+60(SB)/4, $0xb95e8083
+GLOBL expTable10<>(SB), RODATA|NOPTR, $64
+
+DATA expTable11<>+0(SB)/4, $0x3ab511e8
+DATA expTable11<>+4(SB)/4, $0x3ab511e8
+DATA expTable11<>+8(SB)/4, $0x3ab511e8
+DATA expTable11<>+12(SB)/4, $0x3ab511e8
+DATA expTable11<>+16(SB)/4, $0x3ab511e8
+DATA expTable11<>+20(SB)/4, $0x3ab511e8
+DATA expTable11<>+24(SB)/4, $0x3ab511e8
+DATA expTable11<>+28(SB)/4, $0x3ab511e8
+DATA expTable11<>+32(SB)/4, $0x3ab511e8
+DATA expTable11<>+36(SB)/4, $0x3ab511e8
+DATA expTable11<>+40(SB)/4, $0x3ab511e8
+DATA expTable11<>+44(SB)/4, $0x3ab511e8
+DATA expTable11<>+48(SB)/4, $0x3ab511e8
+DATA expTable11<>+52(SB)/4, $0x3ab511e8
+DATA expTable11<>+56(SB)/4, $0x3ab511e8
+DATA expTable11<>+60(SB)/4, $0x3ab511e8
+GLOBL expTable11<>(SB), RODATA|NOPTR, $64
+
+DATA expTable12<>+0(SB)/4, $0x3c091d10
+DATA expTable12<>+4(SB)/4, $0x3c091d10
+DATA expTable12<>+8(SB)/4, $0x3c091d10
+DATA expTable12<>+12(SB)/4, $0x3c091d10
+DATA expTable12<>+16(SB)/4, $0x3c091d10
+DATA expTable12<>+20(SB)/4, $0x3c091d10
+DATA expTable12<>+24(SB)/4, $0x3c091d10
+DATA expTable12<>+28(SB)/4, $0x3c091d10
+DATA expTable12<>+32(SB)/4, $0x3c091d10
+DATA expTable12<>+36(SB)/4, $0x3c091d10
+DATA expTable12<>+40(SB)/4, $0x3c091d10
+DATA expTable12<>+44(SB)/4, $0x3c091d10
+DATA expTable12<>+48(SB)/4, $0x3c091d10
+DATA expTable12<>+52(SB)/4, $0x3c091d10
+DATA expTable12<>+56(SB)/4, $0x3c091d10
+DATA expTable12<>+60(SB)/4, $0x3c091d10
+GLOBL expTable12<>(SB), RODATA|NOPTR, $64
+
+DATA expTable13<>+0(SB)/4, $0x3d2aac79
+DATA expTable13<>+4(SB)/4, $0x3d2aac79
+DATA expTable13<>+8(SB)/4, $0x3d2aac79
+DATA expTable13<>+12(SB)/4, $0x3d2aac79
+DATA expTable13<>+16(SB)/4, $0x3d2aac79
+DATA expTable13<>+20(SB)/4, $0x3d2aac79
+DATA expTable13<>+24(SB)/4, $0x3d2aac79
+DATA expTable13<>+28(SB)/4, $0x3d2aac79
+DATA expTable13<>+32(SB)/4, $0x3d2aac79
+DATA expTable13<>+36(SB)/4, $0x3d2aac79
+DATA expTable13<>+40(SB)/4, $0x3d2aac79
+DATA expTable13<>+44(SB)/4, $0x3d2aac79
+DATA expTable13<>+48(SB)/4, $0x3d2aac79
+DATA expTable13<>+52(SB)/4, $0x3d2aac79
+DATA expTable13<>+56(SB)/4, $0x3d2aac79
+DATA expTable13<>+60(SB)/4, $0x3d2aac79
+GLOBL expTable13<>(SB), RODATA|NOPTR, $64
+
+DATA expTable14<>+0(SB)/4, $0x3e2aaa49
+DATA expTable14<>+4(SB)/4, $0x3e2aaa49
+DATA expTable14<>+8(SB)/4, $0x3e2aaa49
+DATA expTable14<>+12(SB)/4, $0x3e2aaa49
+DATA expTable14<>+16(SB)/4, $0x3e2aaa49
+DATA expTable14<>+20(SB)/4, $0x3e2aaa49
+DATA expTable14<>+24(SB)/4, $0x3e2aaa49
+DATA expTable14<>+28(SB)/4, $0x3e2aaa49
+DATA expTable14<>+32(SB)/4, $0x3e2aaa49
+DATA expTable14<>+36(SB)/4, $0x3e2aaa49
+DATA expTable14<>+40(SB)/4, $0x3e2aaa49
+DATA expTable14<>+44(SB)/4, $0x3e2aaa49
+DATA expTable14<>+48(SB)/4, $0x3e2aaa49
+DATA expTable14<>+52(SB)/4, $0x3e2aaa49
+DATA expTable14<>+56(SB)/4, $0x3e2aaa49
+DATA expTable14<>+60(SB)/4, $0x3e2aaa49
+GLOBL expTable14<>(SB), RODATA|NOPTR, $64
+
+DATA expTable15<>+0(SB)/4, $0x3efffffe
+DATA expTable15<>+4(SB)/4, $0x3efffffe
+DATA expTable15<>+8(SB)/4, $0x3efffffe
+DATA expTable15<>+12(SB)/4, $0x3efffffe
+DATA expTable15<>+16(SB)/4, $0x3efffffe
+DATA expTable15<>+20(SB)/4, $0x3efffffe
+DATA expTable15<>+24(SB)/4, $0x3efffffe
+DATA expTable15<>+28(SB)/4, $0x3efffffe
+DATA expTable15<>+32(SB)/4, $0x3efffffe
+DATA expTable15<>+36(SB)/4, $0x3efffffe
+DATA expTable15<>+40(SB)/4, $0x3efffffe
+DATA expTable15<>+44(SB)/4, $0x3efffffe
+DATA expTable15<>+48(SB)/4, $0x3efffffe
+DATA expTable15<>+52(SB)/4, $0x3efffffe
+DATA expTable15<>+56(SB)/4, $0x3efffffe
+DATA expTable15<>+60(SB)/4, $0x3efffffe
+GLOBL expTable15<>(SB), RODATA|NOPTR, $64
+
+// func reluAVX512(y []float32, x []float32)
 // Requires: AVX, AVX512F
-TEXT ·reluAVX512(SB), NOSPLIT, $0-52
+TEXT ·reluAVX512(SB), NOSPLIT, $0-48
+	VPXORD Z0, Z0, Z0
+	MOVQ   y_len+8(FP), AX
+	XORQ   CX, CX
+	MOVQ   y_base+0(FP), DX
+	MOVQ   x_base+24(FP), BX
+	JMP    check
+
+loop:
+	VMOVUPS (BX)(CX*4), Z1
+	VMAXPS  Z1, Z0, Z1
+	VMOVUPS Z1, (DX)(CX*4)
+	ADDQ    $0x10, CX
+
+check:
+	CMPQ CX, AX
+	JL   loop
+	VZEROUPPER
+	RET
+
+// func reluGradAVX512(dx []float32, dy []float32, y []float32)
+// Requires: AVX, AVX512F
+TEXT ·reluGradAVX512(SB), NOSPLIT, $0-72
+	VPXORD Z0, Z0, Z0
+	MOVQ   dx_len+8(FP), AX
+	XORQ   CX, CX
+	MOVQ   dx_base+0(FP), DX
+	MOVQ   dy_base+24(FP), BX
+	MOVQ   y_base+48(FP), SI
+	JMP    check
+
+loop:
+	VMOVUPS   (BX)(CX*4), Z1
+	VCMPPS    $0x01, (SI)(CX*4), Z0, K1
+	VMOVAPS.Z Z1, K1, Z1
+	VMOVUPS   Z1, (DX)(CX*4)
+	ADDQ      $0x10, CX
+
+check:
+	CMPQ CX, AX
+	JL   loop
+	VZEROUPPER
+	RET
+
+// func leakyAVX512(y []float32, x []float32, slope float32)
+// Requires: AVX, AVX512F
+TEXT ·leakyAVX512(SB), NOSPLIT, $0-52
 	VPXORD       Z0, Z0, Z0
 	VBROADCASTSS slope+48(FP), Z1
 	MOVQ         y_len+8(FP), AX
@@ -2515,9 +2872,9 @@ check:
 	VZEROUPPER
 	RET
 
-// func reluGradAVX512(dx []float32, dy []float32, y []float32, slope float32)
+// func leakyGradAVX512(dx []float32, dy []float32, y []float32, slope float32)
 // Requires: AVX, AVX512F
-TEXT ·reluGradAVX512(SB), NOSPLIT, $0-76
+TEXT ·leakyGradAVX512(SB), NOSPLIT, $0-76
 	VPXORD       Z0, Z0, Z0
 	VBROADCASTSS slope+72(FP), Z1
 	MOVQ         dx_len+8(FP), AX
@@ -4692,7 +5049,7 @@ check:
 	RET
 
 // func windowSumsAVX512(dst []float32, src []float32, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int, scale float32)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·windowSumsAVX512(SB), NOSPLIT, $0-116
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
@@ -4720,28 +5077,32 @@ row4:
 	MOVQ width+88(FP), R10
 
 col4:
-	VADDPS  (R11), Z1, Z1
-	VADDPS  64(R11), Z2, Z2
-	VADDPS  128(R11), Z3, Z3
-	VADDPS  192(R11), Z4, Z4
-	MOVQ    colStep+104(FP), R12
-	LEAQ    (R11)(R12*4), R11
-	DECQ    R10
-	JNZ     col4
-	MOVQ    rowStep+96(FP), R10
-	LEAQ    (R8)(R10*4), R8
-	DECQ    R9
-	JNZ     row4
-	VMULPS  Z0, Z1, Z1
-	VMOVUPS Z1, (AX)(DX*4)
-	VMULPS  Z0, Z2, Z2
-	VMOVUPS Z2, 64(AX)(DX*4)
-	VMULPS  Z0, Z3, Z3
-	VMOVUPS Z3, 128(AX)(DX*4)
-	VMULPS  Z0, Z4, Z4
-	VMOVUPS Z4, 192(AX)(DX*4)
-	ADDQ    $0x00000040, DX
-	JMP     group4
+	PREFETCHT0 4096(R11)
+	VADDPS     (R11), Z1, Z1
+	PREFETCHT0 4160(R11)
+	VADDPS     64(R11), Z2, Z2
+	PREFETCHT0 4224(R11)
+	VADDPS     128(R11), Z3, Z3
+	PREFETCHT0 4288(R11)
+	VADDPS     192(R11), Z4, Z4
+	MOVQ       colStep+104(FP), R12
+	LEAQ       (R11)(R12*4), R11
+	DECQ       R10
+	JNZ        col4
+	MOVQ       rowStep+96(FP), R10
+	LEAQ       (R8)(R10*4), R8
+	DECQ       R9
+	JNZ        row4
+	VMULPS     Z0, Z1, Z1
+	VMOVUPS    Z1, (AX)(DX*4)
+	VMULPS     Z0, Z2, Z2
+	VMOVUPS    Z2, 64(AX)(DX*4)
+	VMULPS     Z0, Z3, Z3
+	VMOVUPS    Z3, 128(AX)(DX*4)
+	VMULPS     Z0, Z4, Z4
+	VMOVUPS    Z4, 192(AX)(DX*4)
+	ADDQ       $0x00000040, DX
+	JMP        group4
 
 end4:
 group2:
@@ -4758,22 +5119,24 @@ row2:
 	MOVQ width+88(FP), R10
 
 col2:
-	VADDPS  (R11), Z5, Z5
-	VADDPS  64(R11), Z6, Z6
-	MOVQ    colStep+104(FP), R12
-	LEAQ    (R11)(R12*4), R11
-	DECQ    R10
-	JNZ     col2
-	MOVQ    rowStep+96(FP), R10
-	LEAQ    (R8)(R10*4), R8
-	DECQ    R9
-	JNZ     row2
-	VMULPS  Z0, Z5, Z5
-	VMOVUPS Z5, (AX)(DX*4)
-	VMULPS  Z0, Z6, Z6
-	VMOVUPS Z6, 64(AX)(DX*4)
-	ADDQ    $0x00000020, DX
-	JMP     group2
+	PREFETCHT0 4096(R11)
+	VADDPS     (R11), Z5, Z5
+	PREFETCHT0 4160(R11)
+	VADDPS     64(R11), Z6, Z6
+	MOVQ       colStep+104(FP), R12
+	LEAQ       (R11)(R12*4), R11
+	DECQ       R10
+	JNZ        col2
+	MOVQ       rowStep+96(FP), R10
+	LEAQ       (R8)(R10*4), R8
+	DECQ       R9
+	JNZ        row2
+	VMULPS     Z0, Z5, Z5
+	VMOVUPS    Z5, (AX)(DX*4)
+	VMULPS     Z0, Z6, Z6
+	VMOVUPS    Z6, 64(AX)(DX*4)
+	ADDQ       $0x00000020, DX
+	JMP        group2
 
 end2:
 group1:
@@ -4789,19 +5152,20 @@ row1:
 	MOVQ width+88(FP), R10
 
 col1:
-	VADDPS  (R11), Z7, Z7
-	MOVQ    colStep+104(FP), R12
-	LEAQ    (R11)(R12*4), R11
-	DECQ    R10
-	JNZ     col1
-	MOVQ    rowStep+96(FP), R10
-	LEAQ    (R8)(R10*4), R8
-	DECQ    R9
-	JNZ     row1
-	VMULPS  Z0, Z7, Z7
-	VMOVUPS Z7, (AX)(DX*4)
-	ADDQ    $0x00000010, DX
-	JMP     group1
+	PREFETCHT0 4096(R11)
+	VADDPS     (R11), Z7, Z7
+	MOVQ       colStep+104(FP), R12
+	LEAQ       (R11)(R12*4), R11
+	DECQ       R10
+	JNZ        col1
+	MOVQ       rowStep+96(FP), R10
+	LEAQ       (R8)(R10*4), R8
+	DECQ       R9
+	JNZ        row1
+	VMULPS     Z0, Z7, Z7
+	VMOVUPS    Z7, (AX)(DX*4)
+	ADDQ       $0x00000010, DX
+	JMP        group1
 
 end1:
 	LEAQ (AX)(SI*4), AX
@@ -4812,7 +5176,7 @@ end1:
 	RET
 
 // func windowMaxAVX512(y []float32, x []float32, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·windowMaxAVX512(SB), NOSPLIT, $0-112
 	MOVQ y_base+0(FP), AX
 	MOVQ x_base+24(FP), CX
@@ -4847,40 +5211,44 @@ row4:
 	MOVQ width+88(FP), R10
 
 col4:
-	VMOVUPS (R11), Z4
-	VCMPPS  $0x01, Z4, Z0, K1
-	VCMPPS  $0x03, Z4, Z4, K2
-	KORW    K2, K1, K1
-	VMOVAPS Z4, K1, Z0
-	VMOVUPS 64(R11), Z4
-	VCMPPS  $0x01, Z4, Z1, K1
-	VCMPPS  $0x03, Z4, Z4, K2
-	KORW    K2, K1, K1
-	VMOVAPS Z4, K1, Z1
-	VMOVUPS 128(R11), Z4
-	VCMPPS  $0x01, Z4, Z2, K1
-	VCMPPS  $0x03, Z4, Z4, K2
-	KORW    K2, K1, K1
-	VMOVAPS Z4, K1, Z2
-	VMOVUPS 192(R11), Z4
-	VCMPPS  $0x01, Z4, Z3, K1
-	VCMPPS  $0x03, Z4, Z4, K2
-	KORW    K2, K1, K1
-	VMOVAPS Z4, K1, Z3
-	MOVQ    colStep+104(FP), R12
-	LEAQ    (R11)(R12*4), R11
-	DECQ    R10
-	JNZ     col4
-	MOVQ    rowStep+96(FP), R10
-	LEAQ    (R8)(R10*4), R8
-	DECQ    R9
-	JNZ     row4
-	VMOVUPS Z0, (AX)(DX*4)
-	VMOVUPS Z1, 64(AX)(DX*4)
-	VMOVUPS Z2, 128(AX)(DX*4)
-	VMOVUPS Z3, 192(AX)(DX*4)
-	ADDQ    $0x00000040, DX
-	JMP     group4
+	PREFETCHT0 4096(R11)
+	VMOVUPS    (R11), Z4
+	VCMPPS     $0x01, Z4, Z0, K1
+	VCMPPS     $0x03, Z4, Z4, K2
+	KORW       K2, K1, K1
+	VMOVAPS    Z4, K1, Z0
+	PREFETCHT0 4160(R11)
+	VMOVUPS    64(R11), Z4
+	VCMPPS     $0x01, Z4, Z1, K1
+	VCMPPS     $0x03, Z4, Z4, K2
+	KORW       K2, K1, K1
+	VMOVAPS    Z4, K1, Z1
+	PREFETCHT0 4224(R11)
+	VMOVUPS    128(R11), Z4
+	VCMPPS     $0x01, Z4, Z2, K1
+	VCMPPS     $0x03, Z4, Z4, K2
+	KORW       K2, K1, K1
+	VMOVAPS    Z4, K1, Z2
+	PREFETCHT0 4288(R11)
+	VMOVUPS    192(R11), Z4
+	VCMPPS     $0x01, Z4, Z3, K1
+	VCMPPS     $0x03, Z4, Z4, K2
+	KORW       K2, K1, K1
+	VMOVAPS    Z4, K1, Z3
+	MOVQ       colStep+104(FP), R12
+	LEAQ       (R11)(R12*4), R11
+	DECQ       R10
+	JNZ        col4
+	MOVQ       rowStep+96(FP), R10
+	LEAQ       (R8)(R10*4), R8
+	DECQ       R9
+	JNZ        row4
+	VMOVUPS    Z0, (AX)(DX*4)
+	VMOVUPS    Z1, 64(AX)(DX*4)
+	VMOVUPS    Z2, 128(AX)(DX*4)
+	VMOVUPS    Z3, 192(AX)(DX*4)
+	ADDQ       $0x00000040, DX
+	JMP        group4
 
 end4:
 group2:
@@ -4901,28 +5269,30 @@ row2:
 	MOVQ width+88(FP), R10
 
 col2:
-	VMOVUPS (R11), Z2
-	VCMPPS  $0x01, Z2, Z0, K1
-	VCMPPS  $0x03, Z2, Z2, K2
-	KORW    K2, K1, K1
-	VMOVAPS Z2, K1, Z0
-	VMOVUPS 64(R11), Z2
-	VCMPPS  $0x01, Z2, Z1, K1
-	VCMPPS  $0x03, Z2, Z2, K2
-	KORW    K2, K1, K1
-	VMOVAPS Z2, K1, Z1
-	MOVQ    colStep+104(FP), R12
-	LEAQ    (R11)(R12*4), R11
-	DECQ    R10
-	JNZ     col2
-	MOVQ    rowStep+96(FP), R10
-	LEAQ    (R8)(R10*4), R8
-	DECQ    R9
-	JNZ     row2
-	VMOVUPS Z0, (AX)(DX*4)
-	VMOVUPS Z1, 64(AX)(DX*4)
-	ADDQ    $0x00000020, DX
-	JMP     group2
+	PREFETCHT0 4096(R11)
+	VMOVUPS    (R11), Z2
+	VCMPPS     $0x01, Z2, Z0, K1
+	VCMPPS     $0x03, Z2, Z2, K2
+	KORW       K2, K1, K1
+	VMOVAPS    Z2, K1, Z0
+	PREFETCHT0 4160(R11)
+	VMOVUPS    64(R11), Z2
+	VCMPPS     $0x01, Z2, Z1, K1
+	VCMPPS     $0x03, Z2, Z2, K2
+	KORW       K2, K1, K1
+	VMOVAPS    Z2, K1, Z1
+	MOVQ       colStep+104(FP), R12
+	LEAQ       (R11)(R12*4), R11
+	DECQ       R10
+	JNZ        col2
+	MOVQ       rowStep+96(FP), R10
+	LEAQ       (R8)(R10*4), R8
+	DECQ       R9
+	JNZ        row2
+	VMOVUPS    Z0, (AX)(DX*4)
+	VMOVUPS    Z1, 64(AX)(DX*4)
+	ADDQ       $0x00000020, DX
+	JMP        group2
 
 end2:
 group1:
@@ -4940,22 +5310,23 @@ row1:
 	MOVQ width+88(FP), R10
 
 col1:
-	VMOVUPS (R11), Z1
-	VCMPPS  $0x01, Z1, Z0, K1
-	VCMPPS  $0x03, Z1, Z1, K2
-	KORW    K2, K1, K1
-	VMOVAPS Z1, K1, Z0
-	MOVQ    colStep+104(FP), R12
-	LEAQ    (R11)(R12*4), R11
-	DECQ    R10
-	JNZ     col1
-	MOVQ    rowStep+96(FP), R10
-	LEAQ    (R8)(R10*4), R8
-	DECQ    R9
-	JNZ     row1
-	VMOVUPS Z0, (AX)(DX*4)
-	ADDQ    $0x00000010, DX
-	JMP     group1
+	PREFETCHT0 4096(R11)
+	VMOVUPS    (R11), Z1
+	VCMPPS     $0x01, Z1, Z0, K1
+	VCMPPS     $0x03, Z1, Z1, K2
+	KORW       K2, K1, K1
+	VMOVAPS    Z1, K1, Z0
+	MOVQ       colStep+104(FP), R12
+	LEAQ       (R11)(R12*4), R11
+	DECQ       R10
+	JNZ        col1
+	MOVQ       rowStep+96(FP), R10
+	LEAQ       (R8)(R10*4), R8
+	DECQ       R9
+	JNZ        row1
+	VMOVUPS    Z0, (AX)(DX*4)
+	ADDQ       $0x00000010, DX
+	JMP        group1
 
 end1:
 	LEAQ (AX)(SI*4), AX
@@ -4966,7 +5337,7 @@ end1:
 	RET
 
 // func windowMaxPlacesAVX512(y []float32, arg []uint8, x []float32, channels int, count int, dstStep int, srcStep int, height int, width int, rowStep int, colStep int, place int, placeCol int, placeRow int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·windowMaxPlacesAVX512(SB), NOSPLIT, $0-160
 	MOVQ         y_base+0(FP), AX
 	MOVQ         x_base+48(FP), CX
@@ -5011,52 +5382,56 @@ row4:
 	MOVQ width+112(FP), R12
 
 col4:
-	VMOVUPS   (R13), Z12
-	VCMPPS    $0x01, Z12, Z4, K1
-	VCMPPS    $0x03, Z12, Z12, K2
-	KORW      K2, K1, K1
-	VMOVAPS   Z12, K1, Z4
-	VMOVDQA32 Z2, K1, Z8
-	VMOVUPS   64(R13), Z12
-	VCMPPS    $0x01, Z12, Z5, K1
-	VCMPPS    $0x03, Z12, Z12, K2
-	KORW      K2, K1, K1
-	VMOVAPS   Z12, K1, Z5
-	VMOVDQA32 Z2, K1, Z9
-	VMOVUPS   128(R13), Z12
-	VCMPPS    $0x01, Z12, Z6, K1
-	VCMPPS    $0x03, Z12, Z12, K2
-	KORW      K2, K1, K1
-	VMOVAPS   Z12, K1, Z6
-	VMOVDQA32 Z2, K1, Z10
-	VMOVUPS   192(R13), Z12
-	VCMPPS    $0x01, Z12, Z7, K1
-	VCMPPS    $0x03, Z12, Z12, K2
-	KORW      K2, K1, K1
-	VMOVAPS   Z12, K1, Z7
-	VMOVDQA32 Z2, K1, Z11
-	MOVQ      colStep+128(FP), R14
-	LEAQ      (R13)(R14*4), R13
-	VPADDD    Z0, Z2, Z2
-	DECQ      R12
-	JNZ       col4
-	MOVQ      rowStep+120(FP), R12
-	LEAQ      (R9)(R12*4), R9
-	VPADDD    Z1, Z3, Z3
-	VMOVAPS   Z3, Z2
-	DECQ      R11
-	JNZ       row4
-	MOVQ      R10, R9
-	VMOVUPS   Z4, (AX)(DX*4)
-	VPMOVDB   Z8, (R9)
-	VMOVUPS   Z5, 64(AX)(DX*4)
-	VPMOVDB   Z9, 16(R9)
-	VMOVUPS   Z6, 128(AX)(DX*4)
-	VPMOVDB   Z10, 32(R9)
-	VMOVUPS   Z7, 192(AX)(DX*4)
-	VPMOVDB   Z11, 48(R9)
-	ADDQ      $0x00000040, DX
-	JMP       group4
+	PREFETCHT0 4096(R13)
+	VMOVUPS    (R13), Z12
+	VCMPPS     $0x01, Z12, Z4, K1
+	VCMPPS     $0x03, Z12, Z12, K2
+	KORW       K2, K1, K1
+	VMOVAPS    Z12, K1, Z4
+	VMOVDQA32  Z2, K1, Z8
+	PREFETCHT0 4160(R13)
+	VMOVUPS    64(R13), Z12
+	VCMPPS     $0x01, Z12, Z5, K1
+	VCMPPS     $0x03, Z12, Z12, K2
+	KORW       K2, K1, K1
+	VMOVAPS    Z12, K1, Z5
+	VMOVDQA32  Z2, K1, Z9
+	PREFETCHT0 4224(R13)
+	VMOVUPS    128(R13), Z12
+	VCMPPS     $0x01, Z12, Z6, K1
+	VCMPPS     $0x03, Z12, Z12, K2
+	KORW       K2, K1, K1
+	VMOVAPS    Z12, K1, Z6
+	VMOVDQA32  Z2, K1, Z10
+	PREFETCHT0 4288(R13)
+	VMOVUPS    192(R13), Z12
+	VCMPPS     $0x01, Z12, Z7, K1
+	VCMPPS     $0x03, Z12, Z12, K2
+	KORW       K2, K1, K1
+	VMOVAPS    Z12, K1, Z7
+	VMOVDQA32  Z2, K1, Z11
+	MOVQ       colStep+128(FP), R14
+	LEAQ       (R13)(R14*4), R13
+	VPADDD     Z0, Z2, Z2
+	DECQ       R12
+	JNZ        col4
+	MOVQ       rowStep+120(FP), R12
+	LEAQ       (R9)(R12*4), R9
+	VPADDD     Z1, Z3, Z3
+	VMOVAPS    Z3, Z2
+	DECQ       R11
+	JNZ        row4
+	MOVQ       R10, R9
+	VMOVUPS    Z4, (AX)(DX*4)
+	VPMOVDB    Z8, (R9)
+	VMOVUPS    Z5, 64(AX)(DX*4)
+	VPMOVDB    Z9, 16(R9)
+	VMOVUPS    Z6, 128(AX)(DX*4)
+	VPMOVDB    Z10, 32(R9)
+	VMOVUPS    Z7, 192(AX)(DX*4)
+	VPMOVDB    Z11, 48(R9)
+	ADDQ       $0x00000040, DX
+	JMP        group4
 
 end4:
 group2:
@@ -5082,36 +5457,38 @@ row2:
 	MOVQ width+112(FP), R12
 
 col2:
-	VMOVUPS   (R13), Z8
-	VCMPPS    $0x01, Z8, Z4, K1
-	VCMPPS    $0x03, Z8, Z8, K2
-	KORW      K2, K1, K1
-	VMOVAPS   Z8, K1, Z4
-	VMOVDQA32 Z2, K1, Z6
-	VMOVUPS   64(R13), Z8
-	VCMPPS    $0x01, Z8, Z5, K1
-	VCMPPS    $0x03, Z8, Z8, K2
-	KORW      K2, K1, K1
-	VMOVAPS   Z8, K1, Z5
-	VMOVDQA32 Z2, K1, Z7
-	MOVQ      colStep+128(FP), R14
-	LEAQ      (R13)(R14*4), R13
-	VPADDD    Z0, Z2, Z2
-	DECQ      R12
-	JNZ       col2
-	MOVQ      rowStep+120(FP), R12
-	LEAQ      (R9)(R12*4), R9
-	VPADDD    Z1, Z3, Z3
-	VMOVAPS   Z3, Z2
-	DECQ      R11
-	JNZ       row2
-	MOVQ      R10, R9
-	VMOVUPS   Z4, (AX)(DX*4)
-	VPMOVDB   Z6, (R9)
-	VMOVUPS   Z5, 64(AX)(DX*4)
-	VPMOVDB   Z7, 16(R9)
-	ADDQ      $0x00000020, DX
-	JMP       group2
+	PREFETCHT0 4096(R13)
+	VMOVUPS    (R13), Z8
+	VCMPPS     $0x01, Z8, Z4, K1
+	VCMPPS     $0x03, Z8, Z8, K2
+	KORW       K2, K1, K1
+	VMOVAPS    Z8, K1, Z4
+	VMOVDQA32  Z2, K1, Z6
+	PREFETCHT0 4160(R13)
+	VMOVUPS    64(R13), Z8
+	VCMPPS     $0x01, Z8, Z5, K1
+	VCMPPS     $0x03, Z8, Z8, K2
+	KORW       K2, K1, K1
+	VMOVAPS    Z8, K1, Z5
+	VMOVDQA32  Z2, K1, Z7
+	MOVQ       colStep+128(FP), R14
+	LEAQ       (R13)(R14*4), R13
+	VPADDD     Z0, Z2, Z2
+	DECQ       R12
+	JNZ        col2
+	MOVQ       rowStep+120(FP), R12
+	LEAQ       (R9)(R12*4), R9
+	VPADDD     Z1, Z3, Z3
+	VMOVAPS    Z3, Z2
+	DECQ       R11
+	JNZ        row2
+	MOVQ       R10, R9
+	VMOVUPS    Z4, (AX)(DX*4)
+	VPMOVDB    Z6, (R9)
+	VMOVUPS    Z5, 64(AX)(DX*4)
+	VPMOVDB    Z7, 16(R9)
+	ADDQ       $0x00000020, DX
+	JMP        group2
 
 end2:
 group1:
@@ -5133,28 +5510,29 @@ row1:
 	MOVQ width+112(FP), R12
 
 col1:
-	VMOVUPS   (R13), Z6
-	VCMPPS    $0x01, Z6, Z4, K1
-	VCMPPS    $0x03, Z6, Z6, K2
-	KORW      K2, K1, K1
-	VMOVAPS   Z6, K1, Z4
-	VMOVDQA32 Z2, K1, Z5
-	MOVQ      colStep+128(FP), R14
-	LEAQ      (R13)(R14*4), R13
-	VPADDD    Z0, Z2, Z2
-	DECQ      R12
-	JNZ       col1
-	MOVQ      rowStep+120(FP), R12
-	LEAQ      (R9)(R12*4), R9
-	VPADDD    Z1, Z3, Z3
-	VMOVAPS   Z3, Z2
-	DECQ      R11
-	JNZ       row1
-	MOVQ      R10, R9
-	VMOVUPS   Z4, (AX)(DX*4)
-	VPMOVDB   Z5, (R9)
-	ADDQ      $0x00000010, DX
-	JMP       group1
+	PREFETCHT0 4096(R13)
+	VMOVUPS    (R13), Z6
+	VCMPPS     $0x01, Z6, Z4, K1
+	VCMPPS     $0x03, Z6, Z6, K2
+	KORW       K2, K1, K1
+	VMOVAPS    Z6, K1, Z4
+	VMOVDQA32  Z2, K1, Z5
+	MOVQ       colStep+128(FP), R14
+	LEAQ       (R13)(R14*4), R13
+	VPADDD     Z0, Z2, Z2
+	DECQ       R12
+	JNZ        col1
+	MOVQ       rowStep+120(FP), R12
+	LEAQ       (R9)(R12*4), R9
+	VPADDD     Z1, Z3, Z3
+	VMOVAPS    Z3, Z2
+	DECQ       R11
+	JNZ        row1
+	MOVQ       R10, R9
+	VMOVUPS    Z4, (AX)(DX*4)
+	VPMOVDB    Z5, (R9)
+	ADDQ       $0x00000010, DX
+	JMP        group1
 
 end1:
 	LEAQ (AX)(SI*4), AX
@@ -5325,5 +5703,92 @@ end1:
 	ADDQ DI, R8
 	DECQ BX
 	JNZ  pixel
+	VZEROUPPER
+	RET
+
+// func dotDoublesAVX512(a []float32, b []float32) float64
+// Requires: AVX, AVX512F, SSE2
+TEXT ·dotDoublesAVX512(SB), NOSPLIT, $0-56
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   a_len+8(FP), AX
+	XORQ   CX, CX
+	MOVQ   a_base+0(FP), DX
+	MOVQ   b_base+24(FP), BX
+	JMP    check
+
+loop:
+	VCVTPS2PD   (DX)(CX*4), Z2
+	VCVTPS2PD   (BX)(CX*4), Z3
+	VFMADD231PD Z2, Z3, Z0
+	VCVTPS2PD   32(DX)(CX*4), Z2
+	VCVTPS2PD   32(BX)(CX*4), Z3
+	VFMADD231PD Z2, Z3, Z1
+	ADDQ        $0x10, CX
+
+check:
+	CMPQ          CX, AX
+	JL            loop
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPD        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPD        X0, X1, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDSD        X0, X1, X1
+	MOVSD         X1, ret+48(FP)
+	VZEROUPPER
+	RET
+
+// func scaleDoublesAVX512(z []float32, x []float32, s float64)
+// Requires: AVX, AVX512F
+TEXT ·scaleDoublesAVX512(SB), NOSPLIT, $0-56
+	VBROADCASTSD s+48(FP), Z0
+	MOVQ         z_len+8(FP), AX
+	XORQ         CX, CX
+	MOVQ         z_base+0(FP), DX
+	MOVQ         x_base+24(FP), BX
+	JMP          check
+
+loop:
+	VCVTPS2PD (BX)(CX*4), Z1
+	VMULPD    Z0, Z1, Z1
+	VCVTPS2PD 32(BX)(CX*4), Z2
+	VMULPD    Z0, Z2, Z2
+	VCVTPD2PS Z1, Y1
+	VMOVUPS   Y1, (DX)(CX*4)
+	VCVTPD2PS Z2, Y1
+	VMOVUPS   Y1, 32(DX)(CX*4)
+	ADDQ      $0x10, CX
+
+check:
+	CMPQ CX, AX
+	JL   loop
+	VZEROUPPER
+	RET
+
+// func tangentAVX512(dx []float32, dz []float32, z []float32, dot float32, inverse float32)
+// Requires: AVX, AVX512F
+TEXT ·tangentAVX512(SB), NOSPLIT, $0-80
+	VBROADCASTSS dot+72(FP), Z0
+	VBROADCASTSS inverse+76(FP), Z1
+	MOVQ         dx_len+8(FP), AX
+	XORQ         CX, CX
+	MOVQ         dx_base+0(FP), DX
+	MOVQ         dz_base+24(FP), BX
+	MOVQ         z_base+48(FP), SI
+	JMP          check
+
+loop:
+	VMOVUPS      (BX)(CX*4), Z2
+	VMOVUPS      (SI)(CX*4), Z3
+	VFNMADD231PS Z0, Z3, Z2
+	VMULPS       Z1, Z2, Z2
+	VMOVUPS      Z2, (DX)(CX*4)
+	ADDQ         $0x10, CX
+
+check:
+	CMPQ CX, AX
+	JL   loop
 	VZEROUPPER
 	RET

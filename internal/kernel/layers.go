@@ -115,16 +115,24 @@ func needColumns(c int, s ...[]float32) {
 	}
 }
 
-// ReLU sets y = x where x > 0 and slope x elsewhere, over the length of y.
-// y may be x.
+// ReLU sets y = x where x > 0 and slope x elsewhere (0 if slope is 0, of -Inf
+// too), over the length of y. y may be x.
 func (p *Pool) ReLU(y, x []float32, slope float32) {
 	need(x, len(y))
 	q := p.startPass(len(y), elemChunk)
 	q.y, q.x, q.s[0] = y, x, slope
+	if slope == 0 {
+		p.loopPass(q, func(q *passTask, t *tier, lo, hi int) {
+			n := lo + t.whole(hi-lo)
+			t.relu(q.y[lo:n], q.x[lo:n])
+			reluGeneric(q.y[n:hi], q.x[n:hi])
+		})
+		return
+	}
 	p.loopPass(q, func(q *passTask, t *tier, lo, hi int) {
 		n := lo + t.whole(hi-lo)
-		t.relu(q.y[lo:n], q.x[lo:n], q.s[0])
-		reluGeneric(q.y[n:hi], q.x[n:hi], q.s[0])
+		t.leaky(q.y[lo:n], q.x[lo:n], q.s[0])
+		leakyGeneric(q.y[n:hi], q.x[n:hi], q.s[0])
 	})
 }
 
@@ -136,9 +144,17 @@ func (p *Pool) ReLUGrad(dx, dy, y []float32, slope float32) {
 	need(y, len(dx))
 	q := p.startPass(len(dx), elemChunk)
 	q.dx, q.dy, q.y, q.s[0] = dx, dy, y, slope
+	if slope == 0 {
+		p.loopPass(q, func(q *passTask, t *tier, lo, hi int) {
+			n := lo + t.whole(hi-lo)
+			t.reluGrad(q.dx[lo:n], q.dy[lo:n], q.y[lo:n])
+			reluGradGeneric(q.dx[n:hi], q.dy[n:hi], q.y[n:hi])
+		})
+		return
+	}
 	p.loopPass(q, func(q *passTask, t *tier, lo, hi int) {
 		n := lo + t.whole(hi-lo)
-		t.reluGrad(q.dx[lo:n], q.dy[lo:n], q.y[lo:n], q.s[0])
-		reluGradGeneric(q.dx[n:hi], q.dy[n:hi], q.y[n:hi], q.s[0])
+		t.leakyGrad(q.dx[lo:n], q.dy[lo:n], q.y[lo:n], q.s[0])
+		leakyGradGeneric(q.dx[n:hi], q.dy[n:hi], q.y[n:hi], q.s[0])
 	})
 }

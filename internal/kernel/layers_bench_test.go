@@ -57,3 +57,27 @@ func benchBatchNorm(b *testing.B, rows, c int) {
 		p.BatchNormBackward(dx, dadd, dgamma, dbeta, dy, x, y, gamma, beta, mean, variance, rows, c, 1e-5, true)
 	})
 }
+
+func BenchmarkPooling(b *testing.B) {
+	for _, s := range []PoolShape{
+		{N: 256, H: 28, W: 28, C: 32, Kernel: 2, Stride: 2},
+		{N: 16, H: 112, W: 112, C: 64, Kernel: 3, Stride: 2, Pad: 1},
+		{N: 64, H: 27, W: 27, C: 256, Kernel: 3, Stride: 2},
+		{N: 256, H: 4, W: 4, C: 512, Kernel: 4, Stride: 4},
+	} {
+		r := seeded(1)
+		n, outs := s.N*s.H*s.W*s.C, s.outputs()
+		x, dx, y, arg := normal(n, r).s, normal(n, r).s, normal(outs, r).s, make([]uint8, outs)
+		p := NewPool(0)
+		defer p.Close()
+		name := fmt.Sprintf("%dx%dx%dx%d,%dx%d|%d", s.N, s.H, s.W, s.C, s.Kernel, s.Kernel, s.Stride)
+		run := func(what string, bytes int, f func()) {
+			b.Run(name+"/"+what, func(b *testing.B) { reportBandwidth(b, bytes, f) })
+		}
+		run("copy", 8*n, func() { p.DoChunks(n, elemChunk, func(lo, hi int) { copy(dx[lo:hi], x[lo:hi]) }) })
+		run("max", 4*n+5*outs, func() { p.MaxPool(y, arg, x, s) })
+		run("maxGrad", 4*n+5*outs, func() { p.MaxPoolGrad(dx, y, arg, s) })
+		run("average", 4*(n+outs), func() { p.AvgPool(y, x, s) })
+		run("averageGrad", 4*(n+outs), func() { p.AvgPoolGrad(dx, y, s) })
+	}
+}

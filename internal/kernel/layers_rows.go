@@ -10,29 +10,31 @@ func (p *Pool) NormalizeRows(z, norm, x []float32, rows, d int) {
 	need(norm, rows)
 	q := p.startRows(rows, d)
 	q.y, q.x, q.v = z, x, norm
-	p.loopPass(q, func(q *passTask, _ *tier, lo, hi int) {
+	p.loopPass(q, func(q *passTask, t *tier, lo, hi int) {
 		for r := lo; r < hi; r++ {
-			q.v[r] = normalizeRow(q.y[r*q.c:(r+1)*q.c], q.x[r*q.c:(r+1)*q.c])
+			q.v[r] = t.normalizeRow(q.y[r*q.c:(r+1)*q.c], q.x[r*q.c:(r+1)*q.c])
 		}
 	})
 }
 
-// normalizeRow returns the length of x. It is summed up in float64, where the
-// square of a float32 can neither overflow nor vanish.
-func normalizeRow(z, x []float32) float32 {
-	var s [4]float64
-	for i, v := range x {
-		s[i&3] += float64(v) * float64(v)
-	}
-	norm := math.Sqrt(s[0] + s[1] + s[2] + s[3])
+// normalizeRow returns the length of x, of whose square there is no float32
+// where x is very long or short.
+func (t *tier) normalizeRow(z, x []float32) float32 {
+	norm := math.Sqrt(t.dotRow(x, x))
 	if norm == 0 {
 		clear(z)
 		return 0
 	}
-	for i, v := range x {
-		z[i] = float32(float64(v) / norm)
-	}
+	n := t.whole(len(x))
+	t.scaleDoubles(z[:n], x[:n], 1/norm)
+	scaleDoublesGeneric(z[n:], x[n:], 1/norm)
 	return float32(norm)
+}
+
+// dotRow is dotDoubles of any length.
+func (t *tier) dotRow(a, b []float32) float64 {
+	n := t.whole(len(a))
+	return t.dotDoubles(a[:n], b[:n]) + dotDoublesGeneric(a[n:], b[n:])
 }
 
 // NormalizeRowsGrad computes the gradient of NormalizeRows' input from the
@@ -45,25 +47,20 @@ func (p *Pool) NormalizeRowsGrad(dx, dz, z, norm []float32, rows, d int) {
 	need(norm, rows)
 	q := p.startRows(rows, d)
 	q.dx, q.dy, q.y, q.v = dx, dz, z, norm
-	p.loopPass(q, func(q *passTask, _ *tier, lo, hi int) {
+	p.loopPass(q, func(q *passTask, t *tier, lo, hi int) {
 		for r := lo; r < hi; r++ {
 			i, j := r*q.c, (r+1)*q.c
-			normalizeRowGrad(q.dx[i:j], q.dy[i:j], q.y[i:j], q.v[r])
+			t.normalizeRowGrad(q.dx[i:j], q.dy[i:j], q.y[i:j], q.v[r])
 		}
 	})
 }
 
-func normalizeRowGrad(dx, dz, z []float32, norm float32) {
+func (t *tier) normalizeRowGrad(dx, dz, z []float32, norm float32) {
 	if norm == 0 {
 		clear(dx)
 		return
 	}
-	var s float64
-	for i, v := range dz {
-		s += float64(v) * float64(z[i])
-	}
-	dot, inv := float32(s), 1/norm
-	for i, v := range dz {
-		dx[i] = (v - z[i]*dot) * inv
-	}
+	n, dot := t.whole(len(dx)), float32(t.dotRow(dz, z))
+	t.tangent(dx[:n], dz[:n], z[:n], dot, 1/norm)
+	tangentGeneric(dx[n:], dz[n:], z[n:], dot, 1/norm)
 }

@@ -21,8 +21,14 @@ type tier struct {
 	axpy        func(dst []float32, s float32, x []float32)
 	exp         func(dst, x []float32)
 	expSum      func(a, h, e []float32, alpha, beta, gamma float32) (sum, largest float32)
-	relu        func(y, x []float32, slope float32)
-	reluGrad    func(dx, dy, y []float32, slope float32)
+	relu        func(y, x []float32)
+	reluGrad    func(dx, dy, y []float32)
+	leaky       func(y, x []float32, slope float32)
+	leakyGrad   func(dx, dy, y []float32, slope float32)
+
+	dotDoubles   func(a, b []float32) float64
+	scaleDoubles func(z, x []float32, s float64)
+	tangent      func(dx, dz, z []float32, dot, inverse float32)
 
 	columnSums          func(sum []float64, x []float32, rows, c int)
 	columnMoments       func(sum, sq []float64, x []float32, rows, c int)
@@ -61,7 +67,9 @@ var genericTier = &tier{
 	name: "generic", lanes: 1, mr: 2, nr: 4,
 	row: rowGeneric, rowHalf: rowHalfGeneric, col: colGeneric, colHalf: colHalfGeneric,
 	gatherRows: gatherRowsGeneric, splitRows: splitRowsGeneric, transpose8: transpose8Generic, finish: finishGeneric,
-	dot: dotGeneric, sqDist: sqDistGeneric, axpy: axpyGeneric, exp: expGeneric, expSum: expSumGeneric, relu: reluGeneric, reluGrad: reluGradGeneric,
+	dot: dotGeneric, sqDist: sqDistGeneric, axpy: axpyGeneric, exp: expGeneric, expSum: expSumGeneric,
+	relu: reluGeneric, reluGrad: reluGradGeneric, leaky: leakyGeneric, leakyGrad: leakyGradGeneric,
+	dotDoubles: dotDoublesGeneric, scaleDoubles: scaleDoublesGeneric, tangent: tangentGeneric,
 	columnSums: columnSumsGeneric, columnMoments: columnMomentsGeneric, addDoubles: addDoublesGeneric,
 	columnGrads: columnGradsGeneric, columnGradsMasked: columnGradsMaskedGeneric, columnGradsReLU: columnGradsReLUGeneric,
 	normColumns: normColumnsGeneric, normColumnsAdd: normColumnsAddGeneric,

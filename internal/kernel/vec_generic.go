@@ -38,7 +38,27 @@ func expGeneric(dst, x []float32) {
 	}
 }
 
-func reluGeneric(y, x []float32, slope float32) {
+func reluGeneric(y, x []float32) {
+	x = x[:len(y)]
+	for i, v := range x {
+		if v < 0 {
+			v = 0
+		}
+		y[i] = v
+	}
+}
+
+func reluGradGeneric(dx, dy, y []float32) {
+	dy, y = dy[:len(dx)], y[:len(dx)]
+	for i, v := range dy {
+		if !(y[i] > 0) {
+			v = 0
+		}
+		dx[i] = v
+	}
+}
+
+func leakyGeneric(y, x []float32, slope float32) {
 	x = x[:len(y)]
 	for i, v := range x {
 		if !(v > 0) {
@@ -48,13 +68,40 @@ func reluGeneric(y, x []float32, slope float32) {
 	}
 }
 
-func reluGradGeneric(dx, dy, y []float32, slope float32) {
+func leakyGradGeneric(dx, dy, y []float32, slope float32) {
 	dy, y = dy[:len(dx)], y[:len(dx)]
 	for i, v := range dy {
 		if !(y[i] > 0) {
 			v *= slope
 		}
 		dx[i] = v
+	}
+}
+
+// dotDoublesGeneric adds up in float64, where the product of two float32 can
+// neither overflow nor vanish.
+func dotDoublesGeneric(a, b []float32) float64 {
+	b = b[:len(a)]
+	var s [4]float64
+	for i, v := range a {
+		s[i&3] += float64(v) * float64(b[i])
+	}
+	return s[0] + s[1] + s[2] + s[3]
+}
+
+// scaleDoublesGeneric sets z to x s, rounded once.
+func scaleDoublesGeneric(z, x []float32, s float64) {
+	x = x[:len(z)]
+	for i, v := range x {
+		z[i] = float32(float64(v) * s)
+	}
+}
+
+// tangentGeneric sets dx = (dz - z dot) inverse.
+func tangentGeneric(dx, dz, z []float32, dot, inverse float32) {
+	dz, z = dz[:len(dx)], z[:len(dx)]
+	for i, v := range dz {
+		dx[i] = (v - z[i]*dot) * inverse
 	}
 }
 

@@ -5,7 +5,6 @@
 package main
 
 import (
-	"math"
 	"math/bits"
 
 	. "github.com/mmcloughlin/avo/build"
@@ -22,6 +21,7 @@ func main() {
 			columnKernels(w)
 			updateKernels(w)
 			windowKernels(w)
+			rowKernels(w)
 		}
 	})
 }
@@ -39,6 +39,8 @@ func vectorKernels(w Width) {
 	exponential(w)
 	relu(w)
 	reluGrad(w)
+	leaky(w)
+	leakyGrad(w)
 }
 
 // reduction emits a sum over two vectors, in four independent partial sums
@@ -128,53 +130,72 @@ func addDoubles(w Width) {
 	Done()
 }
 
-// exponential emits e^x = 2^n e^r with n = round(x / ln 2) and |r| <= ln(2)/2,
-// where e^r = 1 + r + r^2 P(r), P from Cephes' expf (Moshier). 2^n is made as
-// a product of two powers so that results down to the denormals and up to
-// infinity come out right.
 func exponential(w Width) {
 	Begin(w, "exp", "(dst, x []float32)", "is expGeneric for whole vectors.")
-	lo, hi := Splat(w, -104), Splat(w, 89)
-	log2e := Splat(w, math.Log2E)
-	ln2hi, ln2lo := Splat(w, 0.693359375), Splat(w, -2.12194440e-4)
-	one := Splat(w, 1)
-	var coef []reg.VecVirtual
-	for _, c := range []float64{1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1} {
-		coef = append(coef, Splat(w, c))
-	}
+	exp := Exponential(w)
 	Elements(w, []string{"dst", "x"}, func(at map[string]Mem) {
-		r := w.Load(at["x"])
-		VMAXPS(r, lo, r) // a NaN in the first operand is the result
-		VMINPS(r, hi, r)
-		n := w.Vec()
-		VMULPS(log2e, r, n)
-		VCVTPS2DQ(n, n) // rounds to nearest
-		nf := w.Vec()
-		VCVTDQ2PS(n, nf)
-		VFNMADD231PS(ln2hi, nf, r)
-		VFNMADD231PS(ln2lo, nf, r)
-		p := w.Vec()
-		VMOVUPS(coef[0], p)
-		for _, c := range coef[1:] {
-			VFMADD213PS(c, r, p)
+		v := w.Load(at["x"])
+		exp(v)
+		VMOVUPS(v, at["dst"])
+	})
+	Done()
+}
+
+// rowKernels emits what the normalisation of rows is made of.
+func rowKernels(w Width) {
+	Begin(w, "dotDoubles", "(a, b []float32) float64", "is dotDoublesGeneric for whole vectors.")
+	sum := w.Zeros(2)
+	Elements(w, []string{"a", "b"}, func(at map[string]Mem) {
+		for h := range sum {
+			a, b := w.Vec(), w.Vec()
+			VCVTPS2PD(at["a"].Offset(h*w.Bytes/2), a)
+			VCVTPS2PD(at["b"].Offset(h*w.Bytes/2), b)
+			VFMADD231PD(a, b, sum[h])
 		}
-		r2 := w.Vec()
-		VMULPS(r, r, r2)
-		VFMADD213PS(r, r2, p)
-		VADDPS(one, p, p)
-		half := w.Vec()
-		VPSRAD(U8(1), n, half)
-		if w.Bytes == 64 {
-			VPSUBD(half, n, n)
-		} else {
-			VPSUBD(half, n, n)
+	})
+	VADDPD(sum[1], sum[0], sum[0])
+	y := sum[0].AsY().(reg.VecVirtual)
+	if w.Bytes == 64 {
+		h := YMM()
+		VEXTRACTF64X4(U8(1), sum[0], h)
+		VADDPD(h, y, y)
+	}
+	x, t := XMM(), XMM()
+	VEXTRACTF128(U8(1), y, x)
+	VADDPD(y.AsX(), x, x)
+	VPERMILPD(U8(1), x, t)
+	VADDSD(t, x, x)
+	Store(x, ReturnIndex(0))
+	Done()
+
+	Begin(w, "scaleDoubles", "(z, x []float32, s float64)", "is scaleDoublesGeneric for whole vectors.")
+	s := w.Vec()
+	VBROADCASTSD(Arg("s"), s)
+	Elements(w, []string{"z", "x"}, func(at map[string]Mem) {
+		v := [2]reg.VecVirtual{w.Vec(), w.Vec()}
+		for h := range v {
+			VCVTPS2PD(at["x"].Offset(h*w.Bytes/2), v[h])
+			VMULPD(s, v[h], v[h])
 		}
-		for _, e := range []reg.VecVirtual{half, n} {
-			VPSLLD(U8(23), e, e)
-			VPADDD(one, e, e) // the bits of 1.0 are exponent 127, mantissa 0
-			VMULPS(e, p, p)
+		for h := range v { // z may be x
+			n := w.Half()
+			if w.Bytes == 64 {
+				VCVTPD2PS(v[h], n)
+			} else {
+				VCVTPD2PSY(v[h], n)
+			}
+			VMOVUPS(n, at["z"].Offset(h*w.Bytes/2))
 		}
-		VMOVUPS(p, at["dst"])
+	})
+	Done()
+
+	Begin(w, "tangent", "(dx, dz, z []float32, dot, inverse float32)", "is tangentGeneric for whole vectors.")
+	dot, inverse := w.Spread("dot"), w.Spread("inverse")
+	Elements(w, []string{"dx", "dz", "z"}, func(at map[string]Mem) {
+		g, z := w.Load(at["dz"]), w.Load(at["z"])
+		VFNMADD231PS(dot, z, g)
+		VMULPS(inverse, g, g)
+		VMOVUPS(g, at["dx"])
 	})
 	Done()
 }
@@ -209,7 +230,29 @@ func scaleNonPositive(w Width, v reg.VecVirtual, y Op, zero, slope reg.VecVirtua
 }
 
 func relu(w Width) {
-	Begin(w, "relu", "(y, x []float32, slope float32)", "is reluGeneric for whole vectors.")
+	Begin(w, "relu", "(y, x []float32)", "is reluGeneric for whole vectors.")
+	zero := w.Zeros(1)[0]
+	Elements(w, []string{"y", "x"}, func(at map[string]Mem) {
+		v := w.Load(at["x"])
+		VMAXPS(v, zero, v) // a NaN in the first operand is the result
+		VMOVUPS(v, at["y"])
+	})
+	Done()
+}
+
+func reluGrad(w Width) {
+	Begin(w, "reluGrad", "(dx, dy, y []float32)", "is reluGradGeneric for whole vectors.")
+	zero := w.Zeros(1)[0]
+	Elements(w, []string{"dx", "dy", "y"}, func(at map[string]Mem) {
+		v := w.Load(at["dy"])
+		keepPositive(w, v, at["y"], zero)
+		VMOVUPS(v, at["dx"])
+	})
+	Done()
+}
+
+func leaky(w Width) {
+	Begin(w, "leaky", "(y, x []float32, slope float32)", "is leakyGeneric for whole vectors.")
 	zero, slope := w.Zeros(1)[0], w.Spread("slope")
 	Elements(w, []string{"y", "x"}, func(at map[string]Mem) {
 		v := w.Load(at["x"])
@@ -219,8 +262,8 @@ func relu(w Width) {
 	Done()
 }
 
-func reluGrad(w Width) {
-	Begin(w, "reluGrad", "(dx, dy, y []float32, slope float32)", "is reluGradGeneric for whole vectors.")
+func leakyGrad(w Width) {
+	Begin(w, "leakyGrad", "(dx, dy, y []float32, slope float32)", "is leakyGradGeneric for whole vectors.")
 	zero, slope := w.Zeros(1)[0], w.Spread("slope")
 	Elements(w, []string{"dx", "dy", "y"}, func(at map[string]Mem) {
 		v := w.Load(at["dy"])

@@ -14,6 +14,9 @@ import (
 // The shape of the windows, in the signature of every windowKernel.
 const windowShape = "channels, count, dstStep, srcStep, height, width, rowStep, colStep int"
 
+// prefetchBytes is how far ahead a window is asked for, from measurement.
+const prefetchBytes = 4096
+
 // A windowKernel computes each of count pixels of one image from a window of
 // height x width pixels of another, for whole vectors of channels. The steps
 // are in elements: to the next pixel, to the next window, and in a window to
@@ -148,6 +151,12 @@ func (f *windows) advance(p reg.GPVirtual, param string, scale uint8) {
 // in is vector i of the current pixel of the window.
 func (f *windows) in(i int) Mem { return Mem{Base: f.at, Disp: i * f.w.Bytes} }
 
+// ahead asks for what will be read soon: windows are read too slowly and in too
+// short pieces for the hardware to do so.
+func (f *windows) ahead(i int) {
+	PREFETCHT0(Mem{Base: f.at, Disp: prefetchBytes + i*f.w.Bytes})
+}
+
 // store writes the result's vector i.
 func (f *windows) store(i int) {
 	VMOVUPS(f.acc[i], Mem{Base: f.dst, Index: f.channel, Scale: 4, Disp: i * f.w.Bytes})
@@ -160,7 +169,10 @@ func windowSums() windowKernel {
 		name: "windowSums", dst: "dst", src: "src",
 		signature: "(dst, src []float32, " + windowShape + ", scale float32)",
 		start:     (*windows).zero,
-		step:      func(f *windows, i int) { VADDPS(f.in(i), f.acc[i], f.acc[i]) },
+		step: func(f *windows, i int) {
+			f.ahead(i)
+			VADDPS(f.in(i), f.acc[i], f.acc[i])
+		},
 		finish: func(f *windows, i int) {
 			VMULPS(f.scale, f.acc[i], f.acc[i])
 			f.store(i)
@@ -179,6 +191,7 @@ func (f *windows) lowest(vectors int) {
 // larger keeps v where it is larger than the maximum so far, or a NaN, and
 // with it its place.
 func (f *windows) larger(i int, withPlace bool) {
+	f.ahead(i)
 	v := f.w.Load(f.in(i))
 	if f.w.Bytes == 64 {
 		larger, nan := K(), K()
