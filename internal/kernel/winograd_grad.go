@@ -2,14 +2,15 @@ package kernel
 
 // The weight gradient by Winograd's method. Tiles of dy take the place of the
 // filter; in each cell the transformed tiles of x, [group of channels][tile]
-// [lanes], are multiplied by those of dy, likewise, and the products
-// add up over all tiles before the last transform. An item of work has a block
-// of channels of x and a strip of those of dy, small enough for the sums of
-// all cells to stay in the second-level cache, and transforms what it needs.
+// [lanes], are multiplied by those of dy, likewise, and the products add up
+// over all tiles before the last transform. An item of work has a block of
+// channels of x and a strip of those of dy, and transforms what it needs: the
+// sums of all its cells stay in cache, and are read and written once in
+// winogradGradTiles tiles.
 
 const (
-	winogradBlock     = 64 // channels of x in a block, and of dy in a strip
-	winogradGradTiles = 32 // tiles transformed at a time
+	winogradBlock     = 128 // channels of x in a block, and of dy in a strip
+	winogradGradTiles = 32  // tiles transformed at a time
 	winogradMaxParts  = 16
 )
 
