@@ -11,14 +11,15 @@
 // trusting the solver.
 //
 // [Solver.Points] builds the costs from two sets of points (squared distances),
-// [Solver.Matrix] takes them as they are. [Matching] is the stochastic Hungarian
+// [Solver.Matrix] and [Solver.Matrix32] take them as they are, [Solver.Rows] asks for
+// them row by row. [Matching] is the stochastic Hungarian
 // method: one permutation of all N points, improved a minibatch at a time.
 package assign
 
 import (
-	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Result is an assignment and the proof of its cost.
@@ -53,31 +54,6 @@ type Options struct {
 	V []float64
 }
 
-// ErrInfeasible is wrapped by the error of a matrix whose forbidden pairs leave
-// no complete assignment.
-var ErrInfeasible = errors.New("no complete assignment avoids the forbidden pairs")
-
-// EntryError names the entry of the input that is no number to compute with.
-type EntryError struct {
-	In       string // "cost matrix", "points" or "targets"
-	Row, Col int    // of the matrix; point and coordinate of points and targets
-	Value    float64
-}
-
-func (e *EntryError) Error() string {
-	return fmt.Sprintf("assign: %s: row %d, column %d is %v; want a finite number%s", e.In, e.Row, e.Col, e.Value, e.hint())
-}
-
-func (e *EntryError) hint() string {
-	switch {
-	case e.In == "cost matrix" && !math.IsNaN(e.Value) && !math.IsInf(e.Value, 0):
-		return fmt.Sprintf(" below %g in magnitude", maxEntry)
-	case e.In == "cost matrix":
-		return " (+Inf forbids a pair)"
-	}
-	return ""
-}
-
 // Solver holds the buffers of a solve, so that a solve in every training step
 // allocates little beyond its result. The zero value is ready. A Solver serves
 // one caller at a time.
@@ -85,7 +61,7 @@ type Solver struct {
 	ints    lap[int32]
 	floats  lap[float64]
 	points  pointBuffers
-	flipped []float64
+	flipped []float64 // matrix of a problem with more rows than columns
 	guess   []int32
 	taken   []bool
 	walk    walkBuffers
@@ -106,8 +82,15 @@ func (s *Solver) candidateCount() int {
 func (p *lap[T]) solve(guess []int32) error {
 	p.start(guess)
 	p.reduceRows()
-	if row, ok := p.augmentAll(); !ok {
-		return fmt.Errorf("assign: row %d and the rows paired so far share too few permitted columns: %w", row, ErrInfeasible)
+	if root, ok := p.augmentAll(); !ok {
+		e := &InfeasibleError{Rows: []int32{root}}
+		for _, j := range p.tree {
+			e.Cols = append(e.Cols, j)
+			e.Rows = append(e.Rows, p.rowOf[j])
+		}
+		slices.Sort(e.Rows)
+		slices.Sort(e.Cols)
+		return e
 	}
 	return nil
 }

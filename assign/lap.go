@@ -150,8 +150,8 @@ const (
 	wholeColumns = 512
 	// gathered is how many columns below a threshold are looked through.
 	gathered = 128
-	// rowChunk is a piece of the parallel loops over rows.
-	rowChunk = 32
+	// rowChunk is a piece of the parallel loops over rows. See kernel.FixedCosts.Done.
+	rowChunk = 16
 )
 
 // fill scans row i in full and remembers its cheapest columns under the
@@ -406,8 +406,9 @@ func (p *lap[T]) twoCheapest(i int32) (first, second int32, low, high T) {
 }
 
 // augmentAll finds a shortest augmenting path for every row that is still
-// queued and reports the first row that has none.
-func (p *lap[T]) augmentAll() (row int, ok bool) {
+// queued and reports the first row that has none; the tree then holds all columns that
+// can be reached from it.
+func (p *lap[T]) augmentAll() (row int32, ok bool) {
 	p.vacant = p.vacant[:0]
 	for j, i := range p.rowOf {
 		if i == free {
@@ -416,7 +417,7 @@ func (p *lap[T]) augmentAll() (row int, ok bool) {
 	}
 	for _, i := range p.queue {
 		if !p.search(i) {
-			return int(i), false
+			return i, false
 		}
 		p.settle()
 		p.flip(i)

@@ -28,6 +28,17 @@ func TestRematchKeepsABijection(t *testing.T) {
 				rows[i] = int32(row)
 				batch = append(batch, z[row*d:(row+1)*d]...)
 			}
+			solved, err := m.Solve(pool, &s, rows, batch, c, d)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			held := func(i, j int) float64 {
+				target := int(m.Perm[rows[j]])
+				return squaredDistance(batch[i*d:(i+1)*d], c[target*d:(target+1)*d])
+			}
+			if err := Verify(solved, held, b, b, 2*storedError(d)); err != nil {
+				rt.Fatal(err)
+			}
 			before := total(m, z, c, d)
 			got, err := m.Rematch(pool, &s, rows, batch, c, d)
 			if err != nil {

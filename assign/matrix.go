@@ -1,7 +1,7 @@
 package assign
 
 import (
-	"fmt"
+	"errors"
 	"math"
 )
 
@@ -15,26 +15,68 @@ const maxEntry = 1e300
 // less, decided in exact arithmetic; it is false only if more near ties than can be
 // looked through leave that open, within Gap. +Inf forbids a pair.
 //
-// Errors: *EntryError for NaN, -Inf or an entry beyond 1e300 in magnitude;
-// ErrInfeasible if the forbidden pairs leave no complete assignment.
+// Errors: *ShapeError unless there are n*m costs; *EntryError for NaN, -Inf or an entry
+// beyond 1e300 in magnitude; *InfeasibleError if the forbidden pairs leave no complete
+// assignment.
 func (s *Solver) Matrix(cost []float64, n, m int, opt Options) (*Result, error) {
-	if n < 0 || m < 0 || len(cost) < n*m {
-		panic("assign: Matrix needs n*m costs")
-	}
-	cost = cost[:n*m]
-	s.checkStart(opt.Start, n, m)
-	if err := checkEntries(cost, m); err != nil {
+	if err := checkShape("cost matrix", n, m, len(cost)); err != nil {
 		return nil, err
 	}
+	return s.dense(n, m, opt, func(dst []float64) { copy(dst, cost) })
+}
+
+// Matrix32 is [Solver.Matrix] of float32 costs, which are taken exactly: they are
+// solved in float64.
+func (s *Solver) Matrix32(cost []float32, n, m int, opt Options) (*Result, error) {
+	if err := checkShape("cost matrix", n, m, len(cost)); err != nil {
+		return nil, err
+	}
+	return s.dense(n, m, opt, func(dst []float64) {
+		for at := range dst {
+			dst[at] = float64(cost[at])
+		}
+	})
+}
+
+// Rows is [Solver.Matrix] of costs that row writes: it is called once for each of the n
+// rows, in order, with room for m costs.
+func (s *Solver) Rows(n, m int, row func(i int, dst []float64), opt Options) (*Result, error) {
+	if err := checkShape("cost matrix", n, m, math.MaxInt); err != nil {
+		return nil, err
+	}
+	return s.dense(n, m, opt, func(dst []float64) {
+		for i := range n {
+			row(i, dst[i*m:(i+1)*m:(i+1)*m])
+		}
+	})
+}
+
+// dense solves the n x m matrix that fill writes.
+func (s *Solver) dense(n, m int, opt Options, fill func(dst []float64)) (*Result, error) {
+	s.checkStart(opt.Start, n, m)
 	guess := s.guessOf(opt.Start, n, m)
+	p := &s.floats
 	if n <= m {
-		return s.solveFloats(cost, n, m, guess, opt.V)
+		p.reset(n, m, s.candidateCount(), math.Inf(1))
+		fill(p.c)
+		if err := checkEntries(p.c, m); err != nil {
+			return nil, err
+		}
+		return s.solveFloats(guess, opt.V)
 	}
 	s.flipped = grow(s.flipped, n*m)
-	transpose(s.flipped, cost, n, m)
-	r, err := s.solveFloats(s.flipped, m, n, invert(guess, m), nil)
+	fill(s.flipped)
+	if err := checkEntries(s.flipped, m); err != nil {
+		return nil, err
+	}
+	p.reset(m, n, s.candidateCount(), math.Inf(1))
+	transpose(p.c, s.flipped, n, m)
+	r, err := s.solveFloats(invert(guess, m), nil)
 	if err != nil {
-		return nil, fmt.Errorf("transposed, as it has more rows than columns: %w", err)
+		if e, ok := errors.AsType[*InfeasibleError](err); ok {
+			e.Rows, e.Cols = e.Cols, e.Rows
+		}
+		return nil, err
 	}
 	r.swap(n)
 	return r, nil
@@ -58,11 +100,10 @@ func transpose(dst, src []float64, n, m int) {
 	}
 }
 
-// solveFloats solves n <= m.
-func (s *Solver) solveFloats(cost []float64, n, m int, guess []int32, v []float64) (*Result, error) {
+// solveFloats solves n <= m costs that are there.
+func (s *Solver) solveFloats(guess []int32, v []float64) (*Result, error) {
 	p := &s.floats
-	p.reset(n, m, s.candidateCount(), math.Inf(1))
-	copy(p.c, cost)
+	n, m := p.n, p.m
 	switch {
 	case n < m:
 		clear(p.v) // columns that stay free must keep 0, above all others
@@ -72,7 +113,7 @@ func (s *Solver) solveFloats(cost []float64, n, m int, guess []int32, v []float6
 		p.columnMinima(0, m)
 		for j, x := range p.v {
 			if math.IsInf(x, 1) {
-				return nil, fmt.Errorf("assign: column %d has no permitted row: %w", j, ErrInfeasible)
+				return nil, &InfeasibleError{Cols: []int32{int32(j)}}
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package assign
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -64,7 +65,8 @@ func chunks(n, size int) int { return (n + size - 1) / size }
 // more than 32 targets are equally good for it. Points beyond the unit ball are
 // solved like a [Solver.Matrix] of their float64 distances, which takes longer.
 //
-// Errors: *EntryError for a coordinate that is not finite.
+// Errors: *ShapeError for a number of coordinates that does not fit n, m and d,
+// *EntryError for a coordinate that is not finite.
 func (s *Solver) Points(pool *kernel.Pool, z, c []float32, n, m, d int, opt Options) (*Result, error) {
 	r := new(Result)
 	if err := s.pointsInto(r, pool, z, c, n, m, d, opt); err != nil {
@@ -75,8 +77,11 @@ func (s *Solver) Points(pool *kernel.Pool, z, c []float32, n, m, d int, opt Opti
 
 // pointsInto is Points with a result to reuse.
 func (s *Solver) pointsInto(r *Result, pool *kernel.Pool, z, c []float32, n, m, d int, opt Options) error {
-	if n < 0 || m < 0 || d < 1 || len(z) < n*d || len(c) < m*d {
-		panic("assign: Points needs n*d and m*d coordinates, d >= 1")
+	if d < 1 {
+		panic("assign: Points needs at least one dimension")
+	}
+	if err := errors.Join(checkShape("points", n, d, len(z)), checkShape("targets", m, d, len(c))); err != nil {
+		return err
 	}
 	s.checkStart(opt.Start, n, m)
 	guess := s.guessOf(opt.Start, n, m)

@@ -1,13 +1,17 @@
 package assign
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -40,6 +44,28 @@ var scipyFamilies = map[string]func(s *lcg, n, m int) []float64{
 			cost[at] = dx*dx + dy*dy
 		}
 		return cost
+	},
+	"clustered": func(s *lcg, n, m int) []float64 {
+		return generate(n*m, func() float64 { u := s.next(); return math.Floor(2*u) + 1e-9*u })
+	},
+	"duplicated": func(s *lcg, n, m int) []float64 {
+		cost := generate(n*m, s.next)
+		for i := range n {
+			copy(cost[i*m:(i+1)*m], cost[i/3*3*m:])
+		}
+		return cost
+	},
+	"forbidden": func(s *lcg, n, m int) []float64 {
+		return generate(n*m, func() float64 {
+			u := s.next()
+			switch {
+			case u < .25:
+				return math.Inf(1)
+			case u < .375:
+				return 1e9 * (1 + u)
+			}
+			return u
+		})
 	},
 	"signed_blocks": func(s *lcg, n, m int) []float64 {
 		cost := generate(n*m, s.next)
@@ -298,11 +324,12 @@ func TestPointsAtTheEndsOfTheRange(t *testing.T) {
 	}
 }
 
-// A collapsed encoder: all points are one, every pairing is as good, none changes.
+// A collapsed encoder: all points are one, every pairing is as good, none changes, and
+// the certificate says so to the last step.
 func TestCollapsedPointsStay(t *testing.T) {
 	pool := kernel.NewPool(1)
 	defer pool.Close()
-	const n, d = 300, 8
+	const n, d = 600, 8
 	r := rand.New(rand.NewPCG(9, 9))
 	one := uniformPoints(r, 1, d)
 	z := slices.Repeat(one, n)
@@ -310,16 +337,87 @@ func TestCollapsedPointsStay(t *testing.T) {
 	for i, j := range r.Perm(n) {
 		start[i] = int32(j)
 	}
-	var s Solver
-	for _, c := range [][]float32{uniformPoints(r, n, d), slices.Repeat(one, n)} {
-		got, err := s.Points(pool, z, c, n, n, d, Options{Start: start})
-		if err != nil || !slices.Equal(got.Perm, start) {
-			t.Fatalf("pairing changed (%v)", err)
-		}
-		if !got.Optimal || got.Gap > 2*n*storedError(d) { // more ties than are recomputed
-			t.Errorf("gap %g", got.Gap)
+	for _, candidates := range []int{0, 5} {
+		s := Solver{candidates: candidates}
+		for _, c := range [][]float32{uniformPoints(r, n, d), slices.Repeat(one, n)} {
+			got, err := s.Points(pool, z, c, n, n, d, Options{Start: start})
+			if err != nil || !slices.Equal(got.Perm, start) {
+				t.Fatalf("pairing changed (%v)", err)
+			}
+			if !got.Optimal || got.Gap > 3e-7*n {
+				t.Errorf("gap %g of %d rows", got.Gap, n)
+			}
 		}
 	}
+}
+
+// Points closer together than float32 can tell apart from their distances: the reported
+// gap must hold all the same, and be no larger than what rounding can have cost.
+func TestCertificateOfNearTies(t *testing.T) {
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	const n, d = 200, 16
+	for _, spread := range []float32{1e-7, 1e-5, 1e-3} {
+		r := rand.New(rand.NewPCG(16, 1))
+		z, c := aroundCentres(r, n, d, 4, spread), uniformPoints(r, n, d)
+		cost := make([]float64, n*n)
+		for at := range cost {
+			cost[at] = squaredDistance(z[at/n*d:(at/n+1)*d], c[at%n*d:(at%n+1)*d])
+		}
+		var s Solver
+		best, err := s.Matrix(cost, n, n, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Points(pool, z, c, n, n, d, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if excess := got.Cost - best.Cost; excess > got.Gap+1e-12 || got.Gap > 3e-7*n {
+			t.Errorf("spread %v: %g above the optimum, gap %g", spread, excess, got.Gap)
+		}
+		if err := Verify(got, func(i, j int) float64 { return cost[i*n+j] }, n, n, 2*storedError(d)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Another instruction set is another process: the test runs itself.
+func TestSameOnEveryTier(t *testing.T) {
+	if os.Getenv("NAT_ASSIGN_DIGEST") != "" {
+		fmt.Println("digest", digest(t))
+		return
+	}
+	want := fmt.Sprint("digest ", digest(t))
+	for _, tier := range []string{"generic", "avx2", "avx512"} {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestSameOnEveryTier$", "-test.v")
+		cmd.Env = append(os.Environ(), "NAT_ASSIGN_DIGEST=1", "NAT_KERNEL="+tier)
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("%s: want %s, got %s (%v)", tier, want, out, err)
+		}
+	}
+}
+
+// digest is a checksum of everything that results for points and for a matrix hold.
+func digest(t *testing.T) string {
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	h := sha256.New()
+	add := func(r *Result, err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(h, *r)
+	}
+	var s Solver
+	r := rand.New(rand.NewPCG(17, 1))
+	for _, size := range [][3]int{{40, 40, 7}, {60, 90, 16}, {600, 600, 5}} {
+		n, m, d := size[0], size[1], size[2]
+		add(s.Points(pool, aroundCentres(r, n, d, 3, .3), uniformPoints(r, m, d), n, m, d, Options{}))
+	}
+	add(s.Matrix(generate(150*150, r.Float64), 150, 150, Options{}))
+	return fmt.Sprintf("%x", h.Sum(nil))
 }
 
 func TestVerifyRefuses(t *testing.T) {
@@ -355,7 +453,7 @@ func TestVerifyRefuses(t *testing.T) {
 func TestCallersBugsPanic(t *testing.T) {
 	var s Solver
 	for what, f := range map[string]func(){
-		"short matrix":       func() { s.Matrix(make([]float64, 3), 2, 2, Options{}) },
+		"no dimension":       func() { s.Points(nil, nil, nil, 0, 0, 0, Options{}) },
 		"short start":        func() { s.Matrix(make([]float64, 4), 2, 2, Options{Start: []int32{0}}) },
 		"start out of range": func() { s.Matrix(make([]float64, 4), 2, 2, Options{Start: []int32{0, 2}}) },
 		"start twice":        func() { s.Matrix(make([]float64, 4), 2, 2, Options{Start: []int32{1, 1}}) },
@@ -407,6 +505,27 @@ func FuzzMatrix(f *testing.F) {
 			if r.Optimal && exactSign(terms) < 0 {
 				t.Fatalf("%v is better than %v", perm, r.Perm)
 			}
+		}
+	})
+}
+
+func FuzzPoints(f *testing.F) {
+	f.Add(uint64(1), uint16(20), uint8(3), uint8(0))
+	f.Add(uint64(2), uint16(600), uint8(2), uint8(3))
+	pool := kernel.NewPool(1)
+	f.Fuzz(func(t *testing.T, seed uint64, n16 uint16, d8, kind uint8) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		n, d := int(n16%700), 1+int(d8%20)
+		spread := float32(math.Exp2(-float64(kind % 32)))
+		z, c := aroundCentres(r, n, d, 1+r.IntN(4), spread), uniformPoints(r, n, d)
+		s := Solver{candidates: int(kind / 64)}
+		got, err := s.Points(pool, z, c, n, n, d, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		distance := func(i, j int) float64 { return squaredDistance(z[i*d:(i+1)*d], c[j*d:(j+1)*d]) }
+		if err := Verify(got, distance, n, n, 2*storedError(d)); err != nil || !got.Optimal {
+			t.Fatalf("optimal: %v, %v", got.Optimal, err)
 		}
 	})
 }

@@ -48,10 +48,29 @@ def signed_blocks(seed, n, m):
     return u + 1000.0 * (np.arange(n)[:, None] % 3) - 500.0 * (np.arange(m)[None, :] % 2)
 
 
+def clustered(seed, n, m):
+    """Two levels, and next to nothing between the entries of one."""
+    u = uniform(seed, n, m)
+    return np.floor(2 * u) + 1e-9 * u
+
+
+def duplicated(seed, n, m):
+    """Every third row is the first of three."""
+    return uniform(seed, n, m)[np.arange(n) // 3 * 3]
+
+
+def forbidden(seed, n, m):
+    """One pair in four is forbidden, and one in eight costs 1e9."""
+    u = uniform(seed, n, m)
+    return np.where(u < 0.25, np.inf, np.where(u < 0.375, 1e9 * (1 + u), u))
+
+
 cases = []
-for family in (uniform, integers, heavy, points, signed_blocks):
+for family in (uniform, integers, heavy, points, signed_blocks, clustered, duplicated, forbidden):
     for n, m in ((1, 1), (5, 5), (30, 30), (30, 47), (47, 30), (120, 120), (300, 300)):
         seed = 1000 * n + m
+        if family is forbidden and n == 1:
+            continue
         cost = family(seed, n, m)
         rows, cols = linear_sum_assignment(cost)
         cases.append({"family": family.__name__, "seed": seed, "n": n, "m": m,

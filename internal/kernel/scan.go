@@ -138,6 +138,10 @@ type fixedTask struct {
 	scratch []fixedScratch
 }
 
+// itemCosts is how many costs an item of work computes: few enough to stay in the
+// second-level cache for Done.
+const itemCosts = 1 << 16
+
 // fixedScratch is what one worker needs.
 type fixedScratch struct {
 	low, tile, zz []int32
@@ -153,8 +157,9 @@ type fixedScratch struct {
 // term (fused multiplication and addition, from 0), on every tier, so that costs are
 // the same everywhere. Neither scale <z_i, c_j> nor the sum may reach 2^31.
 //
-// Done, unless nil, is called with every range of rows as soon as its costs are
-// there, by the worker that made them, and so from several goroutines.
+// Done, unless nil, is called with every range of rows, which begins at a multiple of
+// 16, as soon as its costs are there, by the worker that made them, and so from several
+// goroutines.
 func (p *Pool) FixedCosts(f *FixedCosts) {
 	if f.N == 0 || f.M == 0 {
 		return
@@ -183,10 +188,7 @@ func (t *fixedTask) prepare(workers int) {
 	t.panel = grow(t.panel, ceilDiv(t.M, width)*width*t.D)
 	t.cc = grow(t.cc, ceilDiv(t.M, width)*width)
 	clear(t.cc[copy(t.cc, t.CC[:t.M]):])
-	t.rows = 32
-	if t.N >= 1024 {
-		t.rows = 64
-	}
+	t.rows = min(64, max(16, itemCosts/t.M&^15))
 	t.scratch = grow(t.scratch, workers)
 	for w := range t.scratch {
 		s := &t.scratch[w]
