@@ -38,6 +38,11 @@ type Network struct {
 
 	block    []float32 // values of inference
 	embedded []float32 // result of Forward without train
+
+	// Weights and statistics have changed so many times, and had when the batch
+	// norms of the nodes before foldedTo were folded.
+	changes, foldedAt uint64
+	foldedTo          int
 }
 
 // New builds the network of a description with fresh weights drawn from the
@@ -87,7 +92,8 @@ func (n *Network) allocate(l placed) layerMemory {
 		m := tensorMemory{value: make([]float32, elements(t.shape))}
 		if t.trained {
 			m.grad = make([]float32, len(m.value))
-			n.params = append(n.params, Param{Name: name, Shape: t.shape, Value: m.value, Grad: m.grad, Decay: t.decay})
+			p := Param{Name: name, Shape: t.shape, Value: m.value, Grad: m.grad, Decay: t.decay, changes: &n.changes}
+			n.params = append(n.params, p)
 		}
 		n.slots = append(n.slots, slot{name: name, shape: t.shape, data: m.value})
 		memory[t.role] = m
@@ -105,8 +111,12 @@ func (n *Network) Dim() int { return n.prog.width }
 func (n *Network) ParamCount() int { return n.spec.ParamCount() }
 
 // Params returns the trainable tensors in the order of the layers. The slice
-// is the network's own and must not be changed; the values may be.
-func (n *Network) Params() []Param { return n.params }
+// is the network's own and must not be changed; the values may be. The network
+// takes the call to mean that they have been.
+func (n *Network) Params() []Param {
+	n.changes++
+	return n.params
+}
 
 // LayerNames returns the names of the layers in order, as in [Spec.LayerNames].
 func (n *Network) LayerNames() []string { return n.spec.LayerNames() }
@@ -134,6 +144,7 @@ func (n *Network) Forward(x []float32, rows int, train bool) []float32 {
 		return n.embedded
 	}
 	n.plan(rows)
+	n.changes++ // running statistics
 	n.input, n.rows, n.pending = x[:rows*n.spec.Input.Size()], rows, true
 	for i, d := range n.prog.nodes {
 		n.t = tensors{rows: rows, x: n.value(d.x, d.in), y: n.value(i+1, d.out)}
@@ -243,9 +254,8 @@ func (a *addition) add(pool *kernel.Pool, dst, src []float32) {
 // blocks of bounded memory, and a pending training pass is left alone. The
 // error lists the layers there are.
 //
-// Batch norms are folded into the weights before them. That is done anew in
-// each call, at the cost of one pass over the weights, so that a change of
-// weights, by whomever, is never missed: give many rows at a time.
+// Batch norms are folded into the weights before them, when one of the two has
+// changed: see [Param]. The rounding of a row does not depend on the rows with it.
 func (n *Network) Output(x []float32, rows int, layer string) ([]float32, int, error) {
 	i, err := n.layerIndex(layer)
 	if err != nil {
@@ -303,16 +313,22 @@ func (n *Network) infer(dst, x []float32, rows, layer int) {
 	}
 }
 
-// fold folds the batch norms among the nodes before value.
+// fold folds the batch norms among the nodes before value that have not been
+// folded since the last change of weights or statistics.
 func (n *Network) fold(value int) {
-	for i := 0; i+1 < value; i++ {
-		if n.prog.nodes[i].fold {
-			o := n.prog.nodes[i].op.(*linearOp)
-			if len(n.env.zeros) < o.out {
-				n.env.zeros = make([]float32, o.out)
-			}
-			o.fold(&n.env)
+	if n.foldedAt != n.changes {
+		n.foldedAt, n.foldedTo = n.changes, 0
+	}
+	for ; n.foldedTo+1 < value; n.foldedTo++ {
+		d := n.prog.nodes[n.foldedTo]
+		if !d.fold {
+			continue
 		}
+		o := d.op.(*linearOp)
+		if len(n.env.zeros) < o.out {
+			n.env.zeros = make([]float32, o.out)
+		}
+		o.fold(&n.env)
 	}
 }
 

@@ -12,7 +12,8 @@ import (
 // remembers between steps. It is bound to the parameters it was made for.
 type Optimizer interface {
 	// Step updates every Value from its Grad at learning rate lr. params are
-	// those the optimiser was made for, in the same order.
+	// those the optimiser was made for, in the same order. An implementation
+	// elsewhere cannot tell the network that its weights have changed: see Param.
 	Step(params []Param, lr float64)
 	// State returns the memory of the optimiser as tensors named after the
 	// parameters. They share memory with it.
@@ -95,6 +96,7 @@ func (s *SGD) Step(params []Param, lr float64) {
 	s.params.check(params)
 	for i, p := range params {
 		s.pool.SGD(p.Value, p.Grad, s.velocity.values[i], float32(lr), s.momentum, decayOf(p, s.decay), s.nesterov)
+		p.changed()
 	}
 }
 
@@ -138,6 +140,7 @@ func (a *AdamW) Step(params []Param, lr float64) {
 	for i, p := range params {
 		a.pool.AdamW(p.Value, p.Grad, a.first.values[i], a.second.values[i], a.step,
 			float32(lr), a.beta1, a.beta2, a.eps, decayOf(p, a.decay))
+		p.changed()
 	}
 }
 

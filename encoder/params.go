@@ -16,13 +16,25 @@ const (
 )
 
 // Param is one trainable tensor of a network. Value and Grad are the network's
-// own memory: an optimiser writes Value, Backward overwrites Grad.
+// own memory: an optimiser writes Value, Backward overwrites Grad. Inference
+// keeps weights with the batch norms folded in; the optimisers of this package
+// tell it when they change Value. Whoever else does calls [Network.Params] again
+// afterwards, which tells it too.
 type Param struct {
 	Name  string // layer and role, as in conv1.weight
 	Shape []int  // conv [kernel, kernel, in, out], dense [in, out], others [channels]
 	Value []float32
 	Grad  []float32
 	Decay bool // subject to weight decay: weights of conv and dense layers only
+
+	changes *uint64 // those of the network's weights, counted
+}
+
+// changed counts a change of Value.
+func (p *Param) changed() {
+	if p.changes != nil {
+		*p.changes++
+	}
 }
 
 // tensorSpec describes one tensor that a layer keeps: a parameter, or a

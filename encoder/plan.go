@@ -206,9 +206,10 @@ type inferencePlan struct {
 	rows   int // that inference takes at a time
 }
 
-// Inference takes rows in blocks of about blockValues values, at most blockRows.
+// Inference takes rows in blocks of about blockValues values, at most blockRows:
+// enough rows to make up for what the kernels do to the weights in each call.
 const (
-	blockValues = 1 << 22
+	blockValues = 1 << 24
 	blockRows   = 512
 )
 

@@ -81,6 +81,11 @@ func (r referenceRun) layer(l Layer, x []float64, in Shape) ([]float64, Shape) {
 		referencePool(y, x, l, in, out, rows)
 	case Flatten, Dropout:
 		copy(y, x)
+		if mask := w("mask"); r.train && mask != nil {
+			for i := range y {
+				y[i] *= mask[i]
+			}
+		}
 	case L2Normalize:
 		for r := range rows {
 			s := 0.0
@@ -236,6 +241,7 @@ func checkNetwork(t *testing.T, spec Spec, rows, entries int) {
 	functional := randomRows(rows*net.Dim(), 12)
 
 	weights, xd := weightsOf(net), doubles(x)
+	dropoutMasks(net, rows, weights)
 	loss := func() float64 {
 		s := 0.0
 		for i, v := range reference(spec, weights, xd, rows, true) {
@@ -263,6 +269,22 @@ func checkNetwork(t *testing.T, spec Spec, rows, entries int) {
 		compare(t, p.Name, got, want, 1e-4)
 	}
 	compare(t, "inference output", net.Forward(x, rows, false), reference(spec, weightsOf(net), xd, rows, false), 2e-5)
+}
+
+// dropoutMasks adds to weights what the dropout layers multiply rows rows by in
+// the present step, as NAME.mask.
+func dropoutMasks(n *Network, rows int, weights map[string][]float64) {
+	for _, d := range n.prog.nodes {
+		if _, ok := d.op.(*dropoutOp); !ok {
+			continue
+		}
+		ones, mask := make([]float32, rows*d.in), make([]float32, rows*d.in)
+		for i := range ones {
+			ones[i] = 1
+		}
+		d.op.forward(&n.env, &tensors{rows: rows, x: ones, y: mask})
+		weights[n.prog.layers[d.last].Name+".mask"] = doubles(mask)
+	}
 }
 
 // compare wants every difference below tol times the largest magnitude, so
@@ -329,6 +351,8 @@ func TestGradients(t *testing.T) {
 		"globalpool tall":  {Shape{6, 3, 2}, []Layer{conv(5, 3, 2, 1, true), bn, relu, {Type: GlobalPool}, unit}},
 		"flatten only":     {Shape{2, 3, 2}, []Layer{flat}},
 		"normalize only":   {Shape{1, 1, 6}, []Layer{unit}},
+		"dropout":          {Shape{1, 1, 7}, []Layer{dense(9, true), relu, {Type: Dropout, Rate: 0.4}, dense(5, true), {Type: Dropout, Rate: 0.2}, unit}},
+		"bn dropout":       {Shape{5, 5, 2}, []Layer{conv(6, 3, 2, 1, false), bn, relu, {Type: Dropout, Rate: 0.4}, flat, dense(4, true)}},
 		"sobel":            {Shape{6, 5, 3}, []Layer{{Type: Sobel}, conv(3, 3, 2, 1, false), bn, relu, flat, unit}},
 		"sobel inside":     {Shape{6, 5, 2}, []Layer{conv(3, 3, 1, 1, true), {Type: Sobel}, bn, relu, flat, dense(3, true)}},
 		"identity": {Shape{6, 5, 2}, []Layer{conv(3, 3, 1, 1, false), bn, relu,

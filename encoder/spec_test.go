@@ -121,6 +121,58 @@ func TestValidateShapes(t *testing.T) {
 	}
 }
 
+// TestValidateBlocks gives blocks that cannot be, and wants the place named.
+func TestValidateBlocks(t *testing.T) {
+	conv := func(out, stride int) Layer {
+		return Layer{Type: Conv, Out: out, Kernel: 3, Stride: stride, Pad: 1}
+	}
+	bn := Layer{Type: BatchNorm}
+	for name, c := range map[string]struct {
+		block Layer
+		want  string
+	}{
+		"empty":           {Layer{}, "layer 1 (block1): layers of a residual layer must be a list that ends in batchnorm"},
+		"other channels":  {Layer{Layers: []Layer{conv(3, 1), bn}}, "layer 1 (block1): its layers leave 6x6x3, its input, which is added, 6x6x2"},
+		"other size":      {Layer{Layers: []Layer{conv(3, 2), bn}, Shortcut: []Layer{conv(3, 1)}}, "its layers leave 3x3x3, the shortcut 6x6x3"},
+		"no batch norm":   {Layer{Layers: []Layer{conv(2, 1), bn, {Type: ReLU}}}, "layer 1 (block1): the last of its layers must be a batchnorm"},
+		"nested":          {Layer{Layers: []Layer{{Type: Residual, Layers: []Layer{bn}}, bn}}, "layer 1 (block1), layer 1 (block1): a residual block cannot be part of another"},
+		"bad layer":       {Layer{Layers: []Layer{conv(2, 0), bn}}, "layer 1 (block1), layer 1 (conv1): stride"},
+		"bad shortcut":    {Layer{Layers: []Layer{bn}, Shortcut: []Layer{bn, {Type: Dense, Out: 2}}}, "layer 1 (block1), shortcut layer 2 (dense1): its input is 6x6x2"},
+		"name used twice": {Layer{Layers: []Layer{{Type: ReLU, Name: "a"}, {Type: BatchNorm, Name: "a"}}}, "layer 1 (block1), layer 2 (a): name \"a\" is used twice"},
+		"with a size":     {Layer{Out: 3, Layers: []Layer{bn}}, "out does not apply to a residual layer"},
+	} {
+		c.block.Type = Residual
+		spec := Spec{Name: name, Input: Shape{6, 6, 2}, Layers: []Layer{c.block, {Type: GlobalPool}}}
+		if err := spec.Validate(); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one that mentions %q", name, err, c.want)
+		}
+	}
+	plain := Spec{Input: Shape{6, 6, 2}, Layers: []Layer{{Type: ReLU, Layers: []Layer{bn}, Shortcut: []Layer{bn}}, {Type: GlobalPool}}}
+	for _, want := range []string{"layers does not apply to a relu", "shortcut does not apply to a relu"} {
+		if err := plain.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one that mentions %q", err, want)
+		}
+	}
+}
+
+// TestBlockNames wants full names for the layers of blocks, where they are
+// printed and where their tensors are stored.
+func TestBlockNames(t *testing.T) {
+	net := mustNew(t, mixedSpec(), testPool(t, 1))
+	names := strings.Join(net.LayerNames(), " ")
+	if want := "relu2 block1.conv1 block1.bn1 block1.relu1 block1.conv2 block1.bn2 block1 " +
+		"block2.shortcut.conv1 block2.shortcut.bn1 block2.conv1 block2.bn1 block2 pool2"; !strings.Contains(names, want) {
+		t.Errorf("the layers are %s, want %s among them", names, want)
+	}
+	var tensors []string
+	for _, s := range net.State() {
+		tensors = append(tensors, s.Name)
+	}
+	if want := "block2.shortcut.conv1.weight block2.shortcut.bn1.weight"; !strings.Contains(strings.Join(tensors, " "), want) {
+		t.Errorf("the tensors are %v, want %s among them", tensors, want)
+	}
+}
+
 func TestSpecString(t *testing.T) {
 	want, err := os.ReadFile("testdata/convnet.txt")
 	if err != nil {

@@ -151,15 +151,15 @@ func squaredDistance(dz, z, c []float32, rows int) float64 {
 // rounding. It is much enlarged in the deep networks: where rounding of relative
 // size e turns the sign of a value in front of a ReLU, which happens to a share
 // e of them in each of L layers, a gradient appears or disappears as a whole, and
-// the gradient as a whole is off by about sqrt(e L), or 1 %. Networks with convolutions for Winograd's method
-// run without it as well.
+// the gradient as a whole is off by about sqrt(e L), or 1 %. Networks with convolutions that
+// Winograd's method is used for run without it as well.
 func TestAgainstTorch(t *testing.T) {
 	numbers := readTorch(t)
 	for name, want := range numbers.Networks {
 		t.Run(name, func(t *testing.T) {
 			pool := testPool(t, 0)
 			followTorch(t, numbers, want, pool)
-			if want.Preset == "resnet18" || want.Preset == "dcgan32" {
+			if want.Preset == "dcgan32" || want.Preset == "resnet18" && want.Input[0] < 64 {
 				pool.SetWinograd(false)
 				followTorch(t, numbers, want, pool)
 			}
@@ -264,4 +264,3 @@ func TestOptimizersAgainstTorch(t *testing.T) {
 		}
 	}
 }
-

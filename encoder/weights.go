@@ -76,13 +76,14 @@ func setSlots(what string, slots []slot, ts []tensorfile.Tensor) error {
 // State returns the weights and running statistics in the order of the layers:
 // LAYER.weight, LAYER.bias, and for batch norm LAYER.running_mean and
 // LAYER.running_var as well. The tensors share memory with the network: write
-// or copy them before the next training step.
+// or copy them before the next training step. Use SetState to change them.
 func (n *Network) State() []tensorfile.Tensor { return toTensors(n.slots) }
 
 // SetState restores what State returned. The error names every tensor that is
 // missing, unknown or of another shape, and nothing is changed.
 func (n *Network) SetState(ts []tensorfile.Tensor) error {
 	n.pending = false // its activations belong to the old weights
+	n.changes++
 	return setSlots(fmt.Sprintf("weights of encoder %s", n.spec.Name), n.slots, ts)
 }
 

@@ -2,8 +2,8 @@
 """Numbers of a second implementation for the tests of package encoder.
 
 Trains the presets mlp, convnet, dcgan32, resnet18 (with either stem) and alexnet
-(without dropout) for ten steps in PyTorch (float64) from weights and inputs that both sides compute from one integer formula, and
-prints as JSON: per parameter, the norm and some entries of the first gradient;
+(without dropout) for ten steps in PyTorch (float64), from weights and inputs
+that both sides compute from one integer formula, and prints as JSON: per parameter, the norm and some entries of the first gradient;
 the ten losses; some entries of the embedding in evaluation mode afterwards; and
 the course of a small vector under SGD and AdamW.
 
