@@ -5,16 +5,16 @@
 package kernel
 
 // rowAVX2 is rowGeneric in tiles of 6 x 16.
-func rowAVX2(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, acc bool, ahead []float32, step int)
+func rowAVX2(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, bGap int, acc bool, ahead []float32, step int)
 
 // rowHalfAVX2 is rowHalfGeneric in tiles of 6 x 8.
-func rowHalfAVX2(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, acc bool, ahead []float32, step int)
+func rowHalfAVX2(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, bGap int, acc bool, ahead []float32, step int)
 
 // colAVX2 is colGeneric in tiles of 6 x 16.
-func colAVX2(c []float32, ldc int, a []float32, iOff []int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
+func colAVX2(c []float32, ldc int, a []float32, iOff []int, pairs []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
 
 // colHalfAVX2 is colHalfGeneric in tiles of 6 x 8.
-func colHalfAVX2(c []float32, ldc int, a []float32, iOff []int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
+func colHalfAVX2(c []float32, ldc int, a []float32, iOff []int, pairs []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
 
 // gatherRowsAVX2 is gatherRowsGeneric.
 func gatherRowsAVX2(dst []float32, src []float32, ld int, rows int)
@@ -26,16 +26,16 @@ func splitRowsAVX2(dst []float32, tile int, src []float32, ld int, tiles int, ro
 func finishAVX2(y []float32, add []float32, bias []float32, rows int, c int, floor float32)
 
 // rowAVX512 is rowGeneric in tiles of 8 x 32.
-func rowAVX512(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, acc bool, ahead []float32, step int)
+func rowAVX512(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, bGap int, acc bool, ahead []float32, step int)
 
 // rowHalfAVX512 is rowHalfGeneric in tiles of 8 x 16.
-func rowHalfAVX512(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, acc bool, ahead []float32, step int)
+func rowHalfAVX512(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, bGap int, acc bool, ahead []float32, step int)
 
 // colAVX512 is colGeneric in tiles of 8 x 32.
-func colAVX512(c []float32, ldc int, a []float32, iOff []int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
+func colAVX512(c []float32, ldc int, a []float32, iOff []int, pairs []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
 
 // colHalfAVX512 is colHalfGeneric in tiles of 8 x 16.
-func colHalfAVX512(c []float32, ldc int, a []float32, iOff []int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
+func colHalfAVX512(c []float32, ldc int, a []float32, iOff []int, pairs []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
 
 // gatherRowsAVX512 is gatherRowsGeneric.
 func gatherRowsAVX512(dst []float32, src []float32, ld int, rows int)

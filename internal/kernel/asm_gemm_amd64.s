@@ -4,12 +4,12 @@
 
 #include "textflag.h"
 
-// func rowAVX2(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, acc bool, ahead []float32, step int)
+// func rowAVX2(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, bGap int, acc bool, ahead []float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·rowAVX2(SB), NOSPLIT, $0-192
+TEXT ·rowAVX2(SB), NOSPLIT, $0-200
 	XORQ AX, AX
-	MOVQ ahead_base+160(FP), CX
-	MOVQ step+184(FP), DX
+	MOVQ ahead_base+168(FP), CX
+	MOVQ step+192(FP), DX
 
 tile:
 	MOVQ       aOff_base+72(FP), BX
@@ -203,13 +203,15 @@ next:
 	LEAQ (R10)(R13*4), R10
 	LEAQ (R11)(R13*4), R11
 	LEAQ (BX)(R13*4), BX
+	MOVQ bGap+152(FP), R13
+	LEAQ (SI)(R13*4), SI
 	JMP  run
 
 store:
 	MOVQ    c_base+0(FP), BX
 	MOVQ    cOff_base+24(FP), SI
 	LEAQ    (SI)(AX*8), SI
-	CMPB    acc+152(FP), $0x00
+	CMPB    acc+160(FP), $0x00
 	JEQ     write
 	MOVQ    (SI), DI
 	LEAQ    (BX)(DI*4), DI
@@ -282,12 +284,12 @@ stored:
 	VZEROUPPER
 	RET
 
-// func rowHalfAVX2(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, acc bool, ahead []float32, step int)
+// func rowHalfAVX2(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, bGap int, acc bool, ahead []float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·rowHalfAVX2(SB), NOSPLIT, $0-192
+TEXT ·rowHalfAVX2(SB), NOSPLIT, $0-200
 	XORQ AX, AX
-	MOVQ ahead_base+160(FP), CX
-	MOVQ step+184(FP), DX
+	MOVQ ahead_base+168(FP), CX
+	MOVQ step+192(FP), DX
 
 tile:
 	MOVQ       aOff_base+72(FP), BX
@@ -440,13 +442,15 @@ next:
 	LEAQ (R10)(R13*4), R10
 	LEAQ (R11)(R13*4), R11
 	LEAQ (BX)(R13*4), BX
+	MOVQ bGap+152(FP), R13
+	LEAQ (SI)(R13*4), SI
 	JMP  run
 
 store:
 	MOVQ    c_base+0(FP), BX
 	MOVQ    cOff_base+24(FP), SI
 	LEAQ    (SI)(AX*8), SI
-	CMPB    acc+152(FP), $0x00
+	CMPB    acc+160(FP), $0x00
 	JEQ     write
 	MOVQ    (SI), DI
 	LEAQ    (BX)(DI*4), DI
@@ -501,7 +505,7 @@ stored:
 	VZEROUPPER
 	RET
 
-// func colAVX2(c []float32, ldc int, a []float32, iOff []int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
+// func colAVX2(c []float32, ldc int, a []float32, iOff []int, pairs []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
 // Requires: AVX, FMA3, MMX+
 TEXT ·colAVX2(SB), NOSPLIT, $0-184
 	MOVQ ahead_base+152(FP), AX
@@ -554,36 +558,16 @@ tile:
 	VXORPS     Y10, Y10, Y10
 	VXORPS     Y11, Y11, Y11
 	MOVQ       b_base+104(FP), DX
-	MOVQ       kOff_base+80(FP), R11
+	MOVQ       pairs_base+80(FP), R11
 	MOVQ       k+136(FP), R12
 	SUBQ       $0x04, R12
 	JL         tail
 
 steps:
 	MOVQ         (R11), R13
-	VMOVUPS      (DX), Y12
-	VMOVUPS      32(DX), Y13
-	VBROADCASTSS (SI)(R13*4), Y14
-	VFMADD231PS  Y12, Y14, Y0
-	VFMADD231PS  Y13, Y14, Y1
-	VBROADCASTSS (DI)(R13*4), Y14
-	VFMADD231PS  Y12, Y14, Y2
-	VFMADD231PS  Y13, Y14, Y3
-	VBROADCASTSS (R8)(R13*4), Y14
-	VFMADD231PS  Y12, Y14, Y4
-	VFMADD231PS  Y13, Y14, Y5
-	VBROADCASTSS (R9)(R13*4), Y14
-	VFMADD231PS  Y12, Y14, Y6
-	VFMADD231PS  Y13, Y14, Y7
-	VBROADCASTSS (R10)(R13*4), Y14
-	VFMADD231PS  Y12, Y14, Y8
-	VFMADD231PS  Y13, Y14, Y9
-	VBROADCASTSS (BX)(R13*4), Y14
-	VFMADD231PS  Y12, Y14, Y10
-	VFMADD231PS  Y13, Y14, Y11
-	MOVQ         8(R11), R13
-	VMOVUPS      64(DX), Y12
-	VMOVUPS      96(DX), Y13
+	MOVQ         8(R11), R14
+	VMOVUPS      (DX)(R14*4), Y12
+	VMOVUPS      32(DX)(R14*4), Y13
 	VBROADCASTSS (SI)(R13*4), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
@@ -603,8 +587,9 @@ steps:
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
 	MOVQ         16(R11), R13
-	VMOVUPS      128(DX), Y12
-	VMOVUPS      160(DX), Y13
+	MOVQ         24(R11), R14
+	VMOVUPS      (DX)(R14*4), Y12
+	VMOVUPS      32(DX)(R14*4), Y13
 	VBROADCASTSS (SI)(R13*4), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
@@ -623,9 +608,32 @@ steps:
 	VBROADCASTSS (BX)(R13*4), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
-	MOVQ         24(R11), R13
-	VMOVUPS      192(DX), Y12
-	VMOVUPS      224(DX), Y13
+	MOVQ         32(R11), R13
+	MOVQ         40(R11), R14
+	VMOVUPS      (DX)(R14*4), Y12
+	VMOVUPS      32(DX)(R14*4), Y13
+	VBROADCASTSS (SI)(R13*4), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (DI)(R13*4), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (R8)(R13*4), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (R9)(R13*4), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (R10)(R13*4), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (BX)(R13*4), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	MOVQ         48(R11), R13
+	MOVQ         56(R11), R14
+	VMOVUPS      (DX)(R14*4), Y12
+	VMOVUPS      32(DX)(R14*4), Y13
 	VBROADCASTSS (SI)(R13*4), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
@@ -646,8 +654,7 @@ steps:
 	VFMADD231PS  Y13, Y14, Y11
 	PREFETCHT1   (AX)
 	ADDQ         CX, AX
-	ADDQ         $0x20, R11
-	ADDQ         $0x00000100, DX
+	ADDQ         $0x40, R11
 	SUBQ         $0x04, R12
 	JGE          steps
 
@@ -657,8 +664,9 @@ tail:
 
 step:
 	MOVQ         (R11), R13
-	VMOVUPS      (DX), Y12
-	VMOVUPS      32(DX), Y13
+	MOVQ         8(R11), R14
+	VMOVUPS      (DX)(R14*4), Y12
+	VMOVUPS      32(DX)(R14*4), Y13
 	VBROADCASTSS (SI)(R13*4), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
@@ -677,8 +685,7 @@ step:
 	VBROADCASTSS (BX)(R13*4), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
-	ADDQ         $0x08, R11
-	ADDQ         $0x00000040, DX
+	ADDQ         $0x10, R11
 	DECQ         R12
 	JNZ          step
 
@@ -760,7 +767,7 @@ stored:
 	VZEROUPPER
 	RET
 
-// func colHalfAVX2(c []float32, ldc int, a []float32, iOff []int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
+// func colHalfAVX2(c []float32, ldc int, a []float32, iOff []int, pairs []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
 // Requires: AVX, FMA3, MMX+
 TEXT ·colHalfAVX2(SB), NOSPLIT, $0-184
 	MOVQ ahead_base+152(FP), AX
@@ -807,28 +814,15 @@ tile:
 	VXORPS     Y4, Y4, Y4
 	VXORPS     Y5, Y5, Y5
 	MOVQ       b_base+104(FP), DX
-	MOVQ       kOff_base+80(FP), R11
+	MOVQ       pairs_base+80(FP), R11
 	MOVQ       k+136(FP), R12
 	SUBQ       $0x04, R12
 	JL         tail
 
 steps:
 	MOVQ         (R11), R13
-	VMOVUPS      (DX), Y6
-	VBROADCASTSS (SI)(R13*4), Y7
-	VFMADD231PS  Y6, Y7, Y0
-	VBROADCASTSS (DI)(R13*4), Y7
-	VFMADD231PS  Y6, Y7, Y1
-	VBROADCASTSS (R8)(R13*4), Y7
-	VFMADD231PS  Y6, Y7, Y2
-	VBROADCASTSS (R9)(R13*4), Y7
-	VFMADD231PS  Y6, Y7, Y3
-	VBROADCASTSS (R10)(R13*4), Y7
-	VFMADD231PS  Y6, Y7, Y4
-	VBROADCASTSS (BX)(R13*4), Y7
-	VFMADD231PS  Y6, Y7, Y5
-	MOVQ         8(R11), R13
-	VMOVUPS      64(DX), Y6
+	MOVQ         8(R11), R14
+	VMOVUPS      (DX)(R14*4), Y6
 	VBROADCASTSS (SI)(R13*4), Y7
 	VFMADD231PS  Y6, Y7, Y0
 	VBROADCASTSS (DI)(R13*4), Y7
@@ -842,7 +836,8 @@ steps:
 	VBROADCASTSS (BX)(R13*4), Y7
 	VFMADD231PS  Y6, Y7, Y5
 	MOVQ         16(R11), R13
-	VMOVUPS      128(DX), Y6
+	MOVQ         24(R11), R14
+	VMOVUPS      (DX)(R14*4), Y6
 	VBROADCASTSS (SI)(R13*4), Y7
 	VFMADD231PS  Y6, Y7, Y0
 	VBROADCASTSS (DI)(R13*4), Y7
@@ -855,8 +850,24 @@ steps:
 	VFMADD231PS  Y6, Y7, Y4
 	VBROADCASTSS (BX)(R13*4), Y7
 	VFMADD231PS  Y6, Y7, Y5
-	MOVQ         24(R11), R13
-	VMOVUPS      192(DX), Y6
+	MOVQ         32(R11), R13
+	MOVQ         40(R11), R14
+	VMOVUPS      (DX)(R14*4), Y6
+	VBROADCASTSS (SI)(R13*4), Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS (DI)(R13*4), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS (R8)(R13*4), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS (R9)(R13*4), Y7
+	VFMADD231PS  Y6, Y7, Y3
+	VBROADCASTSS (R10)(R13*4), Y7
+	VFMADD231PS  Y6, Y7, Y4
+	VBROADCASTSS (BX)(R13*4), Y7
+	VFMADD231PS  Y6, Y7, Y5
+	MOVQ         48(R11), R13
+	MOVQ         56(R11), R14
+	VMOVUPS      (DX)(R14*4), Y6
 	VBROADCASTSS (SI)(R13*4), Y7
 	VFMADD231PS  Y6, Y7, Y0
 	VBROADCASTSS (DI)(R13*4), Y7
@@ -871,8 +882,7 @@ steps:
 	VFMADD231PS  Y6, Y7, Y5
 	PREFETCHT1   (AX)
 	ADDQ         CX, AX
-	ADDQ         $0x20, R11
-	ADDQ         $0x00000100, DX
+	ADDQ         $0x40, R11
 	SUBQ         $0x04, R12
 	JGE          steps
 
@@ -882,7 +892,8 @@ tail:
 
 step:
 	MOVQ         (R11), R13
-	VMOVUPS      (DX), Y6
+	MOVQ         8(R11), R14
+	VMOVUPS      (DX)(R14*4), Y6
 	VBROADCASTSS (SI)(R13*4), Y7
 	VFMADD231PS  Y6, Y7, Y0
 	VBROADCASTSS (DI)(R13*4), Y7
@@ -895,8 +906,7 @@ step:
 	VFMADD231PS  Y6, Y7, Y4
 	VBROADCASTSS (BX)(R13*4), Y7
 	VFMADD231PS  Y6, Y7, Y5
-	ADDQ         $0x08, R11
-	ADDQ         $0x00000040, DX
+	ADDQ         $0x10, R11
 	DECQ         R12
 	JNZ          step
 
@@ -1098,12 +1108,12 @@ done:
 	VZEROUPPER
 	RET
 
-// func rowAVX512(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, acc bool, ahead []float32, step int)
+// func rowAVX512(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, bGap int, acc bool, ahead []float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·rowAVX512(SB), NOSPLIT, $0-192
+TEXT ·rowAVX512(SB), NOSPLIT, $0-200
 	XORQ AX, AX
-	MOVQ ahead_base+160(FP), CX
-	MOVQ step+184(FP), DX
+	MOVQ ahead_base+168(FP), CX
+	MOVQ step+192(FP), DX
 
 tile:
 	MOVQ       aOff_base+72(FP), BX
@@ -1345,13 +1355,15 @@ next:
 	LEAQ (R12)(R15*4), R12
 	LEAQ (R13)(R15*4), R13
 	LEAQ (BX)(R15*4), BX
+	MOVQ bGap+152(FP), R15
+	LEAQ (SI)(R15*4), SI
 	JMP  run
 
 store:
 	MOVQ    c_base+0(FP), BX
 	MOVQ    cOff_base+24(FP), SI
 	LEAQ    (SI)(AX*8), SI
-	CMPB    acc+152(FP), $0x00
+	CMPB    acc+160(FP), $0x00
 	JEQ     write
 	MOVQ    (SI), DI
 	LEAQ    (BX)(DI*4), DI
@@ -1444,12 +1456,12 @@ stored:
 	VZEROUPPER
 	RET
 
-// func rowHalfAVX512(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, acc bool, ahead []float32, step int)
+// func rowHalfAVX512(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles int, runs int, runLen int, runStride int, bGap int, acc bool, ahead []float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·rowHalfAVX512(SB), NOSPLIT, $0-192
+TEXT ·rowHalfAVX512(SB), NOSPLIT, $0-200
 	XORQ AX, AX
-	MOVQ ahead_base+160(FP), CX
-	MOVQ step+184(FP), DX
+	MOVQ ahead_base+168(FP), CX
+	MOVQ step+192(FP), DX
 
 tile:
 	MOVQ       aOff_base+72(FP), BX
@@ -1638,13 +1650,15 @@ next:
 	LEAQ (R12)(R15*4), R12
 	LEAQ (R13)(R15*4), R13
 	LEAQ (BX)(R15*4), BX
+	MOVQ bGap+152(FP), R15
+	LEAQ (SI)(R15*4), SI
 	JMP  run
 
 store:
 	MOVQ    c_base+0(FP), BX
 	MOVQ    cOff_base+24(FP), SI
 	LEAQ    (SI)(AX*8), SI
-	CMPB    acc+152(FP), $0x00
+	CMPB    acc+160(FP), $0x00
 	JEQ     write
 	MOVQ    (SI), DI
 	LEAQ    (BX)(DI*4), DI
@@ -1713,9 +1727,9 @@ stored:
 	VZEROUPPER
 	RET
 
-// func colAVX512(c []float32, ldc int, a []float32, iOff []int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
+// func colAVX512(c []float32, ldc int, a []float32, iOff []int, pairs []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·colAVX512(SB), NOSPLIT, $0-184
+TEXT ·colAVX512(SB), NOSPLIT, $8-184
 	MOVQ ahead_base+152(FP), AX
 	MOVQ step+176(FP), CX
 
@@ -1780,42 +1794,16 @@ tile:
 	VPXORD     Z14, Z14, Z14
 	VPXORD     Z15, Z15, Z15
 	MOVQ       b_base+104(FP), DX
-	MOVQ       kOff_base+80(FP), R13
+	MOVQ       pairs_base+80(FP), R13
 	MOVQ       k+136(FP), R14
 	SUBQ       $0x04, R14
 	JL         tail
 
 steps:
 	MOVQ         (R13), R15
-	VMOVUPS      (DX), Z16
-	VMOVUPS      64(DX), Z17
-	VBROADCASTSS (SI)(R15*4), Z18
-	VFMADD231PS  Z16, Z18, Z0
-	VFMADD231PS  Z17, Z18, Z1
-	VBROADCASTSS (DI)(R15*4), Z18
-	VFMADD231PS  Z16, Z18, Z2
-	VFMADD231PS  Z17, Z18, Z3
-	VBROADCASTSS (R8)(R15*4), Z18
-	VFMADD231PS  Z16, Z18, Z4
-	VFMADD231PS  Z17, Z18, Z5
-	VBROADCASTSS (R9)(R15*4), Z18
-	VFMADD231PS  Z16, Z18, Z6
-	VFMADD231PS  Z17, Z18, Z7
-	VBROADCASTSS (R10)(R15*4), Z18
-	VFMADD231PS  Z16, Z18, Z8
-	VFMADD231PS  Z17, Z18, Z9
-	VBROADCASTSS (R11)(R15*4), Z18
-	VFMADD231PS  Z16, Z18, Z10
-	VFMADD231PS  Z17, Z18, Z11
-	VBROADCASTSS (R12)(R15*4), Z18
-	VFMADD231PS  Z16, Z18, Z12
-	VFMADD231PS  Z17, Z18, Z13
-	VBROADCASTSS (BX)(R15*4), Z18
-	VFMADD231PS  Z16, Z18, Z14
-	VFMADD231PS  Z17, Z18, Z15
-	MOVQ         8(R13), R15
-	VMOVUPS      128(DX), Z16
-	VMOVUPS      192(DX), Z17
+	MOVQ         8(R13), BP
+	VMOVUPS      (DX)(BP*4), Z16
+	VMOVUPS      64(DX)(BP*4), Z17
 	VBROADCASTSS (SI)(R15*4), Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VFMADD231PS  Z17, Z18, Z1
@@ -1841,8 +1829,9 @@ steps:
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
 	MOVQ         16(R13), R15
-	VMOVUPS      256(DX), Z16
-	VMOVUPS      320(DX), Z17
+	MOVQ         24(R13), BP
+	VMOVUPS      (DX)(BP*4), Z16
+	VMOVUPS      64(DX)(BP*4), Z17
 	VBROADCASTSS (SI)(R15*4), Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VFMADD231PS  Z17, Z18, Z1
@@ -1867,9 +1856,38 @@ steps:
 	VBROADCASTSS (BX)(R15*4), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
-	MOVQ         24(R13), R15
-	VMOVUPS      384(DX), Z16
-	VMOVUPS      448(DX), Z17
+	MOVQ         32(R13), R15
+	MOVQ         40(R13), BP
+	VMOVUPS      (DX)(BP*4), Z16
+	VMOVUPS      64(DX)(BP*4), Z17
+	VBROADCASTSS (SI)(R15*4), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (DI)(R15*4), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (R8)(R15*4), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (R9)(R15*4), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (R10)(R15*4), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS (R11)(R15*4), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (R12)(R15*4), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS (BX)(R15*4), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	MOVQ         48(R13), R15
+	MOVQ         56(R13), BP
+	VMOVUPS      (DX)(BP*4), Z16
+	VMOVUPS      64(DX)(BP*4), Z17
 	VBROADCASTSS (SI)(R15*4), Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VFMADD231PS  Z17, Z18, Z1
@@ -1896,8 +1914,7 @@ steps:
 	VFMADD231PS  Z17, Z18, Z15
 	PREFETCHT1   (AX)
 	ADDQ         CX, AX
-	ADDQ         $0x20, R13
-	ADDQ         $0x00000200, DX
+	ADDQ         $0x40, R13
 	SUBQ         $0x04, R14
 	JGE          steps
 
@@ -1907,8 +1924,9 @@ tail:
 
 step:
 	MOVQ         (R13), R15
-	VMOVUPS      (DX), Z16
-	VMOVUPS      64(DX), Z17
+	MOVQ         8(R13), BP
+	VMOVUPS      (DX)(BP*4), Z16
+	VMOVUPS      64(DX)(BP*4), Z17
 	VBROADCASTSS (SI)(R15*4), Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VFMADD231PS  Z17, Z18, Z1
@@ -1933,8 +1951,7 @@ step:
 	VBROADCASTSS (BX)(R15*4), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
-	ADDQ         $0x08, R13
-	ADDQ         $0x00000080, DX
+	ADDQ         $0x10, R13
 	DECQ         R14
 	JNZ          step
 
@@ -2036,9 +2053,9 @@ stored:
 	VZEROUPPER
 	RET
 
-// func colHalfAVX512(c []float32, ldc int, a []float32, iOff []int, kOff []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
+// func colHalfAVX512(c []float32, ldc int, a []float32, iOff []int, pairs []int, b []float32, tiles int, k int, acc bool, ahead []float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·colHalfAVX512(SB), NOSPLIT, $0-184
+TEXT ·colHalfAVX512(SB), NOSPLIT, $8-184
 	MOVQ ahead_base+152(FP), AX
 	MOVQ step+176(FP), CX
 
@@ -2095,32 +2112,15 @@ tile:
 	VPXORD     Z6, Z6, Z6
 	VPXORD     Z7, Z7, Z7
 	MOVQ       b_base+104(FP), DX
-	MOVQ       kOff_base+80(FP), R13
+	MOVQ       pairs_base+80(FP), R13
 	MOVQ       k+136(FP), R14
 	SUBQ       $0x04, R14
 	JL         tail
 
 steps:
 	MOVQ         (R13), R15
-	VMOVUPS      (DX), Z8
-	VBROADCASTSS (SI)(R15*4), Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VBROADCASTSS (DI)(R15*4), Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS (R8)(R15*4), Z9
-	VFMADD231PS  Z8, Z9, Z2
-	VBROADCASTSS (R9)(R15*4), Z9
-	VFMADD231PS  Z8, Z9, Z3
-	VBROADCASTSS (R10)(R15*4), Z9
-	VFMADD231PS  Z8, Z9, Z4
-	VBROADCASTSS (R11)(R15*4), Z9
-	VFMADD231PS  Z8, Z9, Z5
-	VBROADCASTSS (R12)(R15*4), Z9
-	VFMADD231PS  Z8, Z9, Z6
-	VBROADCASTSS (BX)(R15*4), Z9
-	VFMADD231PS  Z8, Z9, Z7
-	MOVQ         8(R13), R15
-	VMOVUPS      128(DX), Z8
+	MOVQ         8(R13), BP
+	VMOVUPS      (DX)(BP*4), Z8
 	VBROADCASTSS (SI)(R15*4), Z9
 	VFMADD231PS  Z8, Z9, Z0
 	VBROADCASTSS (DI)(R15*4), Z9
@@ -2138,7 +2138,8 @@ steps:
 	VBROADCASTSS (BX)(R15*4), Z9
 	VFMADD231PS  Z8, Z9, Z7
 	MOVQ         16(R13), R15
-	VMOVUPS      256(DX), Z8
+	MOVQ         24(R13), BP
+	VMOVUPS      (DX)(BP*4), Z8
 	VBROADCASTSS (SI)(R15*4), Z9
 	VFMADD231PS  Z8, Z9, Z0
 	VBROADCASTSS (DI)(R15*4), Z9
@@ -2155,8 +2156,28 @@ steps:
 	VFMADD231PS  Z8, Z9, Z6
 	VBROADCASTSS (BX)(R15*4), Z9
 	VFMADD231PS  Z8, Z9, Z7
-	MOVQ         24(R13), R15
-	VMOVUPS      384(DX), Z8
+	MOVQ         32(R13), R15
+	MOVQ         40(R13), BP
+	VMOVUPS      (DX)(BP*4), Z8
+	VBROADCASTSS (SI)(R15*4), Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VBROADCASTSS (DI)(R15*4), Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS (R8)(R15*4), Z9
+	VFMADD231PS  Z8, Z9, Z2
+	VBROADCASTSS (R9)(R15*4), Z9
+	VFMADD231PS  Z8, Z9, Z3
+	VBROADCASTSS (R10)(R15*4), Z9
+	VFMADD231PS  Z8, Z9, Z4
+	VBROADCASTSS (R11)(R15*4), Z9
+	VFMADD231PS  Z8, Z9, Z5
+	VBROADCASTSS (R12)(R15*4), Z9
+	VFMADD231PS  Z8, Z9, Z6
+	VBROADCASTSS (BX)(R15*4), Z9
+	VFMADD231PS  Z8, Z9, Z7
+	MOVQ         48(R13), R15
+	MOVQ         56(R13), BP
+	VMOVUPS      (DX)(BP*4), Z8
 	VBROADCASTSS (SI)(R15*4), Z9
 	VFMADD231PS  Z8, Z9, Z0
 	VBROADCASTSS (DI)(R15*4), Z9
@@ -2175,8 +2196,7 @@ steps:
 	VFMADD231PS  Z8, Z9, Z7
 	PREFETCHT1   (AX)
 	ADDQ         CX, AX
-	ADDQ         $0x20, R13
-	ADDQ         $0x00000200, DX
+	ADDQ         $0x40, R13
 	SUBQ         $0x04, R14
 	JGE          steps
 
@@ -2186,7 +2206,8 @@ tail:
 
 step:
 	MOVQ         (R13), R15
-	VMOVUPS      (DX), Z8
+	MOVQ         8(R13), BP
+	VMOVUPS      (DX)(BP*4), Z8
 	VBROADCASTSS (SI)(R15*4), Z9
 	VFMADD231PS  Z8, Z9, Z0
 	VBROADCASTSS (DI)(R15*4), Z9
@@ -2203,8 +2224,7 @@ step:
 	VFMADD231PS  Z8, Z9, Z6
 	VBROADCASTSS (BX)(R15*4), Z9
 	VFMADD231PS  Z8, Z9, Z7
-	ADDQ         $0x08, R13
-	ADDQ         $0x00000080, DX
+	ADDQ         $0x10, R13
 	DECQ         R14
 	JNZ          step
 

@@ -118,6 +118,13 @@ func TestConvShapes(t *testing.T) {
 		{N: 2, H: 6, W: 6, C: 64, OutC: 70, KH: 4, KW: 4, Stride: 2, Pad: 1},   // several blocks of runs
 		{N: 1, H: 2, W: 2, C: 3, OutC: 4, KH: 1, KW: 1, Stride: 4, Pad: 3},     // windows of padding only
 		{N: 17, H: 8, W: 8, C: 16, OutC: 64, KH: 3, KW: 3, Stride: 2, Pad: 1},  // several parts
+		{N: 19, H: 4, W: 5, C: 40, OutC: 33, KH: 3, KW: 3, Stride: 1, Pad: 1},  // small images, clipped windows
+		{N: 26, H: 8, W: 8, C: 33, OutC: 65, KH: 4, KW: 4, Stride: 2, Pad: 1},  // the same, not in whole tiles
+		{N: 12, H: 3, W: 2, C: 32, OutC: 32, KH: 5, KW: 3, Stride: 1, Pad: 4},  // clipped to nothing
+		{N: 10, H: 5, W: 6, C: 20, OutC: 34, KH: 5, KW: 1, Stride: 2, Pad: 1},  // phases without taps
+		{N: 17, H: 1, W: 1, C: 48, OutC: 40, KH: 3, KW: 3, Stride: 1, Pad: 1},  // only the middle tap
+		{N: 13, H: 7, W: 7, C: 64, OutC: 20, KH: 3, KW: 3, Stride: 3, Pad: 3},  // taps that meet few
+		{N: 9, H: 4, W: 4, C: 700, OutC: 40, KH: 3, KW: 3, Stride: 1, Pad: 1},  // several blocks of clipped windows
 		{N: 0, H: 5, W: 5, C: 2, OutC: 3, KH: 3, KW: 3, Stride: 1, Pad: 1},     // empty batch
 		{N: 1, H: 1, W: 1, C: 300, OutC: 20, KH: 1, KW: 1, Stride: 1},          // a dense layer
 		{N: 2, H: 5, W: 5, C: 300, OutC: 300, KH: 2, KW: 2, Stride: 2, Pad: 1}, // wide both ways
@@ -182,7 +189,7 @@ func FuzzConv(f *testing.F) {
 	pool := NewPool(2)
 	pool.SetWinograd(false)
 	f.Fuzz(func(t *testing.T, seed uint64, h, w, c, o, kh, kw, stride, pad uint8) {
-		s := ConvShape{N: 1 + int(seed%5), H: 1 + int(h)%12, W: 1 + int(w)%12, C: 1 + int(c)%40, OutC: 1 + int(o)%40,
+		s := ConvShape{N: 1 + int(seed%20), H: 1 + int(h)%12, W: 1 + int(w)%12, C: 1 + int(c)%40, OutC: 1 + int(o)%40,
 			KH: 1 + int(kh)%7, KW: 1 + int(kw)%7, Stride: 1 + int(stride)%4, Pad: int(pad) % 4}
 		if s.H+2*s.Pad >= s.KH && s.W+2*s.Pad >= s.KW {
 			checkConv(t, pool, s, seeded(seed))

@@ -17,13 +17,16 @@ const (
 
 // A workspace is the scratch memory of one worker.
 type workspace struct {
-	a, b []float32 // panels and padded images
-	off  []int     // positions of the rows of a packed block
-	tile []float32 // one tile at an edge of C
-	edge []int     // positions of its rows of A
-	from positions // of the windows or pixels of a convolution
-	to   positions // of its results
-	taps positions // of the filter, in a window
+	a, b    []float32 // panels and padded images
+	off     []int     // positions of the rows of a packed block
+	tile    []float32 // one tile at an edge of C
+	edge    []int     // positions of its rows of A
+	pairs   []int     // positions of a pixel and of its row in a panel
+	from    positions // of the windows or pixels of a convolution
+	to      positions // of its results
+	taps    positions // of the filter, in a window
+	classes []class   // the same, of windows that end at the border
+	met     tapPairs  // of a weight gradient from small images
 }
 
 // grow returns s with length n, reusing its memory when it suffices. The
@@ -167,7 +170,7 @@ func (g *gemmTask) run(worker, i int) {
 			w.tileRows(t, rows, k)
 			w.cols(t, c, g.ldc, w.a, w.off, t.kSeq, b, t.nr*g.k, j1-j0, k, acc)
 		} else {
-			w.rows(t, c, g.cOff[:rows], a, g.aOff[:rows], b, t.nr*g.k, j1-j0, 1, k, 0, acc)
+			w.rows(t, c, g.cOff[:rows], a, g.aOff[:rows], b, t.nr*g.k, j1-j0, runs{n: 1, len: k}, acc)
 		}
 	}
 	if g.then != nil && g.last {
@@ -239,13 +242,16 @@ func (w *workspace) tileRows(t *tier, rows, k int) {
 	}
 }
 
+// runs says of what a row of A consists: see rowGeneric.
+type runs struct{ n, len, stride, gap int }
+
 // rows multiplies len(aOff) rows by n columns of packed B, whose panels are
 // panel elements apart: tiles inside C directly, tiles at an edge through
 // scratch memory. Meanwhile it asks for the memory of the next panel. See
 // rowGeneric for the rest.
-func (w *workspace) rows(t *tier, c []float32, cOff []int, a []float32, aOff []int, b []float32, panel, n, runs, runLen, runStride int, acc bool) {
+func (w *workspace) rows(t *tier, c []float32, cOff []int, a []float32, aOff []int, b []float32, panel, n int, r runs, acc bool) {
 	full := len(aOff) / t.mr
-	turns := full * runs * (runLen / unroll)
+	turns := full * r.n * (r.len / unroll)
 	for j := 0; j < n; j += t.nr {
 		row := t.row
 		if n-j <= t.nr/2 {
@@ -254,16 +260,16 @@ func (w *workspace) rows(t *tier, c []float32, cOff []int, a []float32, aOff []i
 		next := b[min(panel, len(b)):]
 		direct := 0
 		if n-j >= t.nr && full > 0 {
-			ahead, step := lookAhead(next, b, runs*runLen*t.nr, turns)
-			row(c[j:], cOff, a, aOff, b, full, runs, runLen, runStride, acc, ahead, step)
+			ahead, step := lookAhead(next, b, r.n*r.len*t.nr, turns)
+			row(c[j:], cOff, a, aOff, b, full, r.n, r.len, r.stride, r.gap, acc, ahead, step)
 			direct = full * t.mr
 		}
 		for i := direct; i < len(aOff); i += t.mr {
 			m := min(t.mr, len(aOff)-i)
 			w.tile = grow(w.tile, t.mr*t.nr)
-			row(w.tile, t.rowSeq, a, w.edgeOf(t, aOff[i:]), b, 1, runs, runLen, runStride, false, b, 0)
-			for r, off := range cOff[i : i+m] {
-				putRow(c[off+j:off+min(j+t.nr, n)], w.tile[r*t.nr:], acc)
+			row(w.tile, t.rowSeq, a, w.edgeOf(t, aOff[i:]), b, 1, r.n, r.len, r.stride, r.gap, false, b, 0)
+			for l, off := range cOff[i : i+m] {
+				putRow(c[off+j:off+min(j+t.nr, n)], w.tile[l*t.nr:], acc)
 			}
 		}
 		b = next
@@ -285,7 +291,7 @@ func lookAhead(next, used []float32, n, turns int) (ahead []float32, step int) {
 }
 
 // cols is rows for the column micro-kernel, colGeneric, with len(iOff) rows.
-func (w *workspace) cols(t *tier, c []float32, ldc int, a []float32, iOff, kOff []int, b []float32, panel, n, k int, acc bool) {
+func (w *workspace) cols(t *tier, c []float32, ldc int, a []float32, iOff, pairs []int, b []float32, panel, n, k int, acc bool) {
 	full := len(iOff) / t.mr
 	turns := full * (k / unroll)
 	for j := 0; j < n; j += t.nr {
@@ -297,12 +303,12 @@ func (w *workspace) cols(t *tier, c []float32, ldc int, a []float32, iOff, kOff 
 		direct := 0
 		if n-j >= t.nr && full > 0 {
 			ahead, step := lookAhead(next, b, k*t.nr, turns)
-			col(c[j:], ldc, a, iOff, kOff, b, full, k, acc, ahead, step)
+			col(c[j:], ldc, a, iOff, pairs, b, full, k, acc, ahead, step)
 			direct = full * t.mr
 		}
 		for i := direct; i < len(iOff); i += t.mr {
 			w.tile = grow(w.tile, t.mr*t.nr)
-			col(w.tile, t.nr, a, w.edgeOf(t, iOff[i:]), kOff, b, 1, k, false, b, 0)
+			col(w.tile, t.nr, a, w.edgeOf(t, iOff[i:]), pairs, b, 1, k, false, b, 0)
 			for r := range min(t.mr, len(iOff)-i) {
 				off := (i + r) * ldc
 				putRow(c[off+j:off+min(j+t.nr, n)], w.tile[r*t.nr:], acc)

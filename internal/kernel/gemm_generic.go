@@ -4,8 +4,9 @@ package kernel
 // the result, i < tiles*mr, goes to c[cOff[i]:cOff[i]+nr] and is added to what
 // is there if acc is set. ahead is memory that will be needed next: an
 // implementation may ask for a line of it now and then, step bytes apart. Row i of A consists of runs pieces of runLen
-// consecutive elements, the first at a[aOff[i]], each runStride further on.
-func rowGeneric(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride int, acc bool, _ []float32, _ int) {
+// consecutive elements, the first at a[aOff[i]], each runStride further on; the
+// rows of the panel for two runs are bGap elements apart.
+func rowGeneric(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride, bGap int, acc bool, _ []float32, _ int) {
 	for i := 0; i < 2*tiles; i += 2 {
 		var s, t [4]float32
 		panel := b
@@ -20,6 +21,9 @@ func rowGeneric(c []float32, cOff []int, a []float32, aOff []int, b []float32, t
 				t0, t1, t2, t3 = t0+y*v[0], t1+y*v[1], t2+y*v[2], t3+y*v[3]
 			}
 			s, t = [4]float32{s0, s1, s2, s3}, [4]float32{t0, t1, t2, t3}
+			if r < runs-1 {
+				panel = panel[bGap:]
+			}
 		}
 		store4((*[4]float32)(c[cOff[i]:]), &s, acc)
 		store4((*[4]float32)(c[cOff[i+1]:]), &t, acc)
@@ -28,7 +32,7 @@ func rowGeneric(c []float32, cOff []int, a []float32, aOff []int, b []float32, t
 
 // rowHalfGeneric is rowGeneric for the left half of a panel: b is still
 // [k][nr], but only nr/2 columns are computed.
-func rowHalfGeneric(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride int, acc bool, _ []float32, _ int) {
+func rowHalfGeneric(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride, bGap int, acc bool, _ []float32, _ int) {
 	for i := range 2 * tiles {
 		var s [2]float32
 		panel := b
@@ -37,21 +41,23 @@ func rowHalfGeneric(c []float32, cOff []int, a []float32, aOff []int, b []float3
 				s[0], s[1] = s[0]+x*panel[0], s[1]+x*panel[1]
 				panel = panel[4:]
 			}
+			if r < runs-1 {
+				panel = panel[bGap:]
+			}
 		}
 		store2((*[2]float32)(c[cOff[i]:]), &s, acc)
 	}
 }
 
-// colGeneric multiplies rows of a matrix by one packed panel of B, [k][nr]:
-// element (i, l) of A, i < tiles*mr, is at a[iOff[i]+kOff[l]]. The result has
-// the row stride ldc.
-func colGeneric(c []float32, ldc int, a []float32, iOff, kOff []int, b []float32, tiles, k int, acc bool, _ []float32, _ int) {
+// colGeneric multiplies rows of a matrix by rows of one packed panel of B:
+// element (i, l) of A, i < tiles*mr, is at a[iOff[i]+pairs[2*l]], and row l of
+// B at b[pairs[2*l+1]]. The result has the row stride ldc.
+func colGeneric(c []float32, ldc int, a []float32, iOff, pairs []int, b []float32, tiles, k int, acc bool, _ []float32, _ int) {
 	for i := 0; i < 2*tiles; i += 2 {
 		var s0, s1, s2, s3, t0, t1, t2, t3 float32
-		a0, a1, panel := a[iOff[i]:], a[iOff[i+1]:], b
-		for _, off := range kOff[:k] {
-			x, y, v := a0[off], a1[off], (*[4]float32)(panel)
-			panel = panel[4:]
+		a0, a1 := a[iOff[i]:], a[iOff[i+1]:]
+		for l := 0; l < 2*k; l += 2 {
+			x, y, v := a0[pairs[l]], a1[pairs[l]], (*[4]float32)(b[pairs[l+1]:])
 			s0, s1, s2, s3 = s0+x*v[0], s1+x*v[1], s2+x*v[2], s3+x*v[3]
 			t0, t1, t2, t3 = t0+y*v[0], t1+y*v[1], t2+y*v[2], t3+y*v[3]
 		}
@@ -61,14 +67,12 @@ func colGeneric(c []float32, ldc int, a []float32, iOff, kOff []int, b []float32
 }
 
 // colHalfGeneric is colGeneric for the left half of a panel.
-func colHalfGeneric(c []float32, ldc int, a []float32, iOff, kOff []int, b []float32, tiles, k int, acc bool, _ []float32, _ int) {
+func colHalfGeneric(c []float32, ldc int, a []float32, iOff, pairs []int, b []float32, tiles, k int, acc bool, _ []float32, _ int) {
 	for i := range 2 * tiles {
 		var s [2]float32
-		panel := b
-		for _, off := range kOff[:k] {
-			x := a[iOff[i]+off]
-			s[0], s[1] = s[0]+x*panel[0], s[1]+x*panel[1]
-			panel = panel[4:]
+		for l := 0; l < 2*k; l += 2 {
+			x, row := a[iOff[i]+pairs[l]], b[pairs[l+1]:]
+			s[0], s[1] = s[0]+x*row[0], s[1]+x*row[1]
 		}
 		store2((*[2]float32)(c[i*ldc:]), &s, acc)
 	}

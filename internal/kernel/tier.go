@@ -10,8 +10,8 @@ type tier struct {
 	lanes  int
 	mr, nr int // tile of the micro-kernels
 
-	row, rowHalf func(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride int, acc bool, ahead []float32, step int)
-	col, colHalf func(c []float32, ldc int, a []float32, iOff, kOff []int, b []float32, tiles, k int, acc bool, ahead []float32, step int)
+	row, rowHalf func(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride, bGap int, acc bool, ahead []float32, step int)
+	col, colHalf func(c []float32, ldc int, a []float32, iOff, pairs []int, b []float32, tiles, k int, acc bool, ahead []float32, step int)
 	gatherRows   func(dst, src []float32, ld, rows int)
 	splitRows    func(dst []float32, tile int, src []float32, ld, tiles, rows int)
 	transpose8   func(dst []float32, dstStride int, src []float32, srcStride, blocks int)
@@ -59,7 +59,7 @@ type tier struct {
 
 	winograd *winogradTier
 
-	kSeq   []int // 0, mr, 2 mr, ...: a packed block of A, for col
+	kSeq   []int // 0, 0, mr, nr, 2 mr, 2 nr, ...: a packed block of A and a panel of B, for col
 	rowSeq []int // 0, nr, 2 nr, ...: a tile in scratch memory, for row
 }
 
@@ -93,7 +93,7 @@ var active = chooseTier(os.Getenv("NAT_KERNEL"))
 func chooseTier(name string) *tier {
 	chosen := tiers[0]
 	for _, t := range tiers {
-		t.kSeq, t.rowSeq = sequence(kBlock, t.mr), sequence(t.mr, t.nr)
+		t.kSeq, t.rowSeq = pairs(kBlock, t.mr, t.nr), sequence(t.mr, t.nr)
 		if t.name == name {
 			chosen = t
 		}
@@ -106,6 +106,15 @@ func sequence(n, step int) []int {
 	s := make([]int, n)
 	for i := range s {
 		s[i] = i * step
+	}
+	return s
+}
+
+// pairs returns 0, 0, a, b, 2 a, 2 b, ... of n pairs.
+func pairs(n, a, b int) []int {
+	s := make([]int, 0, 2*n)
+	for i := range n {
+		s = append(s, i*a, i*b)
 	}
 	return s
 }

@@ -54,7 +54,7 @@ func lookAhead(ahead, step reg.GPVirtual) {
 // of B, nv vectors wide. A pointer per row is what lets the rows come from
 // anywhere: from a matrix, or from the pixels of a convolution.
 func rowKernel(w Width, name string, mr, nv int) {
-	Begin(w, name, "(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride int, acc bool, ahead []float32, step int)",
+	Begin(w, name, "(c []float32, cOff []int, a []float32, aOff []int, b []float32, tiles, runs, runLen, runStride, bGap int, acc bool, ahead []float32, step int)",
 		"is "+name+"Generic "+tileDoc(w, mr, nv))
 	row := GP64() // index of the tile's first row
 	XORQ(row, row)
@@ -122,6 +122,8 @@ func rowKernel(w Width, name string, mr, nv int) {
 	for _, p := range ptr {
 		LEAQ(Mem{Base: p, Index: stride, Scale: 4}, p)
 	}
+	gap := Integer("bGap")
+	LEAQ(Mem{Base: b, Index: gap, Scale: 4}, b)
 	JMP(LabelRef("run"))
 
 	Label("store")
@@ -178,9 +180,10 @@ func storeTile(w Width, sum [][]reg.VecVirtual, address func(i int) reg.GPVirtua
 // colKernel multiplies a tile of mr rows of A by a packed panel of B, where
 // element (i, l) of A is anywhere at the sum of an offset of i, which is in a
 // register, and one of l. Matrices stored with k as the slow axis are like
-// that, and the taps of a filter under which an image passes.
+// that, and the taps of a filter under which an image passes. The rows of the
+// panel have offsets too, as a tap at the border does not meet every pixel.
 func colKernel(w Width, name string, mr, nv int) {
-	Begin(w, name, "(c []float32, ldc int, a []float32, iOff, kOff []int, b []float32, tiles, k int, acc bool, ahead []float32, step int)",
+	Begin(w, name, "(c []float32, ldc int, a []float32, iOff, pairs []int, b []float32, tiles, k int, acc bool, ahead []float32, step int)",
 		"is "+name+"Generic "+tileDoc(w, mr, nv))
 	ahead, pace := Base("ahead"), Integer("step")
 
@@ -202,13 +205,14 @@ func colKernel(w Width, name string, mr, nv int) {
 	for i := range sum {
 		sum[i] = w.Zeros(nv)
 	}
-	b, off, k := Base("b"), Base("kOff"), Integer("k")
+	b, off, k := Base("b"), Base("pairs"), Integer("k")
 	step := func(u int) {
-		p := GP64()
-		MOVQ(Mem{Base: off, Disp: 8 * u}, p)
+		p, row := GP64(), GP64()
+		MOVQ(Mem{Base: off, Disp: 16 * u}, p)
+		MOVQ(Mem{Base: off, Disp: 16*u + 8}, row)
 		bv := w.Vecs(nv)
 		for j, v := range bv {
-			VMOVUPS(Mem{Base: b, Disp: (u*panel + j) * w.Bytes}, v)
+			VMOVUPS(Mem{Base: b, Index: row, Scale: 4, Disp: j * w.Bytes}, v)
 		}
 		for i := range sum {
 			v := w.Vec()
@@ -225,8 +229,7 @@ func colKernel(w Width, name string, mr, nv int) {
 		step(u)
 	}
 	lookAhead(ahead, pace)
-	ADDQ(U8(8*unroll), off)
-	ADDQ(U32(unroll*panel*w.Bytes), b)
+	ADDQ(U8(16*unroll), off)
 	SUBQ(U8(unroll), k)
 	JGE(LabelRef("steps"))
 	Label("tail")
@@ -234,8 +237,7 @@ func colKernel(w Width, name string, mr, nv int) {
 	JZ(LabelRef("store"))
 	Label("step")
 	step(0)
-	ADDQ(U8(8), off)
-	ADDQ(U32(panel*w.Bytes), b)
+	ADDQ(U8(16), off)
 	DECQ(k)
 	JNZ(LabelRef("step"))
 
