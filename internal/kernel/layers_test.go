@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// batchNorm is BatchNormForward in float64.
-func batchNorm(x, gamma, beta []float64, rows, c int, eps float64, relu bool) (y, mean, variance []float64) {
+// batchNorm is BatchNormStats and BatchNormApply in float64; add may be nil.
+func batchNorm(x, add, gamma, beta []float64, rows, c int, eps float64, relu bool) (y, mean, variance []float64) {
 	y, mean, variance = make([]float64, rows*c), make([]float64, c), make([]float64, c)
 	for j := range c {
 		for r := range rows {
@@ -19,6 +19,9 @@ func batchNorm(x, gamma, beta []float64, rows, c int, eps float64, relu bool) (y
 		}
 		for r := range rows {
 			v := (x[r*c+j]-mean[j])/math.Sqrt(variance[j]+eps)*gamma[j] + beta[j]
+			if add != nil {
+				v += add[r*c+j]
+			}
 			if relu {
 				v = max(v, 0)
 			}
@@ -65,51 +68,120 @@ func TestBatchNormForward(t *testing.T) {
 		defer p.Close()
 		r := seeded(11)
 		for c := 1; c <= 70; c++ {
-			for _, rows := range []int{1, 7, 50 + c} {
-				relu := (c+rows)%2 == 0
-				x, gamma, beta := normal(rows*c, r), normal(c, r), normal(c, r)
+			for i, rows := range []int{1, 7, 50 + c} {
+				x, add, gamma, beta := normal(rows*c, r), normal(rows*c, r), normal(c, r), normal(c, r)
 				y, mean, variance := newBuffer(rows*c), newBuffer(c), newBuffer(c)
-				p.BatchNormForward(y.s, x.s, gamma.s, beta.s, mean.s, variance.s, rows, c, testEps, relu)
-				wantY, wantMean, wantVar := batchNorm(wide(x.s), wide(gamma.s), wide(beta.s), rows, c, testEps, relu)
-				what := fmt.Sprintf("rows %d c %d relu %v", rows, c, relu)
+				shortcut, add64, relu := add.s, wide(add.s), (c+rows)%2 == 0
+				if (c+i)%3 == 0 {
+					shortcut, add64 = nil, nil
+				}
+				p.BatchNormStats(mean.s, variance.s, x.s, rows, c)
+				p.BatchNormApply(y.s, x.s, shortcut, gamma.s, beta.s, mean.s, variance.s, rows, c, testEps, relu)
+				wantY, wantMean, wantVar := batchNorm(wide(x.s), add64, wide(gamma.s), wide(beta.s), rows, c, testEps, relu)
+				what := fmt.Sprintf("rows %d c %d relu %v shortcut %v", rows, c, relu, shortcut != nil)
 				near(t, what+" mean", mean.s, wantMean, nil, 1e-6)
 				near(t, what+" variance", variance.s, wantVar, nil, 1e-6)
 				near(t, what+" y", y.s, wantY, nil, 3e-6)
-				intact(t, what, x, gamma, beta, y, mean, variance)
+				if shortcut != nil {
+					p.BatchNormApply(add.s, x.s, add.s, gamma.s, beta.s, mean.s, variance.s, rows, c, testEps, relu)
+					near(t, what+" over the shortcut", add.s, wide(y.s), nil, 0)
+				}
+				p.BatchNormApply(x.s, x.s, nil, gamma.s, beta.s, mean.s, variance.s, rows, c, testEps, relu)
+				if shortcut == nil {
+					near(t, what+" in place", x.s, wide(y.s), nil, 0)
+				}
+				intact(t, what, x, add, gamma, beta, y, mean, variance)
 			}
 		}
 	})
 }
 
 // The gradient passes through mean and variance: compared with differences of
-// the float64 forward pass.
+// the float64 forward pass, in all that can be asked for.
 func TestBatchNormBackward(t *testing.T) {
 	eachTier(t, func(t *testing.T) {
 		p := NewPool(2)
 		defer p.Close()
-		r := seeded(12)
-		for _, c := range []int{1, 3, 8, 16, 19, 33} {
-			for _, relu := range []bool{false, true} {
-				const rows = 6
-				x, gamma, beta, dy := normal(rows*c, r), normal(c, r), normal(c, r), normal(rows*c, r)
-				y, mean, variance := newBuffer(rows*c), newBuffer(c), newBuffer(c)
-				dx, dgamma, dbeta := newBuffer(rows*c), newBuffer(c), newBuffer(c)
-				p.BatchNormForward(y.s, x.s, gamma.s, beta.s, mean.s, variance.s, rows, c, testEps, relu)
-				p.BatchNormBackward(dx.s, nil, dgamma.s, dbeta.s, dy.s, x.s, y.s, gamma.s, beta.s, mean.s, variance.s, rows, c, testEps, relu)
-				x64, g64, b64 := wide(x.s), wide(gamma.s), wide(beta.s)
-				f := func() float64 {
-					v, _, _ := batchNorm(x64, g64, b64, rows, c, testEps, relu)
-					return weighted(v, dy.s)
-				}
-				what := fmt.Sprintf("c %d relu %v", c, relu)
-				near(t, what+" dx", dx.s, slopes(x64, f), nil, 1e-4)
-				near(t, what+" dgamma", dgamma.s, slopes(g64, f), nil, 1e-4)
-				near(t, what+" dbeta", dbeta.s, slopes(b64, f), nil, 1e-4)
-				intact(t, what, x, gamma, beta, dy, y, mean, variance, dx, dgamma, dbeta)
-				p.BatchNormBackward(dy.s, nil, dgamma.s, dbeta.s, dy.s, x.s, y.s, gamma.s, beta.s, mean.s, variance.s, rows, c, testEps, relu)
-				near(t, what+" in place", dy.s, wide(dx.s), nil, 0)
+		for _, c := range []int{1, 3, 8, 16, 19, 33, 50, 70} {
+			for _, v := range []struct{ relu, shortcut, output bool }{
+				{}, {shortcut: true}, {relu: true}, {relu: true, output: true}, {relu: true, output: true, shortcut: true},
+			} {
+				checkBatchNormBackward(t, p, 5+c%3, c, v.relu, v.shortcut, v.output)
 			}
 		}
+	})
+}
+
+func checkBatchNormBackward(t *testing.T, p *Pool, rows, c int, relu, shortcut, output bool) {
+	t.Helper()
+	r := seeded(uint64(12 + c))
+	x, add, gamma, beta, dy := normal(rows*c, r), normal(rows*c, r), normal(c, r), normal(c, r), normal(rows*c, r)
+	y, mean, variance := newBuffer(rows*c), newBuffer(c), newBuffer(c)
+	dx, dadd, dgamma, dbeta := newBuffer(rows*c), newBuffer(rows*c), newBuffer(c), newBuffer(c)
+	to, x64, a64, g64, b64 := dadd.s, wide(x.s), wide(add.s), wide(gamma.s), wide(beta.s)
+	p.BatchNormStats(mean.s, variance.s, x.s, rows, c)
+	if shortcut {
+		p.BatchNormApply(y.s, x.s, add.s, gamma.s, beta.s, mean.s, variance.s, rows, c, testEps, relu)
+	} else {
+		p.BatchNormApply(y.s, x.s, nil, gamma.s, beta.s, mean.s, variance.s, rows, c, testEps, relu)
+		to, a64 = nil, nil
+	}
+	from := y.s
+	if !output {
+		from = nil
+	}
+	backward := func(dx, dadd []float32) {
+		p.BatchNormBackward(dx, dadd, dgamma.s, dbeta.s, dy.s, x.s, from, gamma.s, beta.s, mean.s, variance.s, rows, c, testEps, relu)
+	}
+	backward(dx.s, to)
+	f := func() float64 {
+		v, _, _ := batchNorm(x64, a64, g64, b64, rows, c, testEps, relu)
+		return weighted(v, dy.s)
+	}
+	what := fmt.Sprintf("rows %d c %d relu %v shortcut %v from the output %v", rows, c, relu, shortcut, output)
+	near(t, what+" dx", dx.s, slopes(x64, f), nil, 1e-4)
+	near(t, what+" dgamma", dgamma.s, slopes(g64, f), nil, 1e-4)
+	near(t, what+" dbeta", dbeta.s, slopes(b64, f), nil, 1e-4)
+	before := dy.clone()
+	if shortcut {
+		near(t, what+" dadd", dadd.s, slopes(a64, f), nil, 1e-4)
+		keep := dadd.clone()
+		backward(dx.s, dy.s)
+		near(t, what+" dadd in place", dy.s, wide(keep.s), nil, 0)
+		copy(dy.s, before.s)
+	}
+	want := dx.clone()
+	backward(dy.s, to)
+	near(t, what+" in place", dy.s, wide(want.s), nil, 0)
+	intact(t, what, x, add, gamma, beta, dy, y, mean, variance, dx, dadd, dgamma, dbeta)
+}
+
+// The mask that is computed again from x is that of y, bit for bit.
+func TestBatchNormMask(t *testing.T) {
+	eachTier(t, func(t *testing.T) {
+		p := NewPool(1)
+		defer p.Close()
+		const rows, c = 4000, 19
+		r := seeded(15)
+		x, gamma, beta, dy := normal(rows*c, r).s, normal(c, r).s, make([]float32, c), normal(rows*c, r).s
+		mean, variance := make([]float32, c), make([]float32, c)
+		p.BatchNormStats(mean, variance, x, rows, c)
+		for i := range x { // many outputs next to zero
+			if i%3 == 0 {
+				x[i] = mean[i%c] + float32(i%7-3)*1e-8
+			}
+		}
+		y, v := make([]float32, rows*c), make([]float32, 4*c)
+		dx, again := make([]float32, rows*c), make([]float32, rows*c)
+		p.BatchNormApply(y, x, nil, gamma, beta, mean, variance, rows, c, testEps, true)
+		p.BatchNormBackward(dx, nil, v, v[c:], dy, x, y, gamma, beta, mean, variance, rows, c, testEps, true)
+		p.BatchNormBackward(again, nil, v[2*c:], v[3*c:], dy, x, nil, gamma, beta, mean, variance, rows, c, testEps, true)
+		for i := range dx {
+			if dx[i] != again[i] {
+				t.Fatalf("element %d: %g with y, %g without", i, dx[i], again[i])
+			}
+		}
+		near(t, "sums", v[2*c:], wide(v[:2*c]), nil, 0)
 	})
 }
 
@@ -129,25 +201,29 @@ func TestBatchNormWorkers(t *testing.T) {
 	})
 }
 
-// A mean far from zero must not cost the variance its digits.
-func TestBatchNormOffset(t *testing.T) {
+// A mean far from zero must not cost the variance its digits: compared with
+// two passes in float64. The first row of some tiles is an outlier.
+func TestBatchNormStatsOffset(t *testing.T) {
 	eachTier(t, func(t *testing.T) {
-		p := NewPool(1)
+		p := NewPool(2)
 		defer p.Close()
-		const rows, c = 1000, 16
-		x := make([]float32, rows*c)
-		for i := range x {
-			x[i] = 4096 + float32(i/c%2)*2 // mean 4097, variance 1
-		}
-		one, zero := make([]float32, c), make([]float32, c)
-		for j := range one {
-			one[j] = 1
-		}
-		y, mean, variance := make([]float32, rows*c), make([]float32, c), make([]float32, c)
-		p.BatchNormForward(y, x, one, zero, mean, variance, rows, c, 0, false)
-		for j := range c {
-			if mean[j] != 4097 || math.Abs(float64(variance[j]-1)) > 1e-6 || math.Abs(float64(y[j]+1)) > 1e-6 {
-				t.Fatalf("column %d: mean %g variance %g y %g, want 4097, 1 and -1", j, mean[j], variance[j], y[j])
+		r := seeded(18)
+		for _, shift := range []float32{0, 1, 1e2, 1e4, -1e4} {
+			for _, rows := range []int{3, 31, 33, 100, 5000} {
+				const c = 85 // every number of vectors of a tile, and columns left over
+				x, mean, variance := normal(rows*c, r), newBuffer(c), newBuffer(c)
+				for i := range x.s {
+					x.s[i] += shift
+					if i%(640*c) == i%c && i%c < 3 {
+						x.s[i] = 0
+					}
+				}
+				p.BatchNormStats(mean.s, variance.s, x.s, rows, c)
+				_, wantMean, wantVar := batchNorm(wide(x.s), nil, make([]float64, c), make([]float64, c), rows, c, 1, false)
+				what := fmt.Sprintf("mean %g, %d rows", shift, rows)
+				near(t, what+" mean", mean.s, wantMean, nil, 3e-7)
+				near(t, what+" variance", variance.s, wantVar, nil, 2e-6)
+				intact(t, what, x, mean, variance)
 			}
 		}
 	})
@@ -161,6 +237,9 @@ func TestNoRows(t *testing.T) {
 	p.NormalizeRows(nil, nil, nil, 0, 3)
 	p.AddBias(nil, v, 0, 3)
 	mustPanic(t, "statistics of no rows", func() { p.BatchNormForward(nil, nil, v, v, v, v, 0, 3, testEps, true) })
+	mustPanic(t, "gradient of a shortcut without the output", func() {
+		p.BatchNormBackward(v, v[1:], v, v, v, v, nil, v, v, v, v, 1, 1, testEps, true)
+	})
 	mustPanic(t, "no columns", func() { p.AddBias(nil, nil, 3, 0) })
 	mustPanic(t, "AdamW step 0", func() { p.AdamW(v, v, v, v, 0, .1, .9, .99, 1e-8, 0) })
 }

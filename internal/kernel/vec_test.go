@@ -97,6 +97,39 @@ func TestReLU(t *testing.T) {
 	})
 }
 
+// Where the slope is 0, what is below 0 counts for nothing, be it infinite.
+func TestReLUSpecialValues(t *testing.T) {
+	eachTier(t, func(t *testing.T) {
+		p := NewPool(1)
+		defer p.Close()
+		inf, nan := float32(math.Inf(1)), float32(math.NaN())
+		in := []float32{-inf, inf, nan, -1, 0, 2}
+		for _, c := range []struct {
+			slope   float32
+			y, grad []float32 // grad of an infinite gradient
+		}{
+			{0, []float32{0, inf, nan, 0, 0, 2}, []float32{0, inf, 0, 0, 0, inf}},
+			{.5, []float32{-inf, inf, nan, -.5, 0, 2}, []float32{inf, inf, inf, inf, inf, inf}},
+		} {
+			for shift := range 40 {
+				x, y, dy := make([]float32, 40), make([]float32, 40), make([]float32, 40)
+				fill(dy, inf)
+				copy(x[shift:], in)
+				p.ReLU(y, x, c.slope)
+				p.ReLUGrad(dy, dy, x, c.slope)
+				for i, want := range c.y[:min(len(c.y), 40-shift)] {
+					if got := y[shift+i]; got != want && !(got != got && want != want) {
+						t.Errorf("slope %g: %g gives %g, want %g", c.slope, in[i], got, want)
+					}
+					if got := dy[shift+i]; got != c.grad[i] {
+						t.Errorf("slope %g: gradient at %g is %g, want %g", c.slope, in[i], got, c.grad[i])
+					}
+				}
+			}
+		}
+	})
+}
+
 func TestTranspose8(t *testing.T) {
 	eachTier(t, func(t *testing.T) {
 		r := seeded(10)
