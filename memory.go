@@ -68,11 +68,8 @@ func (j *job) disk() int64 {
 	if p.Options.Optimizer == "adamw" {
 		checkpoint += 4 * params
 	}
-	switch p.Options.Assign {
-	case objective.AssignPool:
+	if p.Options.Assign == objective.AssignPool {
 		checkpoint += p.pooled() * 4 * (dim + 1) // gathered points and their rows
-	case objective.AssignGlobal:
-		checkpoint += 8 * points // potentials
 	}
 	const lineBytes, report = 600, 4 << 20
 	return int64(p.Options.Keep+1)*checkpoint + 4*points*dim + lineBytes*int64(p.Steps) + report

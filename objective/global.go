@@ -3,7 +3,6 @@ package objective
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"nat/assign"
 )
@@ -30,10 +29,11 @@ func (r Rematched) Excess() float64 {
 }
 
 // RematchAll re-pairs all n points with all n targets, exactly. z is n x d, the
-// embedding of point i in row i. It begins with the present pairing and, beyond 4,096
-// points, with the potentials of the last time, which are part of the State.
-// progress may be nil; it is told how many points have a target so far, while
-// they are searched. When ctx ends the error is its cause, and nothing has changed.
+// embedding of point i in row i. It begins with the present pairing; to begin with
+// the potentials of the last time as well was tried between epochs of a training, in
+// which all embeddings had moved, and took up to fifteen times as long. progress
+// may be nil; it is told how many points have a target so far, while they are searched.
+// When ctx ends the error is its cause, and nothing has changed.
 func (o *NAT) RematchAll(ctx context.Context, z []float32, progress func(done, total int)) (Rematched, error) {
 	if len(z) != o.n*o.d {
 		panic("objective: RematchAll needs n*d embeddings")
@@ -77,7 +77,7 @@ func (o *NAT) rematchDense(_ context.Context, z []float32, progress func(done, t
 }
 
 func (o *NAT) rematchLarge(ctx context.Context, z []float32, progress func(done, total int)) (assign.Rematch, error) {
-	opt := assign.LargeOptions{Pool: o.pool, Start: o.matching.Perm, StartV: o.potentials}
+	opt := assign.LargeOptions{Pool: o.pool, Start: o.matching.Perm}
 	if progress != nil {
 		opt.Progress = func(p assign.LargeProgress) { progress(p.Paired, p.Rows) }
 	}
@@ -92,6 +92,5 @@ func (o *NAT) rematchLarge(ctx context.Context, z []float32, progress func(done,
 		}
 	}
 	copy(o.matching.Perm, r.Perm)
-	o.potentials = slices.Clone(r.V)
 	return result, nil
 }

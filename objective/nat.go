@@ -59,8 +59,6 @@ type NAT struct {
 
 	gather *gathering // nil unless AssignPool
 
-	potentials []float64 // of the targets, from the last RematchAll of many points; nil before
-
 	step step
 }
 
@@ -331,12 +329,9 @@ const (
 	tensorBatches = "pool.batches"
 	tensorRows    = "pool.rows"
 	tensorPooled  = "pool.z"
-
-	tensorPotentials = "global.v"
 )
 
-// State is the permutation, the pool being filled, and the potentials of the last
-// re-pairing of all points. The tensors share memory
+// State is the permutation and the pool being filled. The tensors share memory
 // with the NAT: write them before the next step.
 func (o *NAT) State() []tensorfile.Tensor {
 	ts := []tensorfile.Tensor{{Name: tensorPerm, Shape: []int{o.n}, Data: o.matching.Perm}}
@@ -345,9 +340,6 @@ func (o *NAT) State() []tensorfile.Tensor {
 			tensorfile.Tensor{Name: tensorBatches, Shape: []int{1}, Data: []int32{int32(g.batches)}},
 			tensorfile.Tensor{Name: tensorRows, Shape: []int{len(g.rows)}, Data: g.rows},
 			tensorfile.Tensor{Name: tensorPooled, Shape: []int{len(g.rows), o.d}, Data: g.z})
-	}
-	if o.potentials != nil {
-		ts = append(ts, tensorfile.Tensor{Name: tensorPotentials, Shape: []int{o.n}, Data: o.potentials})
 	}
 	return ts
 }
@@ -361,36 +353,13 @@ func (o *NAT) SetState(ts []tensorfile.Tensor) error {
 	if err := (&assign.Matching{Perm: perm}).Check(); err != nil {
 		return fmt.Errorf("tensor %q: %w: %w", tensorPerm, tensorfile.ErrFormat, err)
 	}
-	potentials, err := findPotentials(ts, o.n)
-	if err != nil {
-		return err
-	}
 	if o.gather != nil {
 		if err := o.gather.setState(ts, o.n, o.d); err != nil {
 			return err
 		}
 	}
 	copy(o.matching.Perm, perm)
-	o.potentials = potentials
 	return nil
-}
-
-// findPotentials returns a copy of the potentials of a State, nil if it has none.
-func findPotentials(ts []tensorfile.Tensor, n int) ([]float64, error) {
-	t, ok := tensorfile.Find(ts, tensorPotentials)
-	if !ok {
-		return nil, nil
-	}
-	v, err := t.Float64(n)
-	if err != nil {
-		return nil, err
-	}
-	for i, x := range v {
-		if math.IsNaN(x) || math.IsInf(x, 0) {
-			return nil, fmt.Errorf("tensor %q: %w: target %d has potential %v", tensorPotentials, tensorfile.ErrFormat, i, x)
-		}
-	}
-	return slices.Clone(v), nil
 }
 
 func (g *gathering) setState(ts []tensorfile.Tensor, n, d int) error {
