@@ -90,18 +90,30 @@ func (q *convTask) weightGradPart(w *workspace, part, split int) {
 			continue
 		}
 		a, row, image := q.images(w, n0, n1, r0, r1)
-		off := w.from.of(n1-n0, image, r1-r0, row*s.Stride, s.OutW(), s.C*s.Stride)
 		taps := w.taps.of(1, 0, s.KH, row, s.KW*s.C, 1)
-		for l := 0; l < len(off); l += gradPixels {
-			k := min(gradPixels, len(off)-l)
-			w.pairs = w.pairs[:0]
-			for i, v := range off[l : l+k] {
-				w.pairs = append(w.pairs, v, i*q.t.nr)
-			}
-			w.packPixels(q.t, dy[l*s.OutC:], s.OutC, k, j0, j1)
-			w.cols(q.t, dst, s.OutC, a, taps, w.pairs, w.b, q.t.nr*k, j1-j0, k, i > first || l > 0)
+		off := w.from.of(n1-n0, image, r1-r0, row*s.Stride, s.OutW(), s.C*s.Stride)
+		k := len(off)
+		if len(taps) <= fewTaps && s.OutC%q.t.nr == 0 {
+			w.cols(q.t, dst, s.OutC, a, taps, w.pixels.of(off, s.OutC), dy[j0:], q.t.nr, j1-j0, k, i > first)
+			continue
 		}
+		w.packPixels(q.t, dy, s.OutC, k, j0, j1)
+		w.cols(q.t, dst, s.OutC, a, taps, w.pixels.of(off, q.t.nr), w.b, q.t.nr*k, j1-j0, k, i > first)
 	}
+}
+
+// fewTaps is for how many rows of a weight gradient packing does not pay.
+const fewTaps = 64
+
+// pixelPairs are positions, and those of rows that are row elements apart.
+type pixelPairs struct{ at []int }
+
+func (p *pixelPairs) of(off []int, row int) []int {
+	p.at = p.at[:0]
+	for i, v := range off {
+		p.at = append(p.at, v, i*row)
+	}
+	return p.at
 }
 
 // packPixels packs columns [j0, j1) of the rows of k pixels to panels.

@@ -2,31 +2,33 @@ package kernel
 
 // The matrix product packs B, once per call, into panels as wide as a tile of
 // the micro-kernel, and lets the micro-kernel read the rows of A where they
-// are. A product of long rows goes in blocks of kBlock along k, so that the
-// part of a panel in use stays in the first-level cache; the block is a
-// constant because it decides the order of summation.
+// are, or packs them if A is transposed. Items of work are blocks of C. A block
+// of A stays in the second-level cache while the panels pass by, each asked for
+// while the one before is in use. A product of long rows goes in blocks of
+// kBlock along k, a constant because it decides the order of summation.
 const (
-	kBlock     = 512     // steps of k per visit to a tile of C
-	mBlock     = 64      // rows of C per item of work, about
-	packFloats = 4 << 20 // packed B at a time
-	maxTasks   = 32      // items of work to aim at
-	taskWork   = 1 << 19 // multiplications that an item should have
-	minTasks   = 8
-	tinyWork   = 1 << 15 // multiplications not worth a second goroutine
+	kBlock   = 512     // steps of k per visit to a tile of C
+	mBlock   = 64      // rows of C per item of work, about
+	packSide = 2048    // rows and columns of B that are packed at a time
+	maxTasks = 32      // items of work to aim at
+	taskWork = 1 << 19 // multiplications that an item should have
+	minTasks = 8       // items of work to have, where more cost something
+	fewRows  = 16      // rows of C for which packing B does not pay
+	tinyWork = 1 << 15 // multiplications not worth a second goroutine
 )
 
 // A workspace is the scratch memory of one worker.
 type workspace struct {
-	a, b    []float32 // panels and padded images
-	off     []int     // positions of the rows of a packed block
-	tile    []float32 // one tile at an edge of C
-	edge    []int     // positions of its rows of A
-	pairs   []int     // positions of a pixel and of its row in a panel
-	from    positions // of the windows or pixels of a convolution
-	to      positions // of its results
-	taps    positions // of the filter, in a window
-	classes []class   // the same, of windows that end at the border
-	met     tapPairs  // of a weight gradient from small images
+	a, b       []float32  // panels and padded images
+	off, steps []int      // positions of rows of A, and of its columns and the rows of B
+	tile       []float32  // one tile at an edge of C
+	edge       []int      // positions of its rows of A
+	pixels     pixelPairs // of a convolution and of rows of its result
+	from       positions  // of the windows or pixels of a convolution
+	to         positions  // of its results
+	taps       positions  // of the filter, in a window
+	classes    []class    // the same, of windows that end at the border
+	met        tapPairs   // of a weight gradient from small images
 }
 
 // grow returns s with length n, reusing its memory when it suffices. The
@@ -47,6 +49,7 @@ type gemmTask struct {
 	transA, transB bool
 	m, n, k        int
 	acc            bool
+	inPlace        bool // B is not packed
 	packing        bool // items are panels of B to pack, else blocks of C
 	groups         int  // parts that the panels are split into
 	rows, chunks   int  // of an item of work; packing items per panel
@@ -110,13 +113,12 @@ func (p *Pool) startGemm(c []float32, ldc int, a []float32, lda int, transA bool
 // blocks runs over the blocks of B that fit the packing buffer.
 func (g *gemmTask) blocks(c, a, b []float32, n, k int, accumulate bool) {
 	lda, ldb, transB := g.lda, g.ldb, g.transB
-	const side = 2048 // side x side = packFloats
-	for j := 0; j < n; j += side {
-		for l := 0; l < k; l += side {
-			g.c, g.b, g.n, g.k = c[j:], b[at(l, j, ldb, transB):], min(side, n-j), min(side, k-l)
+	for j := 0; j < n; j += packSide {
+		for l := 0; l < k; l += packSide {
+			g.c, g.b, g.n, g.k = c[j:], b[at(l, j, ldb, transB):], min(packSide, n-j), min(packSide, k-l)
 			g.a = a[at(0, l, lda, g.transA):]
 			g.acc = accumulate || l > 0
-			g.col, g.last = j, l+side >= k
+			g.col, g.last = j, l+packSide >= k
 			g.multiply()
 		}
 	}
@@ -138,14 +140,21 @@ func at(i, j, ld int, trans bool) int {
 func (g *gemmTask) multiply() {
 	nr := g.t.nr
 	panels := ceilDiv(g.n, nr)
-	g.p.packed = grow(g.p.packed, panels*nr*g.k)
 	blocks := ceilDiv(g.m, g.rows)
-	g.groups = min(panels, ceilDiv(maxTasks, blocks), max(1, g.rows*panels*nr*g.k/taskWork))
+	tasks := maxTasks
+	if g.transA {
+		tasks /= 2 // each packs its part of A
+	}
+	g.groups = min(panels, ceilDiv(tasks, blocks), max(1, min(g.m, g.rows)*panels*nr*g.k/taskWork))
 	g.chunks = ceilDiv(g.k, kBlock)
 	tiny := g.m*g.n*g.k <= tinyWork
-	g.packing = true
-	g.p.loopUnless(tiny, panels*g.chunks, g)
-	g.packing = false
+	g.inPlace = g.m <= fewRows && !g.transB && g.n%nr == 0
+	if !g.inPlace {
+		g.p.packed = grow(g.p.packed, panels*nr*g.k)
+		g.packing = true
+		g.p.loopUnless(tiny, panels*g.chunks, g)
+		g.packing = false
+	}
 	g.p.loopUnless(tiny, blocks*g.groups, g)
 }
 
@@ -162,20 +171,40 @@ func (g *gemmTask) run(worker, i int) {
 	rows := min(g.rows, g.m-i0)
 	for l := 0; l < g.k; l += kBlock {
 		k := min(kBlock, g.k-l)
-		b := g.p.packed[j0*g.k+l*t.nr:]
 		c, acc := g.c[i0*g.ldc+j0:], g.acc || l > 0
 		a := g.a[at(i0, l, g.lda, g.transA):]
-		if g.transA {
+		if g.inPlace {
+			w.inPlace(g, c, a, g.b[l*g.ldb+j0:], rows, j1-j0, k, acc)
+		} else if g.transA {
+			b := g.p.packed[j0*g.k+l*t.nr:]
 			w.packA(t, a, g.lda, rows, k)
 			w.tileRows(t, rows, k)
 			w.cols(t, c, g.ldc, w.a, w.off, t.kSeq, b, t.nr*g.k, j1-j0, k, acc)
 		} else {
+			b := g.p.packed[j0*g.k+l*t.nr:]
 			w.rows(t, c, g.cOff[:rows], a, g.aOff[:rows], b, t.nr*g.k, j1-j0, runs{n: 1, len: k}, acc)
 		}
 	}
 	if g.then != nil && g.last {
 		g.then.apply(t, i/g.groups, i0, rows, g.col+j0, g.col+j1)
 	}
+}
+
+// inPlace multiplies by whole panels of a B that is not packed, as that is read
+// once or a few times only.
+func (w *workspace) inPlace(g *gemmTask, c, a, b []float32, rows, n, k int, acc bool) {
+	i, l := g.lda, 1
+	if g.transA {
+		i, l = 1, g.lda
+	}
+	w.off, w.steps = w.off[:0], w.steps[:0]
+	for r := range rows {
+		w.off = append(w.off, r*i)
+	}
+	for s := range k {
+		w.steps = append(w.steps, s*l, s*g.ldb)
+	}
+	w.cols(g.t, c, g.ldc, a, w.off, w.steps, b, g.t.nr, n, k, acc)
 }
 
 // pack packs kBlock rows of one panel of B, from row l on.

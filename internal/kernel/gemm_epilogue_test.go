@@ -71,8 +71,9 @@ func TestEpilogue(t *testing.T) {
 				p.DenseForward(y, x.s, w.s, rows, in, c, e)
 			})
 		}
+		x, w := constant(5*2100, .5), constant(2100*2100, .25)
 		checkEpilogue(t, "dense wide and deep", 5, 2100, r, func(y []float32, e Epilogue) {
-			p.DenseForward(y, constant(5*2100, .5), constant(2100*2100, .25), 5, 2100, 2100, e)
+			p.DenseForward(y, x, w, 5, 2100, 2100, e)
 		})
 		for _, s := range []ConvShape{
 			{N: 5, H: 9, W: 7, C: 3, OutC: 37, KH: 3, KW: 3, Stride: 1, Pad: 1},

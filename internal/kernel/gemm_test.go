@@ -19,6 +19,10 @@ func TestGemm(t *testing.T) {
 			}
 			checkGemm(t, p, pick(), pick(), k, r.IntN(5), r.IntN(5), r.IntN(5), i&1 != 0, i&2 != 0, i&4 != 0, r)
 		}
+		for i, m := range []int{1, 6, 8, 13, 16} { // B in place
+			checkGemm(t, p, m, 32*(1+i%3), 3+300*i, i%2, i%3, i%4, i&1 != 0, false, i&2 != 0, r)
+			checkGemm(t, p, m, 32*(1+i%3), 3+300*i, i%3, i%2, i%4, i&1 == 0, false, i&2 == 0, r)
+		}
 		checkGemm(t, p, 200, 70, 300, 1, 2, 3, true, true, true, r)
 		checkGemm(t, p, 3, 2100, 5, 0, 1, 0, false, false, true, r)
 		checkGemm(t, p, 3, 5, 2100, 0, 1, 0, false, true, true, r)
