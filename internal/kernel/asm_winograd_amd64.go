@@ -67,6 +67,21 @@ func winoFilter2x4AVX2(dst []float32, dstRow int, dstCol int, dstStep int, src [
 // winoOutput2x4AVX2 is transformGeneric with the output's 2 x 5 matrix, on one vector per element.
 func winoOutput2x4AVX2(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
 
+// winoInputStridedAVX2 is transformGeneric with the input's 9 x 9 matrix, on one vector per element.
+func winoInputStridedAVX2(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+
+// winoFilterStridedAVX2 is transformGeneric with the filter's 9 x 3 matrix, on one vector per element.
+func winoFilterStridedAVX2(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+
+// winoOutputStridedAVX2 is transformGeneric with the output's 4 x 9 matrix, on one vector per element.
+func winoOutputStridedAVX2(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+
+// winoGradFilterStridedAVX2 is transformGeneric with the filter's 9 x 4 matrix, on one vector per element.
+func winoGradFilterStridedAVX2(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+
+// winoGradOutputStridedAVX2 is transformGeneric with the output's 3 x 9 matrix, on one vector per element.
+func winoGradOutputStridedAVX2(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+
 // winoRowAVX512 is the row micro-kernel, winoRowGeneric, in tiles of 6 x 16 (AVX2) or 8 x 32 (AVX-512).
 func winoRowAVX512(c []float32, a []float32, aGroup int, b []float32, tiles int, groups int, acc bool)
 
@@ -129,3 +144,18 @@ func winoFilter2x4AVX512(dst []float32, dstRow int, dstCol int, dstStep int, src
 
 // winoOutput2x4AVX512 is transformGeneric with the output's 2 x 5 matrix, on one vector per element.
 func winoOutput2x4AVX512(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+
+// winoInputStridedAVX512 is transformGeneric with the input's 9 x 9 matrix, on one vector per element.
+func winoInputStridedAVX512(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+
+// winoFilterStridedAVX512 is transformGeneric with the filter's 9 x 3 matrix, on one vector per element.
+func winoFilterStridedAVX512(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+
+// winoOutputStridedAVX512 is transformGeneric with the output's 4 x 9 matrix, on one vector per element.
+func winoOutputStridedAVX512(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+
+// winoGradFilterStridedAVX512 is transformGeneric with the filter's 9 x 4 matrix, on one vector per element.
+func winoGradFilterStridedAVX512(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+
+// winoGradOutputStridedAVX512 is transformGeneric with the output's 3 x 9 matrix, on one vector per element.
+func winoGradOutputStridedAVX512(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)

@@ -467,7 +467,8 @@ next:
 	VMOVUPS (R10)(DX*1), Y7
 	VADDPS  Y7, Y5, Y8
 	VSUBPS  Y7, Y5, Y5
-	LEAQ    (AX)(R9*1), R10
+	MOVQ    AX, R10
+	LEAQ    (R10)(R9*1), R10
 	VSUBPS  Y2, Y6, Y2
 	VMOVUPS Y2, (R10)
 	VMOVAPS Y6, Y2
@@ -478,7 +479,8 @@ next:
 	VMOVUPS Y2, (R10)(SI*2)
 	VSUBPS  Y4, Y8, Y2
 	VMOVUPS Y2, (R10)(DI*1)
-	LEAQ    (AX)(R9*2), R10
+	MOVQ    AX, R10
+	LEAQ    (R10)(R9*2), R10
 	VSUBPS  Y0, Y3, Y0
 	VMOVUPS Y0, (R10)
 	VMOVAPS Y3, Y0
@@ -505,8 +507,9 @@ next:
 	VMOVUPS (R10)(DX*1), Y0
 	VMOVUPS (R10)(BX*1), Y4
 	VSUBPS  Y0, Y4, Y4
-	LEAQ    (AX)(R9*2), R10
-	ADDQ    R9, R10
+	MOVQ    AX, R10
+	LEAQ    (R10)(R9*2), R10
+	LEAQ    (R10)(R9*1), R10
 	VSUBPS  Y1, Y3, Y0
 	VMOVUPS Y0, (R10)
 	VMOVAPS Y3, Y0
@@ -595,7 +598,8 @@ next:
 	VFMADD231PS wino3f000000<>+0(SB), Y6, Y5
 	VMOVAPS     Y4, Y4
 	VFMADD231PS winobf000000<>+0(SB), Y6, Y4
-	LEAQ        (AX)(R8*1), R9
+	MOVQ        AX, R9
+	LEAQ        (R9)(R8*1), R9
 	VMULPS      winobf800000<>+0(SB), Y1, Y6
 	VMOVUPS     Y6, (R9)
 	VMULPS      wino3f000000<>+0(SB), Y1, Y1
@@ -609,7 +613,8 @@ next:
 	VMOVUPS     Y1, (R9)(BX*2)
 	VMOVAPS     Y5, Y1
 	VMOVUPS     Y1, (R9)(SI*1)
-	LEAQ        (AX)(R8*2), R9
+	MOVQ        AX, R9
+	LEAQ        (R9)(R8*2), R9
 	VMULPS      winobf800000<>+0(SB), Y0, Y1
 	VMOVUPS     Y1, (R9)
 	VMULPS      wino3f000000<>+0(SB), Y0, Y0
@@ -629,8 +634,9 @@ next:
 	VMOVUPS     (R9)(DX*2), Y1
 	ADDQ        DI, R9
 	VMOVUPS     (R9)(DX*2), Y2
-	LEAQ        (AX)(R8*2), R9
-	ADDQ        R8, R9
+	MOVQ        AX, R9
+	LEAQ        (R9)(R8*2), R9
+	LEAQ        (R9)(R8*1), R9
 	VMULPS      winobf800000<>+0(SB), Y0, Y3
 	VMOVUPS     Y3, (R9)
 	VMULPS      wino3f000000<>+0(SB), Y0, Y0
@@ -754,7 +760,8 @@ next:
 	VSUBPS  Y4, Y0, Y0
 	VMOVUPS (R9)(BX*1), Y4
 	VADDPS  Y0, Y4, Y4
-	LEAQ    (AX)(R8*1), R9
+	MOVQ    AX, R9
+	LEAQ    (R9)(R8*1), R9
 	VADDPS  Y3, Y2, Y0
 	VADDPS  Y0, Y1, Y0
 	VMOVUPS Y0, (R9)
@@ -821,7 +828,8 @@ next:
 	VFMADD231PS wino3f000000<>+0(SB), Y3, Y4
 	VMOVAPS     Y1, Y1
 	VFMADD231PS winobf000000<>+0(SB), Y3, Y1
-	LEAQ        (AX)(R8*1), R9
+	MOVQ        AX, R9
+	LEAQ        (R9)(R8*1), R9
 	VMULPS      winobf800000<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, (R9)
 	VMULPS      wino3f000000<>+0(SB), Y2, Y2
@@ -834,7 +842,8 @@ next:
 	VMOVUPS     Y2, (R9)(BX*2)
 	VMOVAPS     Y4, Y2
 	VMOVUPS     Y2, (R9)(SI*1)
-	LEAQ        (AX)(R8*2), R9
+	MOVQ        AX, R9
+	LEAQ        (R9)(R8*2), R9
 	VMULPS      winobf800000<>+0(SB), Y0, Y2
 	VMOVUPS     Y2, (R9)
 	VMULPS      wino3f000000<>+0(SB), Y0, Y0
@@ -851,8 +860,9 @@ next:
 	VMOVUPS     (R9)(DX*1), Y0
 	ADDQ        DI, R9
 	VMOVUPS     (R9)(DX*1), Y1
-	LEAQ        (AX)(R8*2), R9
-	ADDQ        R8, R9
+	MOVQ        AX, R9
+	LEAQ        (R9)(R8*2), R9
+	LEAQ        (R9)(R8*1), R9
 	VMULPS      winobf800000<>+0(SB), Y0, Y2
 	VMOVUPS     Y2, (R9)
 	VMULPS      wino3f000000<>+0(SB), Y0, Y0
@@ -931,7 +941,8 @@ next:
 	VSUBPS  Y5, Y3, Y0
 	VMOVAPS Y0, Y0
 	VMOVUPS Y0, (R9)(SI*1)
-	LEAQ    (AX)(R8*2), R9
+	MOVQ    AX, R9
+	LEAQ    (R9)(R8*2), R9
 	VADDPS  Y6, Y4, Y0
 	VADDPS  Y0, Y2, Y1
 	VADDPS  Y8, Y0, Y0
@@ -960,7 +971,8 @@ next:
 	VMOVUPS (R9)(DX*2), Y4
 	VSUBPS  Y4, Y3, Y3
 	VMOVAPS Y3, Y3
-	LEAQ    (AX)(R8*1), R9
+	MOVQ    AX, R9
+	LEAQ    (R9)(R8*1), R9
 	VADDPS  Y2, Y1, Y4
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y3, Y4, Y3
@@ -1128,7 +1140,8 @@ next:
 	VFMADD231PS wino3f3504f3<>+0(SB), Y13, Y10
 	VMOVAPS     Y11, Y11
 	VFMADD231PS winobf3504f3<>+0(SB), Y13, Y11
-	LEAQ        (AX)(R11*1), R12
+	MOVQ        AX, R12
+	LEAQ        (R12)(R11*1), R12
 	VMOVAPS     Y0, Y0
 	VFMADD231PS winoc0200000<>+0(SB), Y4, Y0
 	VADDPS      Y8, Y0, Y0
@@ -1157,7 +1170,8 @@ next:
 	VFMADD231PS winoc0200000<>+0(SB), Y6, Y0
 	VADDPS      Y10, Y0, Y0
 	VMOVUPS     Y0, (R12)(R9*1)
-	LEAQ        (AX)(R11*2), R12
+	MOVQ        AX, R12
+	LEAQ        (R12)(R11*2), R12
 	VMOVAPS     Y1, Y0
 	VFMADD231PS winoc0200000<>+0(SB), Y5, Y0
 	VADDPS      Y9, Y0, Y0
@@ -1252,8 +1266,9 @@ next:
 	VFMADD231PS wino3fb504f3<>+0(SB), Y13, Y10
 	VMOVAPS     Y11, Y11
 	VFMADD231PS winobfb504f3<>+0(SB), Y13, Y11
-	LEAQ        (AX)(R11*2), R12
-	ADDQ        R11, R12
+	MOVQ        AX, R12
+	LEAQ        (R12)(R11*2), R12
+	LEAQ        (R12)(R11*1), R12
 	VMOVAPS     Y0, Y0
 	VFMADD231PS winoc0200000<>+0(SB), Y4, Y0
 	VADDPS      Y8, Y0, Y0
@@ -1282,7 +1297,8 @@ next:
 	VFMADD231PS winoc0200000<>+0(SB), Y6, Y0
 	VADDPS      Y10, Y0, Y0
 	VMOVUPS     Y0, (R12)(R9*1)
-	LEAQ        (AX)(R11*4), R12
+	MOVQ        AX, R12
+	LEAQ        (R12)(R11*4), R12
 	VMOVAPS     Y1, Y0
 	VFMADD231PS winoc0200000<>+0(SB), Y5, Y0
 	VADDPS      Y9, Y0, Y0
@@ -1347,8 +1363,9 @@ next:
 	VMOVUPS     (R12)(SI*1), Y7
 	VADDPS      Y0, Y7, Y7
 	VFMADD231PS winoc0200000<>+0(SB), Y1, Y7
-	LEAQ        (AX)(R11*4), R12
-	ADDQ        R11, R12
+	MOVQ        AX, R12
+	LEAQ        (R12)(R11*4), R12
+	LEAQ        (R12)(R11*1), R12
 	VMOVAPS     Y2, Y0
 	VFMADD231PS winoc0200000<>+0(SB), Y4, Y0
 	VADDPS      Y6, Y0, Y0
@@ -1522,7 +1539,8 @@ next:
 	VFMADD231PS winobef15bef<>+0(SB), Y6, Y5
 	VMOVAPS     Y4, Y4
 	VFMADD231PS wino3ef15bef<>+0(SB), Y6, Y4
-	LEAQ        (AX)(R9*1), R10
+	MOVQ        AX, R10
+	LEAQ        (R10)(R9*1), R10
 	VMOVAPS     Y1, Y6
 	VMOVUPS     Y6, (R10)
 	VMULPS      winobf2aaaab<>+0(SB), Y1, Y6
@@ -1545,7 +1563,8 @@ next:
 	VMOVUPS     Y1, (R10)(BX*4)
 	VMOVAPS     Y5, Y1
 	VMOVUPS     Y1, (R10)(DI*1)
-	LEAQ        (AX)(R9*2), R10
+	MOVQ        AX, R10
+	LEAQ        (R10)(R9*2), R10
 	VMOVAPS     Y0, Y1
 	VMOVUPS     Y1, (R10)
 	VMULPS      winobf2aaaab<>+0(SB), Y0, Y1
@@ -1598,8 +1617,9 @@ next:
 	VFMADD231PS wino3e715bef<>+0(SB), Y6, Y5
 	VMOVAPS     Y4, Y4
 	VFMADD231PS winobe715bef<>+0(SB), Y6, Y4
-	LEAQ        (AX)(R9*2), R10
-	ADDQ        R9, R10
+	MOVQ        AX, R10
+	LEAQ        (R10)(R9*2), R10
+	LEAQ        (R10)(R9*1), R10
 	VMOVAPS     Y1, Y6
 	VMOVUPS     Y6, (R10)
 	VMULPS      winobf2aaaab<>+0(SB), Y1, Y6
@@ -1622,7 +1642,8 @@ next:
 	VMOVUPS     Y1, (R10)(BX*4)
 	VMOVAPS     Y5, Y1
 	VMOVUPS     Y1, (R10)(DI*1)
-	LEAQ        (AX)(R9*4), R10
+	MOVQ        AX, R10
+	LEAQ        (R10)(R9*4), R10
 	VMOVAPS     Y0, Y1
 	VMOVUPS     Y1, (R10)
 	VMULPS      winobf2aaaab<>+0(SB), Y0, Y1
@@ -1651,8 +1672,9 @@ next:
 	VMOVUPS     (R10)(DX*2), Y1
 	ADDQ        R8, R10
 	VMOVUPS     (R10)(DX*2), Y2
-	LEAQ        (AX)(R9*4), R10
-	ADDQ        R9, R10
+	MOVQ        AX, R10
+	LEAQ        (R10)(R9*4), R10
+	LEAQ        (R10)(R9*1), R10
 	VMOVAPS     Y0, Y3
 	VMOVUPS     Y3, (R10)
 	VMULPS      winobf2aaaab<>+0(SB), Y0, Y3
@@ -1872,7 +1894,8 @@ next:
 	VFMADD231PS wino403504f3<>+0(SB), Y4, Y8
 	VMOVUPS     Y6, (R11)(DI*1)
 	VMOVUPS     Y8, (R11)(R8*1)
-	LEAQ        (AX)(R10*2), R11
+	MOVQ        AX, R11
+	LEAQ        (R11)(R10*2), R11
 	VADDPS      Y3, Y1, Y2
 	VADDPS      Y7, Y5, Y4
 	VADDPS      Y2, Y0, Y0
@@ -1962,7 +1985,8 @@ next:
 	VMOVUPS     (R11)(SI*1), Y13
 	VFMADD231PS wino3eb504f3<>+0(SB), Y0, Y13
 	VFMADD231PS wino403504f3<>+0(SB), Y1, Y13
-	LEAQ        (AX)(R10*1), R11
+	MOVQ        AX, R11
+	LEAQ        (R11)(R10*1), R11
 	VADDPS      Y6, Y4, Y0
 	VADDPS      Y10, Y8, Y1
 	VADDPS      Y0, Y2, Y2
@@ -1980,8 +2004,9 @@ next:
 	VFMADD231PS wino403504f3<>+0(SB), Y1, Y4
 	VMOVUPS     Y2, (R11)(DI*1)
 	VMOVUPS     Y4, (R11)(R8*1)
-	LEAQ        (AX)(R10*2), R11
-	ADDQ        R10, R11
+	MOVQ        AX, R11
+	LEAQ        (R11)(R10*2), R11
+	LEAQ        (R11)(R10*1), R11
 	VADDPS      Y7, Y5, Y0
 	VADDPS      Y11, Y9, Y1
 	VADDPS      Y0, Y3, Y2
@@ -2137,7 +2162,8 @@ next:
 	VFMADD231PS winobe715bef<>+0(SB), Y9, Y7
 	VMOVAPS     Y6, Y6
 	VFMADD231PS wino3e715bef<>+0(SB), Y9, Y6
-	LEAQ        (AX)(R10*1), R11
+	MOVQ        AX, R11
+	LEAQ        (R11)(R10*1), R11
 	VMOVAPS     Y1, Y8
 	VMOVUPS     Y8, (R11)
 	VMULPS      winobf2aaaab<>+0(SB), Y1, Y8
@@ -2162,7 +2188,8 @@ next:
 	VMOVUPS     Y1, (R11)(SI*4)
 	VMOVAPS     Y7, Y1
 	VMOVUPS     Y1, (R11)(R8*1)
-	LEAQ        (AX)(R10*2), R11
+	MOVQ        AX, R11
+	LEAQ        (R11)(R10*2), R11
 	VMOVAPS     Y0, Y1
 	VMOVUPS     Y1, (R11)
 	VMULPS      winobf2aaaab<>+0(SB), Y0, Y1
@@ -2235,8 +2262,9 @@ next:
 	VFMADD231PS wino3ef15bef<>+0(SB), Y9, Y7
 	VMOVAPS     Y6, Y6
 	VFMADD231PS winobef15bef<>+0(SB), Y9, Y6
-	LEAQ        (AX)(R10*2), R11
-	ADDQ        R10, R11
+	MOVQ        AX, R11
+	LEAQ        (R11)(R10*2), R11
+	LEAQ        (R11)(R10*1), R11
 	VMOVAPS     Y1, Y8
 	VMOVUPS     Y8, (R11)
 	VMULPS      winobf2aaaab<>+0(SB), Y1, Y8
@@ -2261,7 +2289,8 @@ next:
 	VMOVUPS     Y1, (R11)(SI*4)
 	VMOVAPS     Y7, Y1
 	VMOVUPS     Y1, (R11)(R8*1)
-	LEAQ        (AX)(R10*4), R11
+	MOVQ        AX, R11
+	LEAQ        (R11)(R10*4), R11
 	VMOVAPS     Y0, Y1
 	VMOVUPS     Y1, (R11)
 	VMULPS      winobf2aaaab<>+0(SB), Y0, Y1
@@ -2294,8 +2323,9 @@ next:
 	VMOVUPS     (R11)(BX*1), Y2
 	ADDQ        R9, R11
 	VMOVUPS     (R11)(BX*1), Y3
-	LEAQ        (AX)(R10*4), R11
-	ADDQ        R10, R11
+	MOVQ        AX, R11
+	LEAQ        (R11)(R10*4), R11
+	LEAQ        (R11)(R10*1), R11
 	VMOVAPS     Y0, Y4
 	VMOVUPS     Y4, (R11)
 	VMULPS      winobf2aaaab<>+0(SB), Y0, Y4
@@ -2439,7 +2469,8 @@ next:
 	VMULPS      wino3f3504f3<>+0(SB), Y0, Y0
 	VFMADD231PS wino3fb504f3<>+0(SB), Y1, Y0
 	VMOVUPS     Y0, (R10)(DI*1)
-	LEAQ        (AX)(R9*2), R10
+	MOVQ        AX, R10
+	LEAQ        (R10)(R9*2), R10
 	VADDPS      Y7, Y5, Y0
 	VADDPS      Y11, Y9, Y1
 	VADDPS      Y0, Y3, Y2
@@ -2508,7 +2539,8 @@ next:
 	VSUBPS      Y7, Y6, Y6
 	VMULPS      wino3f3504f3<>+0(SB), Y5, Y5
 	VFMADD231PS wino3fb504f3<>+0(SB), Y6, Y5
-	LEAQ        (AX)(R9*1), R10
+	MOVQ        AX, R10
+	LEAQ        (R10)(R9*1), R10
 	VADDPS      Y2, Y1, Y6
 	VADDPS      Y4, Y3, Y7
 	VADDPS      Y6, Y0, Y0
@@ -2571,7 +2603,8 @@ next:
 	VMOVUPS Y4, (R8)(BX*1)
 	VSUBPS  Y2, Y6, Y2
 	VMOVUPS Y2, (R8)(BX*2)
-	LEAQ    (AX)(DI*1), R8
+	MOVQ    AX, R8
+	LEAQ    (R8)(DI*1), R8
 	VMOVAPS Y1, Y1
 	VMOVAPS Y0, Y2
 	VADDPS  Y2, Y1, Y4
@@ -2592,7 +2625,8 @@ next:
 	VMOVUPS (R8), Y0
 	VMOVUPS (R8)(DX*2), Y3
 	VSUBPS  Y0, Y3, Y3
-	LEAQ    (AX)(DI*2), R8
+	MOVQ    AX, R8
+	LEAQ    (R8)(DI*2), R8
 	VMOVAPS Y2, Y0
 	VMOVAPS Y1, Y2
 	VADDPS  Y2, Y0, Y4
@@ -2652,7 +2686,8 @@ next:
 	VMOVUPS     Y3, (R8)(BX*1)
 	VMOVAPS     Y4, Y2
 	VMOVUPS     Y2, (R8)(BX*2)
-	LEAQ        (AX)(DI*1), R8
+	MOVQ        AX, R8
+	LEAQ        (R8)(DI*1), R8
 	VMULPS      wino3f000000<>+0(SB), Y1, Y2
 	VMOVAPS     Y0, Y0
 	VMOVAPS     Y2, Y3
@@ -2667,7 +2702,8 @@ next:
 	VMOVUPS     (R8)(DX*1), Y0
 	ADDQ        SI, R8
 	VMOVUPS     (R8)(DX*1), Y1
-	LEAQ        (AX)(DI*2), R8
+	MOVQ        AX, R8
+	LEAQ        (R8)(DI*2), R8
 	VMULPS      wino3f000000<>+0(SB), Y1, Y2
 	VMOVAPS     Y0, Y0
 	VMOVAPS     Y2, Y3
@@ -2742,7 +2778,8 @@ next:
 	VSUBPS  Y3, Y0, Y0
 	VMOVUPS (R8)(DX*2), Y3
 	VADDPS  Y0, Y3, Y3
-	LEAQ    (AX)(DI*1), R8
+	MOVQ    AX, R8
+	LEAQ    (R8)(DI*1), R8
 	VADDPS  Y2, Y1, Y0
 	VMOVAPS Y0, Y0
 	VMOVUPS Y0, (R8)
@@ -2841,7 +2878,8 @@ next:
 	VFMADD231PS wino3e800000<>+0(SB), Y0, Y2
 	VFMADD231PS winobfa00000<>+0(SB), Y4, Y2
 	VMOVUPS     Y2, (R10)(SI*4)
-	LEAQ        (AX)(R9*1), R10
+	MOVQ        AX, R10
+	LEAQ        (R10)(R9*1), R10
 	VMOVAPS     Y7, Y0
 	VFMADD231PS winobe800000<>+0(SB), Y3, Y0
 	VMOVAPS     Y5, Y2
@@ -2917,7 +2955,8 @@ next:
 	VFMADD231PS wino3f000000<>+0(SB), Y11, Y8
 	VMOVAPS     Y9, Y9
 	VFMADD231PS winobf000000<>+0(SB), Y11, Y9
-	LEAQ        (AX)(R9*2), R10
+	MOVQ        AX, R10
+	LEAQ        (R10)(R9*2), R10
 	VMOVAPS     Y6, Y10
 	VFMADD231PS winobe800000<>+0(SB), Y2, Y10
 	VMOVAPS     Y4, Y11
@@ -2938,8 +2977,9 @@ next:
 	VFMADD231PS wino3e800000<>+0(SB), Y0, Y2
 	VFMADD231PS winobfa00000<>+0(SB), Y4, Y2
 	VMOVUPS     Y2, (R10)(SI*4)
-	LEAQ        (AX)(R9*2), R10
-	ADDQ        R9, R10
+	MOVQ        AX, R10
+	LEAQ        (R10)(R9*2), R10
+	LEAQ        (R10)(R9*1), R10
 	VMOVAPS     Y7, Y0
 	VFMADD231PS winobe800000<>+0(SB), Y3, Y0
 	VMOVAPS     Y5, Y2
@@ -2990,7 +3030,8 @@ next:
 	VMOVUPS     (R10)(DX*4), Y6
 	VFMADD231PS wino3e800000<>+0(SB), Y0, Y6
 	VFMADD231PS winobfa00000<>+0(SB), Y1, Y6
-	LEAQ        (AX)(R9*4), R10
+	MOVQ        AX, R10
+	LEAQ        (R10)(R9*4), R10
 	VMOVAPS     Y5, Y0
 	VFMADD231PS winobe800000<>+0(SB), Y3, Y0
 	VMOVAPS     Y4, Y1
@@ -3101,7 +3142,8 @@ next:
 	VMOVUPS     Y3, (R9)(SI*1)
 	VMOVAPS     Y4, Y2
 	VMOVUPS     Y2, (R9)(BX*4)
-	LEAQ        (AX)(R8*1), R9
+	MOVQ        AX, R9
+	LEAQ        (R9)(R8*1), R9
 	VMULPS      wino3f2aaaab<>+0(SB), Y1, Y2
 	VMOVAPS     Y0, Y3
 	VMOVAPS     Y2, Y4
@@ -3136,7 +3178,8 @@ next:
 	VFMADD231PS winobfaaaaab<>+0(SB), Y3, Y4
 	VMOVAPS     Y1, Y1
 	VFMADD231PS wino3faaaaab<>+0(SB), Y3, Y1
-	LEAQ        (AX)(R8*2), R9
+	MOVQ        AX, R9
+	LEAQ        (R9)(R8*2), R9
 	VMULPS      wino3f2aaaab<>+0(SB), Y4, Y3
 	VMOVAPS     Y2, Y5
 	VMOVAPS     Y3, Y6
@@ -3155,8 +3198,9 @@ next:
 	VMOVUPS     Y3, (R9)(SI*1)
 	VMOVAPS     Y4, Y2
 	VMOVUPS     Y2, (R9)(BX*4)
-	LEAQ        (AX)(R8*2), R9
-	ADDQ        R8, R9
+	MOVQ        AX, R9
+	LEAQ        (R9)(R8*2), R9
+	LEAQ        (R9)(R8*1), R9
 	VMULPS      wino3f2aaaab<>+0(SB), Y1, Y2
 	VMOVAPS     Y0, Y3
 	VMOVAPS     Y2, Y4
@@ -3179,7 +3223,8 @@ next:
 	VMOVUPS     (R9)(DX*1), Y0
 	ADDQ        DI, R9
 	VMOVUPS     (R9)(DX*1), Y1
-	LEAQ        (AX)(R8*4), R9
+	MOVQ        AX, R9
+	LEAQ        (R9)(R8*4), R9
 	VMULPS      wino3f2aaaab<>+0(SB), Y1, Y2
 	VMOVAPS     Y0, Y3
 	VMOVAPS     Y2, Y4
@@ -3321,7 +3366,8 @@ next:
 	VADDPS      Y10, Y2, Y2
 	VMOVUPS     Y6, (R10)(SI*1)
 	VMOVUPS     Y2, (R10)(DI*1)
-	LEAQ        (AX)(R9*2), R10
+	MOVQ        AX, R10
+	LEAQ        (R10)(R9*2), R10
 	VADDPS      Y1, Y0, Y2
 	VADDPS      Y5, Y3, Y4
 	VADDPS      Y4, Y2, Y6
@@ -3398,7 +3444,8 @@ next:
 	VMOVUPS     (R10)(DX*4), Y11
 	VADDPS      Y0, Y11, Y11
 	VFMADD231PS wino3e000000<>+0(SB), Y1, Y11
-	LEAQ        (AX)(R9*1), R10
+	MOVQ        AX, R10
+	LEAQ        (R10)(R9*1), R10
 	VADDPS      Y4, Y2, Y0
 	VADDPS      Y8, Y6, Y1
 	VADDPS      Y1, Y0, Y12
@@ -3415,8 +3462,9 @@ next:
 	VADDPS      Y10, Y0, Y0
 	VMOVUPS     Y2, (R10)(SI*1)
 	VMOVUPS     Y0, (R10)(DI*1)
-	LEAQ        (AX)(R9*2), R10
-	ADDQ        R9, R10
+	MOVQ        AX, R10
+	LEAQ        (R10)(R9*2), R10
+	LEAQ        (R10)(R9*1), R10
 	VADDPS      Y5, Y3, Y0
 	VADDPS      Y9, Y7, Y1
 	VADDPS      Y1, Y0, Y2
@@ -3539,7 +3587,8 @@ next:
 	VMOVUPS     Y3, (R10)(DI*1)
 	VMOVAPS     Y7, Y1
 	VMOVUPS     Y1, (R10)(SI*4)
-	LEAQ        (AX)(R9*1), R10
+	MOVQ        AX, R10
+	LEAQ        (R10)(R9*1), R10
 	VMULPS      wino3f2aaaab<>+0(SB), Y2, Y1
 	VFMADD231PS wino3f2aaaab<>+0(SB), Y6, Y1
 	VADDPS      Y4, Y0, Y3
@@ -3609,7 +3658,8 @@ next:
 	VFMADD231PS winobeaaaaab<>+0(SB), Y9, Y7
 	VMOVAPS     Y6, Y6
 	VFMADD231PS wino3eaaaaab<>+0(SB), Y9, Y6
-	LEAQ        (AX)(R9*2), R10
+	MOVQ        AX, R10
+	LEAQ        (R10)(R9*2), R10
 	VMULPS      wino3f2aaaab<>+0(SB), Y3, Y8
 	VFMADD231PS wino3f2aaaab<>+0(SB), Y7, Y8
 	VADDPS      Y5, Y1, Y9
@@ -3631,8 +3681,9 @@ next:
 	VMOVUPS     Y3, (R10)(DI*1)
 	VMOVAPS     Y7, Y1
 	VMOVUPS     Y1, (R10)(SI*4)
-	LEAQ        (AX)(R9*2), R10
-	ADDQ        R9, R10
+	MOVQ        AX, R10
+	LEAQ        (R10)(R9*2), R10
+	LEAQ        (R10)(R9*1), R10
 	VMULPS      wino3f2aaaab<>+0(SB), Y2, Y1
 	VFMADD231PS wino3f2aaaab<>+0(SB), Y6, Y1
 	VADDPS      Y4, Y0, Y3
@@ -3662,7 +3713,8 @@ next:
 	VMOVUPS     (R10)(BX*1), Y2
 	ADDQ        R8, R10
 	VMOVUPS     (R10)(BX*1), Y3
-	LEAQ        (AX)(R9*4), R10
+	MOVQ        AX, R10
+	LEAQ        (R10)(R9*4), R10
 	VMULPS      wino3f2aaaab<>+0(SB), Y1, Y4
 	VFMADD231PS wino3f2aaaab<>+0(SB), Y3, Y4
 	VADDPS      Y2, Y0, Y5
@@ -3830,7 +3882,8 @@ next:
 	VMOVUPS     (R9)(DX*4), Y6
 	VADDPS      Y0, Y6, Y6
 	VFMADD231PS wino3f000000<>+0(SB), Y1, Y6
-	LEAQ        (AX)(R8*1), R9
+	MOVQ        AX, R9
+	LEAQ        (R9)(R8*1), R9
 	VADDPS      Y3, Y2, Y0
 	VADDPS      Y5, Y4, Y1
 	VADDPS      Y1, Y0, Y0
@@ -3841,6 +3894,2365 @@ next:
 	VFMADD231PS wino3f000000<>+0(SB), Y1, Y0
 	VADDPS      Y6, Y0, Y0
 	VMOVUPS     Y0, (R9)(SI*1)
+	ADDQ        srcStep+88(FP), CX
+	ADDQ        dstStep+40(FP), AX
+	DECQ        n+96(FP)
+	JNZ         next
+	VZEROUPPER
+	RET
+
+// func winoInputStridedAVX2(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+// Requires: AVX, FMA3
+TEXT ·winoInputStridedAVX2(SB), NOSPLIT, $0-104
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+48(FP), CX
+	MOVQ srcRow+72(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
+	LEAQ (BX)(DX*4), DI
+	MOVQ dstCol+32(FP), R8
+	SHLQ $0x02, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	LEAQ (R9)(R8*4), R11
+	MOVQ srcCol+80(FP), R12
+	MOVQ dstRow+24(FP), R13
+	SHLQ $0x02, R12
+	SHLQ $0x02, R13
+	SHLQ $0x02, srcStep+88(FP)
+	SHLQ $0x02, dstStep+40(FP)
+
+next:
+	MOVQ        CX, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y3
+	VFMADD231PS winobe800000<>+0(SB), Y0, Y3
+	VFMADD231PS winobe800000<>+0(SB), Y1, Y3
+	VADDPS      Y2, Y3, Y3
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y4
+	VFMADD231PS winobe800000<>+0(SB), Y0, Y4
+	VFMADD231PS winobe800000<>+0(SB), Y1, Y4
+	VADDPS      Y2, Y4, Y4
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y5
+	VFMADD231PS winobe800000<>+0(SB), Y0, Y5
+	VFMADD231PS winobe800000<>+0(SB), Y1, Y5
+	VADDPS      Y2, Y5, Y5
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y6
+	VFMADD231PS winobe800000<>+0(SB), Y0, Y6
+	VFMADD231PS winobe800000<>+0(SB), Y1, Y6
+	VADDPS      Y2, Y6, Y6
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y7
+	VFMADD231PS winobe800000<>+0(SB), Y0, Y7
+	VFMADD231PS winobe800000<>+0(SB), Y1, Y7
+	VADDPS      Y2, Y7, Y7
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y8
+	VFMADD231PS winobe800000<>+0(SB), Y0, Y8
+	VFMADD231PS winobe800000<>+0(SB), Y1, Y8
+	VADDPS      Y2, Y8, Y8
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y9
+	VFMADD231PS winobe800000<>+0(SB), Y0, Y9
+	VFMADD231PS winobe800000<>+0(SB), Y1, Y9
+	VADDPS      Y2, Y9, Y9
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y10
+	VFMADD231PS winobe800000<>+0(SB), Y0, Y10
+	VFMADD231PS winobe800000<>+0(SB), Y1, Y10
+	VADDPS      Y2, Y10, Y10
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y11
+	VFMADD231PS winobe800000<>+0(SB), Y0, Y11
+	VFMADD231PS winobe800000<>+0(SB), Y1, Y11
+	VADDPS      Y2, Y11, Y11
+	MOVQ        AX, R14
+	VMOVAPS     Y7, Y0
+	VFMADD231PS winobe800000<>+0(SB), Y3, Y0
+	VFMADD231PS winobe800000<>+0(SB), Y5, Y0
+	VADDPS      Y9, Y0, Y0
+	VMOVUPS     Y0, (R14)
+	VMOVAPS     Y9, Y0
+	VFMADD231PS wino3e800000<>+0(SB), Y3, Y0
+	VFMADD231PS winobe800000<>+0(SB), Y5, Y0
+	VSUBPS      Y7, Y0, Y0
+	VMOVUPS     Y0, (R14)(R8*1)
+	VMOVAPS     Y9, Y0
+	VFMADD231PS winobf000000<>+0(SB), Y3, Y0
+	VSUBPS      Y5, Y0, Y0
+	VFMADD231PS wino3f000000<>+0(SB), Y7, Y0
+	VMOVUPS     Y0, (R14)(R8*2)
+	VMOVAPS     Y9, Y0
+	VFMADD231PS wino3f000000<>+0(SB), Y3, Y0
+	VSUBPS      Y5, Y0, Y0
+	VFMADD231PS winobf000000<>+0(SB), Y7, Y0
+	VMOVUPS     Y0, (R14)(R9*1)
+	VMOVAPS     Y11, Y0
+	VFMADD231PS wino3e800000<>+0(SB), Y3, Y0
+	VFMADD231PS winobfa00000<>+0(SB), Y7, Y0
+	VMOVUPS     Y0, (R14)(R8*4)
+	VMOVAPS     Y4, Y0
+	VMOVUPS     Y0, (R14)(R10*1)
+	VMOVAPS     Y6, Y0
+	VMOVUPS     Y0, (R14)(R9*2)
+	VMOVAPS     Y8, Y0
+	VMOVUPS     Y0, (R14)(R11*1)
+	VMOVAPS     Y10, Y0
+	VMOVUPS     Y0, (R14)(R8*8)
+	MOVQ        CX, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y3
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y3
+	VFMADD231PS winobe800000<>+0(SB), Y1, Y3
+	VSUBPS      Y2, Y3, Y3
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y4
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y4
+	VFMADD231PS winobe800000<>+0(SB), Y1, Y4
+	VSUBPS      Y2, Y4, Y4
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y5
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y5
+	VFMADD231PS winobe800000<>+0(SB), Y1, Y5
+	VSUBPS      Y2, Y5, Y5
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y6
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y6
+	VFMADD231PS winobe800000<>+0(SB), Y1, Y6
+	VSUBPS      Y2, Y6, Y6
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y7
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y7
+	VFMADD231PS winobe800000<>+0(SB), Y1, Y7
+	VSUBPS      Y2, Y7, Y7
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y8
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y8
+	VFMADD231PS winobe800000<>+0(SB), Y1, Y8
+	VSUBPS      Y2, Y8, Y8
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y9
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y9
+	VFMADD231PS winobe800000<>+0(SB), Y1, Y9
+	VSUBPS      Y2, Y9, Y9
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y10
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y10
+	VFMADD231PS winobe800000<>+0(SB), Y1, Y10
+	VSUBPS      Y2, Y10, Y10
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y11
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y11
+	VFMADD231PS winobe800000<>+0(SB), Y1, Y11
+	VSUBPS      Y2, Y11, Y11
+	MOVQ        AX, R14
+	LEAQ        (R14)(R13*1), R14
+	VMOVAPS     Y7, Y0
+	VFMADD231PS winobe800000<>+0(SB), Y3, Y0
+	VFMADD231PS winobe800000<>+0(SB), Y5, Y0
+	VADDPS      Y9, Y0, Y0
+	VMOVUPS     Y0, (R14)
+	VMOVAPS     Y9, Y0
+	VFMADD231PS wino3e800000<>+0(SB), Y3, Y0
+	VFMADD231PS winobe800000<>+0(SB), Y5, Y0
+	VSUBPS      Y7, Y0, Y0
+	VMOVUPS     Y0, (R14)(R8*1)
+	VMOVAPS     Y9, Y0
+	VFMADD231PS winobf000000<>+0(SB), Y3, Y0
+	VSUBPS      Y5, Y0, Y0
+	VFMADD231PS wino3f000000<>+0(SB), Y7, Y0
+	VMOVUPS     Y0, (R14)(R8*2)
+	VMOVAPS     Y9, Y0
+	VFMADD231PS wino3f000000<>+0(SB), Y3, Y0
+	VSUBPS      Y5, Y0, Y0
+	VFMADD231PS winobf000000<>+0(SB), Y7, Y0
+	VMOVUPS     Y0, (R14)(R9*1)
+	VMOVAPS     Y11, Y0
+	VFMADD231PS wino3e800000<>+0(SB), Y3, Y0
+	VFMADD231PS winobfa00000<>+0(SB), Y7, Y0
+	VMOVUPS     Y0, (R14)(R8*4)
+	VMOVAPS     Y4, Y0
+	VMOVUPS     Y0, (R14)(R10*1)
+	VMOVAPS     Y6, Y0
+	VMOVUPS     Y0, (R14)(R9*2)
+	VMOVAPS     Y8, Y0
+	VMOVUPS     Y0, (R14)(R11*1)
+	VMOVAPS     Y10, Y0
+	VMOVUPS     Y0, (R14)(R8*8)
+	MOVQ        CX, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y3
+	VFMADD231PS winobf000000<>+0(SB), Y0, Y3
+	VSUBPS      Y1, Y3, Y3
+	VFMADD231PS wino3f000000<>+0(SB), Y2, Y3
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y4
+	VFMADD231PS winobf000000<>+0(SB), Y0, Y4
+	VSUBPS      Y1, Y4, Y4
+	VFMADD231PS wino3f000000<>+0(SB), Y2, Y4
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y5
+	VFMADD231PS winobf000000<>+0(SB), Y0, Y5
+	VSUBPS      Y1, Y5, Y5
+	VFMADD231PS wino3f000000<>+0(SB), Y2, Y5
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y6
+	VFMADD231PS winobf000000<>+0(SB), Y0, Y6
+	VSUBPS      Y1, Y6, Y6
+	VFMADD231PS wino3f000000<>+0(SB), Y2, Y6
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y7
+	VFMADD231PS winobf000000<>+0(SB), Y0, Y7
+	VSUBPS      Y1, Y7, Y7
+	VFMADD231PS wino3f000000<>+0(SB), Y2, Y7
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y8
+	VFMADD231PS winobf000000<>+0(SB), Y0, Y8
+	VSUBPS      Y1, Y8, Y8
+	VFMADD231PS wino3f000000<>+0(SB), Y2, Y8
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y9
+	VFMADD231PS winobf000000<>+0(SB), Y0, Y9
+	VSUBPS      Y1, Y9, Y9
+	VFMADD231PS wino3f000000<>+0(SB), Y2, Y9
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y10
+	VFMADD231PS winobf000000<>+0(SB), Y0, Y10
+	VSUBPS      Y1, Y10, Y10
+	VFMADD231PS wino3f000000<>+0(SB), Y2, Y10
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y11
+	VFMADD231PS winobf000000<>+0(SB), Y0, Y11
+	VSUBPS      Y1, Y11, Y11
+	VFMADD231PS wino3f000000<>+0(SB), Y2, Y11
+	MOVQ        AX, R14
+	LEAQ        (R14)(R13*2), R14
+	VMOVAPS     Y7, Y0
+	VFMADD231PS winobe800000<>+0(SB), Y3, Y0
+	VFMADD231PS winobe800000<>+0(SB), Y5, Y0
+	VADDPS      Y9, Y0, Y0
+	VMOVUPS     Y0, (R14)
+	VMOVAPS     Y9, Y0
+	VFMADD231PS wino3e800000<>+0(SB), Y3, Y0
+	VFMADD231PS winobe800000<>+0(SB), Y5, Y0
+	VSUBPS      Y7, Y0, Y0
+	VMOVUPS     Y0, (R14)(R8*1)
+	VMOVAPS     Y9, Y0
+	VFMADD231PS winobf000000<>+0(SB), Y3, Y0
+	VSUBPS      Y5, Y0, Y0
+	VFMADD231PS wino3f000000<>+0(SB), Y7, Y0
+	VMOVUPS     Y0, (R14)(R8*2)
+	VMOVAPS     Y9, Y0
+	VFMADD231PS wino3f000000<>+0(SB), Y3, Y0
+	VSUBPS      Y5, Y0, Y0
+	VFMADD231PS winobf000000<>+0(SB), Y7, Y0
+	VMOVUPS     Y0, (R14)(R9*1)
+	VMOVAPS     Y11, Y0
+	VFMADD231PS wino3e800000<>+0(SB), Y3, Y0
+	VFMADD231PS winobfa00000<>+0(SB), Y7, Y0
+	VMOVUPS     Y0, (R14)(R8*4)
+	VMOVAPS     Y4, Y0
+	VMOVUPS     Y0, (R14)(R10*1)
+	VMOVAPS     Y6, Y0
+	VMOVUPS     Y0, (R14)(R9*2)
+	VMOVAPS     Y8, Y0
+	VMOVUPS     Y0, (R14)(R11*1)
+	VMOVAPS     Y10, Y0
+	VMOVUPS     Y0, (R14)(R8*8)
+	MOVQ        CX, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y3
+	VFMADD231PS wino3f000000<>+0(SB), Y0, Y3
+	VSUBPS      Y1, Y3, Y3
+	VFMADD231PS winobf000000<>+0(SB), Y2, Y3
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y4
+	VFMADD231PS wino3f000000<>+0(SB), Y0, Y4
+	VSUBPS      Y1, Y4, Y4
+	VFMADD231PS winobf000000<>+0(SB), Y2, Y4
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y5
+	VFMADD231PS wino3f000000<>+0(SB), Y0, Y5
+	VSUBPS      Y1, Y5, Y5
+	VFMADD231PS winobf000000<>+0(SB), Y2, Y5
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y6
+	VFMADD231PS wino3f000000<>+0(SB), Y0, Y6
+	VSUBPS      Y1, Y6, Y6
+	VFMADD231PS winobf000000<>+0(SB), Y2, Y6
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y7
+	VFMADD231PS wino3f000000<>+0(SB), Y0, Y7
+	VSUBPS      Y1, Y7, Y7
+	VFMADD231PS winobf000000<>+0(SB), Y2, Y7
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y8
+	VFMADD231PS wino3f000000<>+0(SB), Y0, Y8
+	VSUBPS      Y1, Y8, Y8
+	VFMADD231PS winobf000000<>+0(SB), Y2, Y8
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y9
+	VFMADD231PS wino3f000000<>+0(SB), Y0, Y9
+	VSUBPS      Y1, Y9, Y9
+	VFMADD231PS winobf000000<>+0(SB), Y2, Y9
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y10
+	VFMADD231PS wino3f000000<>+0(SB), Y0, Y10
+	VSUBPS      Y1, Y10, Y10
+	VFMADD231PS winobf000000<>+0(SB), Y2, Y10
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*2), Y1
+	VMOVUPS     (R14)(DX*4), Y2
+	VMOVUPS     (R14)(BX*2), Y11
+	VFMADD231PS wino3f000000<>+0(SB), Y0, Y11
+	VSUBPS      Y1, Y11, Y11
+	VFMADD231PS winobf000000<>+0(SB), Y2, Y11
+	MOVQ        AX, R14
+	LEAQ        (R14)(R13*2), R14
+	LEAQ        (R14)(R13*1), R14
+	VMOVAPS     Y7, Y0
+	VFMADD231PS winobe800000<>+0(SB), Y3, Y0
+	VFMADD231PS winobe800000<>+0(SB), Y5, Y0
+	VADDPS      Y9, Y0, Y0
+	VMOVUPS     Y0, (R14)
+	VMOVAPS     Y9, Y0
+	VFMADD231PS wino3e800000<>+0(SB), Y3, Y0
+	VFMADD231PS winobe800000<>+0(SB), Y5, Y0
+	VSUBPS      Y7, Y0, Y0
+	VMOVUPS     Y0, (R14)(R8*1)
+	VMOVAPS     Y9, Y0
+	VFMADD231PS winobf000000<>+0(SB), Y3, Y0
+	VSUBPS      Y5, Y0, Y0
+	VFMADD231PS wino3f000000<>+0(SB), Y7, Y0
+	VMOVUPS     Y0, (R14)(R8*2)
+	VMOVAPS     Y9, Y0
+	VFMADD231PS wino3f000000<>+0(SB), Y3, Y0
+	VSUBPS      Y5, Y0, Y0
+	VFMADD231PS winobf000000<>+0(SB), Y7, Y0
+	VMOVUPS     Y0, (R14)(R9*1)
+	VMOVAPS     Y11, Y0
+	VFMADD231PS wino3e800000<>+0(SB), Y3, Y0
+	VFMADD231PS winobfa00000<>+0(SB), Y7, Y0
+	VMOVUPS     Y0, (R14)(R8*4)
+	VMOVAPS     Y4, Y0
+	VMOVUPS     Y0, (R14)(R10*1)
+	VMOVAPS     Y6, Y0
+	VMOVUPS     Y0, (R14)(R9*2)
+	VMOVAPS     Y8, Y0
+	VMOVUPS     Y0, (R14)(R11*1)
+	VMOVAPS     Y10, Y0
+	VMOVUPS     Y0, (R14)(R8*8)
+	MOVQ        CX, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*4), Y1
+	VMOVUPS     (R14)(DX*8), Y2
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y2
+	VFMADD231PS winobfa00000<>+0(SB), Y1, Y2
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*4), Y1
+	VMOVUPS     (R14)(DX*8), Y3
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y3
+	VFMADD231PS winobfa00000<>+0(SB), Y1, Y3
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*4), Y1
+	VMOVUPS     (R14)(DX*8), Y4
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y4
+	VFMADD231PS winobfa00000<>+0(SB), Y1, Y4
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*4), Y1
+	VMOVUPS     (R14)(DX*8), Y5
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y5
+	VFMADD231PS winobfa00000<>+0(SB), Y1, Y5
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*4), Y1
+	VMOVUPS     (R14)(DX*8), Y6
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y6
+	VFMADD231PS winobfa00000<>+0(SB), Y1, Y6
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*4), Y1
+	VMOVUPS     (R14)(DX*8), Y7
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y7
+	VFMADD231PS winobfa00000<>+0(SB), Y1, Y7
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*4), Y1
+	VMOVUPS     (R14)(DX*8), Y8
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y8
+	VFMADD231PS winobfa00000<>+0(SB), Y1, Y8
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*4), Y1
+	VMOVUPS     (R14)(DX*8), Y9
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y9
+	VFMADD231PS winobfa00000<>+0(SB), Y1, Y9
+	ADDQ        R12, R14
+	VMOVUPS     (R14), Y0
+	VMOVUPS     (R14)(DX*4), Y1
+	VMOVUPS     (R14)(DX*8), Y10
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y10
+	VFMADD231PS winobfa00000<>+0(SB), Y1, Y10
+	MOVQ        AX, R14
+	LEAQ        (R14)(R13*4), R14
+	VMOVAPS     Y6, Y0
+	VFMADD231PS winobe800000<>+0(SB), Y2, Y0
+	VFMADD231PS winobe800000<>+0(SB), Y4, Y0
+	VADDPS      Y8, Y0, Y0
+	VMOVUPS     Y0, (R14)
+	VMOVAPS     Y8, Y0
+	VFMADD231PS wino3e800000<>+0(SB), Y2, Y0
+	VFMADD231PS winobe800000<>+0(SB), Y4, Y0
+	VSUBPS      Y6, Y0, Y0
+	VMOVUPS     Y0, (R14)(R8*1)
+	VMOVAPS     Y8, Y0
+	VFMADD231PS winobf000000<>+0(SB), Y2, Y0
+	VSUBPS      Y4, Y0, Y0
+	VFMADD231PS wino3f000000<>+0(SB), Y6, Y0
+	VMOVUPS     Y0, (R14)(R8*2)
+	VMOVAPS     Y8, Y0
+	VFMADD231PS wino3f000000<>+0(SB), Y2, Y0
+	VSUBPS      Y4, Y0, Y0
+	VFMADD231PS winobf000000<>+0(SB), Y6, Y0
+	VMOVUPS     Y0, (R14)(R9*1)
+	VMOVAPS     Y10, Y0
+	VFMADD231PS wino3e800000<>+0(SB), Y2, Y0
+	VFMADD231PS winobfa00000<>+0(SB), Y6, Y0
+	VMOVUPS     Y0, (R14)(R8*4)
+	VMOVAPS     Y3, Y0
+	VMOVUPS     Y0, (R14)(R10*1)
+	VMOVAPS     Y5, Y0
+	VMOVUPS     Y0, (R14)(R9*2)
+	VMOVAPS     Y7, Y0
+	VMOVUPS     Y0, (R14)(R11*1)
+	VMOVAPS     Y9, Y0
+	VMOVUPS     Y0, (R14)(R8*8)
+	MOVQ        CX, R14
+	VMOVUPS     (R14)(DX*1), Y0
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(DX*1), Y1
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(DX*1), Y2
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(DX*1), Y3
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(DX*1), Y4
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(DX*1), Y5
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(DX*1), Y6
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(DX*1), Y7
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(DX*1), Y8
+	MOVQ        AX, R14
+	LEAQ        (R14)(R13*4), R14
+	LEAQ        (R14)(R13*1), R14
+	VMOVAPS     Y4, Y9
+	VFMADD231PS winobe800000<>+0(SB), Y0, Y9
+	VFMADD231PS winobe800000<>+0(SB), Y2, Y9
+	VADDPS      Y6, Y9, Y9
+	VMOVUPS     Y9, (R14)
+	VMOVAPS     Y6, Y9
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y9
+	VFMADD231PS winobe800000<>+0(SB), Y2, Y9
+	VSUBPS      Y4, Y9, Y9
+	VMOVUPS     Y9, (R14)(R8*1)
+	VMOVAPS     Y6, Y9
+	VFMADD231PS winobf000000<>+0(SB), Y0, Y9
+	VSUBPS      Y2, Y9, Y9
+	VFMADD231PS wino3f000000<>+0(SB), Y4, Y9
+	VMOVUPS     Y9, (R14)(R8*2)
+	VMOVAPS     Y6, Y6
+	VFMADD231PS wino3f000000<>+0(SB), Y0, Y6
+	VSUBPS      Y2, Y6, Y6
+	VFMADD231PS winobf000000<>+0(SB), Y4, Y6
+	VMOVUPS     Y6, (R14)(R9*1)
+	VMOVAPS     Y8, Y2
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y2
+	VFMADD231PS winobfa00000<>+0(SB), Y4, Y2
+	VMOVUPS     Y2, (R14)(R8*4)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R14)(R10*1)
+	VMOVAPS     Y3, Y0
+	VMOVUPS     Y0, (R14)(R9*2)
+	VMOVAPS     Y5, Y0
+	VMOVUPS     Y0, (R14)(R11*1)
+	VMOVAPS     Y7, Y0
+	VMOVUPS     Y0, (R14)(R8*8)
+	MOVQ        CX, R14
+	VMOVUPS     (R14)(BX*1), Y0
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(BX*1), Y1
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(BX*1), Y2
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(BX*1), Y3
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(BX*1), Y4
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(BX*1), Y5
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(BX*1), Y6
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(BX*1), Y7
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(BX*1), Y8
+	MOVQ        AX, R14
+	LEAQ        (R14)(R13*4), R14
+	LEAQ        (R14)(R13*2), R14
+	VMOVAPS     Y4, Y9
+	VFMADD231PS winobe800000<>+0(SB), Y0, Y9
+	VFMADD231PS winobe800000<>+0(SB), Y2, Y9
+	VADDPS      Y6, Y9, Y9
+	VMOVUPS     Y9, (R14)
+	VMOVAPS     Y6, Y9
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y9
+	VFMADD231PS winobe800000<>+0(SB), Y2, Y9
+	VSUBPS      Y4, Y9, Y9
+	VMOVUPS     Y9, (R14)(R8*1)
+	VMOVAPS     Y6, Y9
+	VFMADD231PS winobf000000<>+0(SB), Y0, Y9
+	VSUBPS      Y2, Y9, Y9
+	VFMADD231PS wino3f000000<>+0(SB), Y4, Y9
+	VMOVUPS     Y9, (R14)(R8*2)
+	VMOVAPS     Y6, Y6
+	VFMADD231PS wino3f000000<>+0(SB), Y0, Y6
+	VSUBPS      Y2, Y6, Y6
+	VFMADD231PS winobf000000<>+0(SB), Y4, Y6
+	VMOVUPS     Y6, (R14)(R9*1)
+	VMOVAPS     Y8, Y2
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y2
+	VFMADD231PS winobfa00000<>+0(SB), Y4, Y2
+	VMOVUPS     Y2, (R14)(R8*4)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R14)(R10*1)
+	VMOVAPS     Y3, Y0
+	VMOVUPS     Y0, (R14)(R9*2)
+	VMOVAPS     Y5, Y0
+	VMOVUPS     Y0, (R14)(R11*1)
+	VMOVAPS     Y7, Y0
+	VMOVUPS     Y0, (R14)(R8*8)
+	MOVQ        CX, R14
+	VMOVUPS     (R14)(SI*1), Y0
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(SI*1), Y1
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(SI*1), Y2
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(SI*1), Y3
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(SI*1), Y4
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(SI*1), Y5
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(SI*1), Y6
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(SI*1), Y7
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(SI*1), Y8
+	MOVQ        AX, R14
+	LEAQ        (R14)(R13*4), R14
+	LEAQ        (R14)(R13*2), R14
+	LEAQ        (R14)(R13*1), R14
+	VMOVAPS     Y4, Y9
+	VFMADD231PS winobe800000<>+0(SB), Y0, Y9
+	VFMADD231PS winobe800000<>+0(SB), Y2, Y9
+	VADDPS      Y6, Y9, Y9
+	VMOVUPS     Y9, (R14)
+	VMOVAPS     Y6, Y9
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y9
+	VFMADD231PS winobe800000<>+0(SB), Y2, Y9
+	VSUBPS      Y4, Y9, Y9
+	VMOVUPS     Y9, (R14)(R8*1)
+	VMOVAPS     Y6, Y9
+	VFMADD231PS winobf000000<>+0(SB), Y0, Y9
+	VSUBPS      Y2, Y9, Y9
+	VFMADD231PS wino3f000000<>+0(SB), Y4, Y9
+	VMOVUPS     Y9, (R14)(R8*2)
+	VMOVAPS     Y6, Y6
+	VFMADD231PS wino3f000000<>+0(SB), Y0, Y6
+	VSUBPS      Y2, Y6, Y6
+	VFMADD231PS winobf000000<>+0(SB), Y4, Y6
+	VMOVUPS     Y6, (R14)(R9*1)
+	VMOVAPS     Y8, Y2
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y2
+	VFMADD231PS winobfa00000<>+0(SB), Y4, Y2
+	VMOVUPS     Y2, (R14)(R8*4)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R14)(R10*1)
+	VMOVAPS     Y3, Y0
+	VMOVUPS     Y0, (R14)(R9*2)
+	VMOVAPS     Y5, Y0
+	VMOVUPS     Y0, (R14)(R11*1)
+	VMOVAPS     Y7, Y0
+	VMOVUPS     Y0, (R14)(R8*8)
+	MOVQ        CX, R14
+	VMOVUPS     (R14)(DI*1), Y0
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(DI*1), Y1
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(DI*1), Y2
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(DI*1), Y3
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(DI*1), Y4
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(DI*1), Y5
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(DI*1), Y6
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(DI*1), Y7
+	ADDQ        R12, R14
+	VMOVUPS     (R14)(DI*1), Y8
+	MOVQ        AX, R14
+	LEAQ        (R14)(R13*8), R14
+	VMOVAPS     Y4, Y9
+	VFMADD231PS winobe800000<>+0(SB), Y0, Y9
+	VFMADD231PS winobe800000<>+0(SB), Y2, Y9
+	VADDPS      Y6, Y9, Y9
+	VMOVUPS     Y9, (R14)
+	VMOVAPS     Y6, Y9
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y9
+	VFMADD231PS winobe800000<>+0(SB), Y2, Y9
+	VSUBPS      Y4, Y9, Y9
+	VMOVUPS     Y9, (R14)(R8*1)
+	VMOVAPS     Y6, Y9
+	VFMADD231PS winobf000000<>+0(SB), Y0, Y9
+	VSUBPS      Y2, Y9, Y9
+	VFMADD231PS wino3f000000<>+0(SB), Y4, Y9
+	VMOVUPS     Y9, (R14)(R8*2)
+	VMOVAPS     Y6, Y6
+	VFMADD231PS wino3f000000<>+0(SB), Y0, Y6
+	VSUBPS      Y2, Y6, Y6
+	VFMADD231PS winobf000000<>+0(SB), Y4, Y6
+	VMOVUPS     Y6, (R14)(R9*1)
+	VMOVAPS     Y8, Y2
+	VFMADD231PS wino3e800000<>+0(SB), Y0, Y2
+	VFMADD231PS winobfa00000<>+0(SB), Y4, Y2
+	VMOVUPS     Y2, (R14)(R8*4)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R14)(R10*1)
+	VMOVAPS     Y3, Y0
+	VMOVUPS     Y0, (R14)(R9*2)
+	VMOVAPS     Y5, Y0
+	VMOVUPS     Y0, (R14)(R11*1)
+	VMOVAPS     Y7, Y0
+	VMOVUPS     Y0, (R14)(R8*8)
+	ADDQ        srcStep+88(FP), CX
+	ADDQ        dstStep+40(FP), AX
+	DECQ        n+96(FP)
+	JNZ         next
+	VZEROUPPER
+	RET
+
+// func winoFilterStridedAVX2(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+// Requires: AVX, FMA3
+TEXT ·winoFilterStridedAVX2(SB), NOSPLIT, $0-104
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+48(FP), CX
+	MOVQ srcRow+72(FP), DX
+	SHLQ $0x02, DX
+	MOVQ dstCol+32(FP), BX
+	SHLQ $0x02, BX
+	LEAQ (BX)(BX*2), SI
+	LEAQ (BX)(BX*4), DI
+	LEAQ (SI)(BX*4), R8
+	MOVQ srcCol+80(FP), R9
+	MOVQ dstRow+24(FP), R10
+	SHLQ $0x02, R9
+	SHLQ $0x02, R10
+	SHLQ $0x02, srcStep+88(FP)
+	SHLQ $0x02, dstStep+40(FP)
+
+next:
+	MOVQ        CX, R11
+	VMOVUPS     (R11)(DX*2), Y0
+	VMOVUPS     (R11), Y1
+	VMULPS      wino3f2aaaab<>+0(SB), Y0, Y0
+	VMOVAPS     Y0, Y2
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y1, Y2
+	VMOVAPS     Y0, Y0
+	VFMADD231PS winobf2aaaab<>+0(SB), Y1, Y0
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(DX*2), Y1
+	VMOVUPS     (R11), Y3
+	VMULPS      wino3f2aaaab<>+0(SB), Y1, Y1
+	VMOVAPS     Y1, Y4
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y3, Y4
+	VMOVAPS     Y1, Y1
+	VFMADD231PS winobf2aaaab<>+0(SB), Y3, Y1
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(DX*2), Y3
+	VMOVUPS     (R11), Y5
+	VMULPS      wino3f2aaaab<>+0(SB), Y3, Y3
+	VMOVAPS     Y3, Y6
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y5, Y6
+	VMOVAPS     Y3, Y3
+	VFMADD231PS winobf2aaaab<>+0(SB), Y5, Y3
+	MOVQ        AX, R11
+	VMULPS      wino3f2aaaab<>+0(SB), Y6, Y5
+	VMOVAPS     Y2, Y7
+	VMOVAPS     Y5, Y8
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y7, Y8
+	VMOVAPS     Y5, Y5
+	VFMADD231PS winobf2aaaab<>+0(SB), Y7, Y5
+	VMOVUPS     Y8, (R11)
+	VMOVUPS     Y5, (R11)(BX*1)
+	VMULPS      winobf2aaaab<>+0(SB), Y6, Y5
+	VMOVAPS     Y2, Y2
+	VMOVAPS     Y5, Y7
+	VFMADD231PS winobfaaaaab<>+0(SB), Y2, Y7
+	VMOVAPS     Y5, Y5
+	VFMADD231PS wino3faaaaab<>+0(SB), Y2, Y5
+	VMOVUPS     Y7, (R11)(BX*2)
+	VMOVUPS     Y5, (R11)(SI*1)
+	VMOVAPS     Y6, Y2
+	VMOVUPS     Y2, (R11)(BX*4)
+	VMOVAPS     Y4, Y2
+	VMOVUPS     Y2, (R11)(DI*1)
+	VMOVAPS     Y4, Y2
+	VMOVUPS     Y2, (R11)(SI*2)
+	VMOVAPS     Y4, Y2
+	VMOVUPS     Y2, (R11)(R8*1)
+	VMOVAPS     Y4, Y2
+	VMOVUPS     Y2, (R11)(BX*8)
+	MOVQ        AX, R11
+	LEAQ        (R11)(R10*1), R11
+	VMULPS      wino3f2aaaab<>+0(SB), Y3, Y2
+	VMOVAPS     Y0, Y4
+	VMOVAPS     Y2, Y5
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y4, Y5
+	VMOVAPS     Y2, Y2
+	VFMADD231PS winobf2aaaab<>+0(SB), Y4, Y2
+	VMOVUPS     Y5, (R11)
+	VMOVUPS     Y2, (R11)(BX*1)
+	VMULPS      winobf2aaaab<>+0(SB), Y3, Y2
+	VMOVAPS     Y0, Y0
+	VMOVAPS     Y2, Y4
+	VFMADD231PS winobfaaaaab<>+0(SB), Y0, Y4
+	VMOVAPS     Y2, Y2
+	VFMADD231PS wino3faaaaab<>+0(SB), Y0, Y2
+	VMOVUPS     Y4, (R11)(BX*2)
+	VMOVUPS     Y2, (R11)(SI*1)
+	VMOVAPS     Y3, Y0
+	VMOVUPS     Y0, (R11)(BX*4)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(DI*1)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(SI*2)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(R8*1)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(BX*8)
+	MOVQ        CX, R11
+	VMOVUPS     (R11)(DX*2), Y0
+	VMOVUPS     (R11), Y1
+	VMULPS      winobf2aaaab<>+0(SB), Y0, Y0
+	VMOVAPS     Y0, Y2
+	VFMADD231PS winobfaaaaab<>+0(SB), Y1, Y2
+	VMOVAPS     Y0, Y0
+	VFMADD231PS wino3faaaaab<>+0(SB), Y1, Y0
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(DX*2), Y1
+	VMOVUPS     (R11), Y3
+	VMULPS      winobf2aaaab<>+0(SB), Y1, Y1
+	VMOVAPS     Y1, Y4
+	VFMADD231PS winobfaaaaab<>+0(SB), Y3, Y4
+	VMOVAPS     Y1, Y1
+	VFMADD231PS wino3faaaaab<>+0(SB), Y3, Y1
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(DX*2), Y3
+	VMOVUPS     (R11), Y5
+	VMULPS      winobf2aaaab<>+0(SB), Y3, Y3
+	VMOVAPS     Y3, Y6
+	VFMADD231PS winobfaaaaab<>+0(SB), Y5, Y6
+	VMOVAPS     Y3, Y3
+	VFMADD231PS wino3faaaaab<>+0(SB), Y5, Y3
+	MOVQ        AX, R11
+	LEAQ        (R11)(R10*2), R11
+	VMULPS      wino3f2aaaab<>+0(SB), Y6, Y5
+	VMOVAPS     Y2, Y7
+	VMOVAPS     Y5, Y8
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y7, Y8
+	VMOVAPS     Y5, Y5
+	VFMADD231PS winobf2aaaab<>+0(SB), Y7, Y5
+	VMOVUPS     Y8, (R11)
+	VMOVUPS     Y5, (R11)(BX*1)
+	VMULPS      winobf2aaaab<>+0(SB), Y6, Y5
+	VMOVAPS     Y2, Y2
+	VMOVAPS     Y5, Y7
+	VFMADD231PS winobfaaaaab<>+0(SB), Y2, Y7
+	VMOVAPS     Y5, Y5
+	VFMADD231PS wino3faaaaab<>+0(SB), Y2, Y5
+	VMOVUPS     Y7, (R11)(BX*2)
+	VMOVUPS     Y5, (R11)(SI*1)
+	VMOVAPS     Y6, Y2
+	VMOVUPS     Y2, (R11)(BX*4)
+	VMOVAPS     Y4, Y2
+	VMOVUPS     Y2, (R11)(DI*1)
+	VMOVAPS     Y4, Y2
+	VMOVUPS     Y2, (R11)(SI*2)
+	VMOVAPS     Y4, Y2
+	VMOVUPS     Y2, (R11)(R8*1)
+	VMOVAPS     Y4, Y2
+	VMOVUPS     Y2, (R11)(BX*8)
+	MOVQ        AX, R11
+	LEAQ        (R11)(R10*2), R11
+	LEAQ        (R11)(R10*1), R11
+	VMULPS      wino3f2aaaab<>+0(SB), Y3, Y2
+	VMOVAPS     Y0, Y4
+	VMOVAPS     Y2, Y5
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y4, Y5
+	VMOVAPS     Y2, Y2
+	VFMADD231PS winobf2aaaab<>+0(SB), Y4, Y2
+	VMOVUPS     Y5, (R11)
+	VMOVUPS     Y2, (R11)(BX*1)
+	VMULPS      winobf2aaaab<>+0(SB), Y3, Y2
+	VMOVAPS     Y0, Y0
+	VMOVAPS     Y2, Y4
+	VFMADD231PS winobfaaaaab<>+0(SB), Y0, Y4
+	VMOVAPS     Y2, Y2
+	VFMADD231PS wino3faaaaab<>+0(SB), Y0, Y2
+	VMOVUPS     Y4, (R11)(BX*2)
+	VMOVUPS     Y2, (R11)(SI*1)
+	VMOVAPS     Y3, Y0
+	VMOVUPS     Y0, (R11)(BX*4)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(DI*1)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(SI*2)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(R8*1)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(BX*8)
+	MOVQ        CX, R11
+	VMOVUPS     (R11)(DX*2), Y0
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(DX*2), Y1
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(DX*2), Y2
+	MOVQ        AX, R11
+	LEAQ        (R11)(R10*4), R11
+	VMULPS      wino3f2aaaab<>+0(SB), Y2, Y3
+	VMOVAPS     Y0, Y4
+	VMOVAPS     Y3, Y5
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y4, Y5
+	VMOVAPS     Y3, Y3
+	VFMADD231PS winobf2aaaab<>+0(SB), Y4, Y3
+	VMOVUPS     Y5, (R11)
+	VMOVUPS     Y3, (R11)(BX*1)
+	VMULPS      winobf2aaaab<>+0(SB), Y2, Y3
+	VMOVAPS     Y0, Y0
+	VMOVAPS     Y3, Y4
+	VFMADD231PS winobfaaaaab<>+0(SB), Y0, Y4
+	VMOVAPS     Y3, Y3
+	VFMADD231PS wino3faaaaab<>+0(SB), Y0, Y3
+	VMOVUPS     Y4, (R11)(BX*2)
+	VMOVUPS     Y3, (R11)(SI*1)
+	VMOVAPS     Y2, Y0
+	VMOVUPS     Y0, (R11)(BX*4)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(DI*1)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(SI*2)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(R8*1)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(BX*8)
+	MOVQ        CX, R11
+	VMOVUPS     (R11)(DX*1), Y0
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(DX*1), Y1
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(DX*1), Y2
+	MOVQ        AX, R11
+	LEAQ        (R11)(R10*4), R11
+	LEAQ        (R11)(R10*1), R11
+	VMULPS      wino3f2aaaab<>+0(SB), Y2, Y3
+	VMOVAPS     Y0, Y4
+	VMOVAPS     Y3, Y5
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y4, Y5
+	VMOVAPS     Y3, Y3
+	VFMADD231PS winobf2aaaab<>+0(SB), Y4, Y3
+	VMOVUPS     Y5, (R11)
+	VMOVUPS     Y3, (R11)(BX*1)
+	VMULPS      winobf2aaaab<>+0(SB), Y2, Y3
+	VMOVAPS     Y0, Y0
+	VMOVAPS     Y3, Y4
+	VFMADD231PS winobfaaaaab<>+0(SB), Y0, Y4
+	VMOVAPS     Y3, Y3
+	VFMADD231PS wino3faaaaab<>+0(SB), Y0, Y3
+	VMOVUPS     Y4, (R11)(BX*2)
+	VMOVUPS     Y3, (R11)(SI*1)
+	VMOVAPS     Y2, Y0
+	VMOVUPS     Y0, (R11)(BX*4)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(DI*1)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(SI*2)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(R8*1)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(BX*8)
+	MOVQ        CX, R11
+	VMOVUPS     (R11)(DX*1), Y0
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(DX*1), Y1
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(DX*1), Y2
+	MOVQ        AX, R11
+	LEAQ        (R11)(R10*4), R11
+	LEAQ        (R11)(R10*2), R11
+	VMULPS      wino3f2aaaab<>+0(SB), Y2, Y3
+	VMOVAPS     Y0, Y4
+	VMOVAPS     Y3, Y5
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y4, Y5
+	VMOVAPS     Y3, Y3
+	VFMADD231PS winobf2aaaab<>+0(SB), Y4, Y3
+	VMOVUPS     Y5, (R11)
+	VMOVUPS     Y3, (R11)(BX*1)
+	VMULPS      winobf2aaaab<>+0(SB), Y2, Y3
+	VMOVAPS     Y0, Y0
+	VMOVAPS     Y3, Y4
+	VFMADD231PS winobfaaaaab<>+0(SB), Y0, Y4
+	VMOVAPS     Y3, Y3
+	VFMADD231PS wino3faaaaab<>+0(SB), Y0, Y3
+	VMOVUPS     Y4, (R11)(BX*2)
+	VMOVUPS     Y3, (R11)(SI*1)
+	VMOVAPS     Y2, Y0
+	VMOVUPS     Y0, (R11)(BX*4)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(DI*1)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(SI*2)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(R8*1)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(BX*8)
+	MOVQ        CX, R11
+	VMOVUPS     (R11)(DX*1), Y0
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(DX*1), Y1
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(DX*1), Y2
+	MOVQ        AX, R11
+	LEAQ        (R11)(R10*4), R11
+	LEAQ        (R11)(R10*2), R11
+	LEAQ        (R11)(R10*1), R11
+	VMULPS      wino3f2aaaab<>+0(SB), Y2, Y3
+	VMOVAPS     Y0, Y4
+	VMOVAPS     Y3, Y5
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y4, Y5
+	VMOVAPS     Y3, Y3
+	VFMADD231PS winobf2aaaab<>+0(SB), Y4, Y3
+	VMOVUPS     Y5, (R11)
+	VMOVUPS     Y3, (R11)(BX*1)
+	VMULPS      winobf2aaaab<>+0(SB), Y2, Y3
+	VMOVAPS     Y0, Y0
+	VMOVAPS     Y3, Y4
+	VFMADD231PS winobfaaaaab<>+0(SB), Y0, Y4
+	VMOVAPS     Y3, Y3
+	VFMADD231PS wino3faaaaab<>+0(SB), Y0, Y3
+	VMOVUPS     Y4, (R11)(BX*2)
+	VMOVUPS     Y3, (R11)(SI*1)
+	VMOVAPS     Y2, Y0
+	VMOVUPS     Y0, (R11)(BX*4)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(DI*1)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(SI*2)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(R8*1)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(BX*8)
+	MOVQ        CX, R11
+	VMOVUPS     (R11)(DX*1), Y0
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(DX*1), Y1
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(DX*1), Y2
+	MOVQ        AX, R11
+	LEAQ        (R11)(R10*8), R11
+	VMULPS      wino3f2aaaab<>+0(SB), Y2, Y3
+	VMOVAPS     Y0, Y4
+	VMOVAPS     Y3, Y5
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y4, Y5
+	VMOVAPS     Y3, Y3
+	VFMADD231PS winobf2aaaab<>+0(SB), Y4, Y3
+	VMOVUPS     Y5, (R11)
+	VMOVUPS     Y3, (R11)(BX*1)
+	VMULPS      winobf2aaaab<>+0(SB), Y2, Y3
+	VMOVAPS     Y0, Y0
+	VMOVAPS     Y3, Y4
+	VFMADD231PS winobfaaaaab<>+0(SB), Y0, Y4
+	VMOVAPS     Y3, Y3
+	VFMADD231PS wino3faaaaab<>+0(SB), Y0, Y3
+	VMOVUPS     Y4, (R11)(BX*2)
+	VMOVUPS     Y3, (R11)(SI*1)
+	VMOVAPS     Y2, Y0
+	VMOVUPS     Y0, (R11)(BX*4)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(DI*1)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(SI*2)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(R8*1)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R11)(BX*8)
+	ADDQ        srcStep+88(FP), CX
+	ADDQ        dstStep+40(FP), AX
+	DECQ        n+96(FP)
+	JNZ         next
+	VZEROUPPER
+	RET
+
+// func winoOutputStridedAVX2(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+// Requires: AVX, FMA3
+TEXT ·winoOutputStridedAVX2(SB), NOSPLIT, $0-104
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+48(FP), CX
+	MOVQ srcRow+72(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
+	LEAQ (BX)(DX*4), DI
+	MOVQ dstCol+32(FP), R8
+	SHLQ $0x02, R8
+	LEAQ (R8)(R8*2), R9
+	MOVQ srcCol+80(FP), R10
+	MOVQ dstRow+24(FP), R11
+	SHLQ $0x02, R10
+	SHLQ $0x02, R11
+	SHLQ $0x02, srcStep+88(FP)
+	SHLQ $0x02, dstStep+40(FP)
+
+next:
+	MOVQ        CX, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y2
+	VADDPS      Y2, Y1, Y1
+	VMOVUPS     (R12)(SI*1), Y2
+	VADDPS      Y0, Y2, Y2
+	VADDPS      Y1, Y2, Y2
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y3
+	VADDPS      Y3, Y1, Y1
+	VMOVUPS     (R12)(SI*1), Y3
+	VADDPS      Y0, Y3, Y3
+	VADDPS      Y1, Y3, Y3
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y4
+	VADDPS      Y4, Y1, Y1
+	VMOVUPS     (R12)(SI*1), Y4
+	VADDPS      Y0, Y4, Y4
+	VADDPS      Y1, Y4, Y4
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y5
+	VADDPS      Y5, Y1, Y1
+	VMOVUPS     (R12)(SI*1), Y5
+	VADDPS      Y0, Y5, Y5
+	VADDPS      Y1, Y5, Y5
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y6
+	VADDPS      Y6, Y1, Y1
+	VMOVUPS     (R12)(SI*1), Y6
+	VADDPS      Y0, Y6, Y6
+	VADDPS      Y1, Y6, Y6
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y7
+	VADDPS      Y7, Y1, Y1
+	VMOVUPS     (R12)(SI*1), Y7
+	VADDPS      Y0, Y7, Y7
+	VADDPS      Y1, Y7, Y7
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y8
+	VADDPS      Y8, Y1, Y1
+	VMOVUPS     (R12)(SI*1), Y8
+	VADDPS      Y0, Y8, Y8
+	VADDPS      Y1, Y8, Y8
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y9
+	VADDPS      Y9, Y1, Y1
+	VMOVUPS     (R12)(SI*1), Y9
+	VADDPS      Y0, Y9, Y9
+	VADDPS      Y1, Y9, Y9
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y10
+	VADDPS      Y10, Y1, Y1
+	VMOVUPS     (R12)(SI*1), Y10
+	VADDPS      Y0, Y10, Y10
+	VADDPS      Y1, Y10, Y10
+	MOVQ        AX, R12
+	VADDPS      Y3, Y2, Y0
+	VADDPS      Y5, Y4, Y1
+	VADDPS      Y1, Y0, Y0
+	VADDPS      Y7, Y0, Y0
+	VMOVUPS     Y0, (R12)
+	VSUBPS      Y3, Y2, Y0
+	VSUBPS      Y5, Y4, Y1
+	VMOVAPS     Y0, Y0
+	VFMADD231PS wino3f000000<>+0(SB), Y1, Y0
+	VADDPS      Y8, Y0, Y0
+	VMOVUPS     Y0, (R12)(R8*1)
+	VADDPS      Y3, Y2, Y0
+	VADDPS      Y5, Y4, Y1
+	VMOVAPS     Y0, Y0
+	VFMADD231PS wino3e800000<>+0(SB), Y1, Y0
+	VADDPS      Y9, Y0, Y0
+	VMOVUPS     Y0, (R12)(R8*2)
+	VSUBPS      Y3, Y2, Y0
+	VSUBPS      Y5, Y4, Y1
+	VMOVAPS     Y0, Y0
+	VFMADD231PS wino3e000000<>+0(SB), Y1, Y0
+	VADDPS      Y6, Y0, Y0
+	VADDPS      Y10, Y0, Y0
+	VMOVUPS     Y0, (R12)(R9*1)
+	MOVQ        CX, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y2
+	VSUBPS      Y2, Y1, Y1
+	VMOVUPS     (R12)(BX*2), Y2
+	VADDPS      Y0, Y2, Y2
+	VFMADD231PS wino3f000000<>+0(SB), Y1, Y2
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y3
+	VSUBPS      Y3, Y1, Y1
+	VMOVUPS     (R12)(BX*2), Y3
+	VADDPS      Y0, Y3, Y3
+	VFMADD231PS wino3f000000<>+0(SB), Y1, Y3
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y4
+	VSUBPS      Y4, Y1, Y1
+	VMOVUPS     (R12)(BX*2), Y4
+	VADDPS      Y0, Y4, Y4
+	VFMADD231PS wino3f000000<>+0(SB), Y1, Y4
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y5
+	VSUBPS      Y5, Y1, Y1
+	VMOVUPS     (R12)(BX*2), Y5
+	VADDPS      Y0, Y5, Y5
+	VFMADD231PS wino3f000000<>+0(SB), Y1, Y5
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y6
+	VSUBPS      Y6, Y1, Y1
+	VMOVUPS     (R12)(BX*2), Y6
+	VADDPS      Y0, Y6, Y6
+	VFMADD231PS wino3f000000<>+0(SB), Y1, Y6
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y7
+	VSUBPS      Y7, Y1, Y1
+	VMOVUPS     (R12)(BX*2), Y7
+	VADDPS      Y0, Y7, Y7
+	VFMADD231PS wino3f000000<>+0(SB), Y1, Y7
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y8
+	VSUBPS      Y8, Y1, Y1
+	VMOVUPS     (R12)(BX*2), Y8
+	VADDPS      Y0, Y8, Y8
+	VFMADD231PS wino3f000000<>+0(SB), Y1, Y8
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y9
+	VSUBPS      Y9, Y1, Y1
+	VMOVUPS     (R12)(BX*2), Y9
+	VADDPS      Y0, Y9, Y9
+	VFMADD231PS wino3f000000<>+0(SB), Y1, Y9
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y10
+	VSUBPS      Y10, Y1, Y1
+	VMOVUPS     (R12)(BX*2), Y10
+	VADDPS      Y0, Y10, Y10
+	VFMADD231PS wino3f000000<>+0(SB), Y1, Y10
+	MOVQ        AX, R12
+	LEAQ        (R12)(R11*1), R12
+	VADDPS      Y3, Y2, Y0
+	VADDPS      Y5, Y4, Y1
+	VADDPS      Y1, Y0, Y0
+	VADDPS      Y7, Y0, Y0
+	VMOVUPS     Y0, (R12)
+	VSUBPS      Y3, Y2, Y0
+	VSUBPS      Y5, Y4, Y1
+	VMOVAPS     Y0, Y0
+	VFMADD231PS wino3f000000<>+0(SB), Y1, Y0
+	VADDPS      Y8, Y0, Y0
+	VMOVUPS     Y0, (R12)(R8*1)
+	VADDPS      Y3, Y2, Y0
+	VADDPS      Y5, Y4, Y1
+	VMOVAPS     Y0, Y0
+	VFMADD231PS wino3e800000<>+0(SB), Y1, Y0
+	VADDPS      Y9, Y0, Y0
+	VMOVUPS     Y0, (R12)(R8*2)
+	VSUBPS      Y3, Y2, Y0
+	VSUBPS      Y5, Y4, Y1
+	VMOVAPS     Y0, Y0
+	VFMADD231PS wino3e000000<>+0(SB), Y1, Y0
+	VADDPS      Y6, Y0, Y0
+	VADDPS      Y10, Y0, Y0
+	VMOVUPS     Y0, (R12)(R9*1)
+	MOVQ        CX, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y2
+	VADDPS      Y2, Y1, Y1
+	VMOVUPS     (R12)(DI*1), Y2
+	VADDPS      Y0, Y2, Y2
+	VFMADD231PS wino3e800000<>+0(SB), Y1, Y2
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y3
+	VADDPS      Y3, Y1, Y1
+	VMOVUPS     (R12)(DI*1), Y3
+	VADDPS      Y0, Y3, Y3
+	VFMADD231PS wino3e800000<>+0(SB), Y1, Y3
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y4
+	VADDPS      Y4, Y1, Y1
+	VMOVUPS     (R12)(DI*1), Y4
+	VADDPS      Y0, Y4, Y4
+	VFMADD231PS wino3e800000<>+0(SB), Y1, Y4
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y5
+	VADDPS      Y5, Y1, Y1
+	VMOVUPS     (R12)(DI*1), Y5
+	VADDPS      Y0, Y5, Y5
+	VFMADD231PS wino3e800000<>+0(SB), Y1, Y5
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y6
+	VADDPS      Y6, Y1, Y1
+	VMOVUPS     (R12)(DI*1), Y6
+	VADDPS      Y0, Y6, Y6
+	VFMADD231PS wino3e800000<>+0(SB), Y1, Y6
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y7
+	VADDPS      Y7, Y1, Y1
+	VMOVUPS     (R12)(DI*1), Y7
+	VADDPS      Y0, Y7, Y7
+	VFMADD231PS wino3e800000<>+0(SB), Y1, Y7
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y8
+	VADDPS      Y8, Y1, Y1
+	VMOVUPS     (R12)(DI*1), Y8
+	VADDPS      Y0, Y8, Y8
+	VFMADD231PS wino3e800000<>+0(SB), Y1, Y8
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y9
+	VADDPS      Y9, Y1, Y1
+	VMOVUPS     (R12)(DI*1), Y9
+	VADDPS      Y0, Y9, Y9
+	VFMADD231PS wino3e800000<>+0(SB), Y1, Y9
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y10
+	VADDPS      Y10, Y1, Y1
+	VMOVUPS     (R12)(DI*1), Y10
+	VADDPS      Y0, Y10, Y10
+	VFMADD231PS wino3e800000<>+0(SB), Y1, Y10
+	MOVQ        AX, R12
+	LEAQ        (R12)(R11*2), R12
+	VADDPS      Y3, Y2, Y0
+	VADDPS      Y5, Y4, Y1
+	VADDPS      Y1, Y0, Y0
+	VADDPS      Y7, Y0, Y0
+	VMOVUPS     Y0, (R12)
+	VSUBPS      Y3, Y2, Y0
+	VSUBPS      Y5, Y4, Y1
+	VMOVAPS     Y0, Y0
+	VFMADD231PS wino3f000000<>+0(SB), Y1, Y0
+	VADDPS      Y8, Y0, Y0
+	VMOVUPS     Y0, (R12)(R8*1)
+	VADDPS      Y3, Y2, Y0
+	VADDPS      Y5, Y4, Y1
+	VMOVAPS     Y0, Y0
+	VFMADD231PS wino3e800000<>+0(SB), Y1, Y0
+	VADDPS      Y9, Y0, Y0
+	VMOVUPS     Y0, (R12)(R8*2)
+	VSUBPS      Y3, Y2, Y0
+	VSUBPS      Y5, Y4, Y1
+	VMOVAPS     Y0, Y0
+	VFMADD231PS wino3e000000<>+0(SB), Y1, Y0
+	VADDPS      Y6, Y0, Y0
+	VADDPS      Y10, Y0, Y0
+	VMOVUPS     Y0, (R12)(R9*1)
+	MOVQ        CX, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y2
+	VSUBPS      Y2, Y1, Y1
+	VMOVUPS     (R12)(DX*4), Y2
+	VMOVUPS     (R12)(DX*8), Y3
+	VADDPS      Y0, Y3, Y3
+	VFMADD231PS wino3e000000<>+0(SB), Y1, Y3
+	VADDPS      Y2, Y3, Y3
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y2
+	VSUBPS      Y2, Y1, Y1
+	VMOVUPS     (R12)(DX*4), Y2
+	VMOVUPS     (R12)(DX*8), Y4
+	VADDPS      Y0, Y4, Y4
+	VFMADD231PS wino3e000000<>+0(SB), Y1, Y4
+	VADDPS      Y2, Y4, Y4
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y2
+	VSUBPS      Y2, Y1, Y1
+	VMOVUPS     (R12)(DX*4), Y2
+	VMOVUPS     (R12)(DX*8), Y5
+	VADDPS      Y0, Y5, Y5
+	VFMADD231PS wino3e000000<>+0(SB), Y1, Y5
+	VADDPS      Y2, Y5, Y5
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y2
+	VSUBPS      Y2, Y1, Y1
+	VMOVUPS     (R12)(DX*4), Y2
+	VMOVUPS     (R12)(DX*8), Y6
+	VADDPS      Y0, Y6, Y6
+	VFMADD231PS wino3e000000<>+0(SB), Y1, Y6
+	VADDPS      Y2, Y6, Y6
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y2
+	VSUBPS      Y2, Y1, Y1
+	VMOVUPS     (R12)(DX*4), Y2
+	VMOVUPS     (R12)(DX*8), Y7
+	VADDPS      Y0, Y7, Y7
+	VFMADD231PS wino3e000000<>+0(SB), Y1, Y7
+	VADDPS      Y2, Y7, Y7
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y2
+	VSUBPS      Y2, Y1, Y1
+	VMOVUPS     (R12)(DX*4), Y2
+	VMOVUPS     (R12)(DX*8), Y8
+	VADDPS      Y0, Y8, Y8
+	VFMADD231PS wino3e000000<>+0(SB), Y1, Y8
+	VADDPS      Y2, Y8, Y8
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y2
+	VSUBPS      Y2, Y1, Y1
+	VMOVUPS     (R12)(DX*4), Y2
+	VMOVUPS     (R12)(DX*8), Y9
+	VADDPS      Y0, Y9, Y9
+	VFMADD231PS wino3e000000<>+0(SB), Y1, Y9
+	VADDPS      Y2, Y9, Y9
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y2
+	VSUBPS      Y2, Y1, Y1
+	VMOVUPS     (R12)(DX*4), Y2
+	VMOVUPS     (R12)(DX*8), Y10
+	VADDPS      Y0, Y10, Y10
+	VFMADD231PS wino3e000000<>+0(SB), Y1, Y10
+	VADDPS      Y2, Y10, Y10
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(BX*1), Y2
+	VSUBPS      Y2, Y1, Y1
+	VMOVUPS     (R12)(DX*4), Y2
+	VMOVUPS     (R12)(DX*8), Y11
+	VADDPS      Y0, Y11, Y11
+	VFMADD231PS wino3e000000<>+0(SB), Y1, Y11
+	VADDPS      Y2, Y11, Y11
+	MOVQ        AX, R12
+	LEAQ        (R12)(R11*2), R12
+	LEAQ        (R12)(R11*1), R12
+	VADDPS      Y4, Y3, Y0
+	VADDPS      Y6, Y5, Y1
+	VADDPS      Y1, Y0, Y0
+	VADDPS      Y8, Y0, Y0
+	VMOVUPS     Y0, (R12)
+	VSUBPS      Y4, Y3, Y0
+	VSUBPS      Y6, Y5, Y1
+	VMOVAPS     Y0, Y0
+	VFMADD231PS wino3f000000<>+0(SB), Y1, Y0
+	VADDPS      Y9, Y0, Y0
+	VMOVUPS     Y0, (R12)(R8*1)
+	VADDPS      Y4, Y3, Y0
+	VADDPS      Y6, Y5, Y1
+	VMOVAPS     Y0, Y0
+	VFMADD231PS wino3e800000<>+0(SB), Y1, Y0
+	VADDPS      Y10, Y0, Y0
+	VMOVUPS     Y0, (R12)(R8*2)
+	VSUBPS      Y4, Y3, Y0
+	VSUBPS      Y6, Y5, Y1
+	VMOVAPS     Y0, Y0
+	VFMADD231PS wino3e000000<>+0(SB), Y1, Y0
+	VADDPS      Y7, Y0, Y0
+	VADDPS      Y11, Y0, Y0
+	VMOVUPS     Y0, (R12)(R9*1)
+	ADDQ        srcStep+88(FP), CX
+	ADDQ        dstStep+40(FP), AX
+	DECQ        n+96(FP)
+	JNZ         next
+	VZEROUPPER
+	RET
+
+// func winoGradFilterStridedAVX2(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+// Requires: AVX, FMA3
+TEXT ·winoGradFilterStridedAVX2(SB), NOSPLIT, $0-104
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+48(FP), CX
+	MOVQ srcRow+72(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	MOVQ dstCol+32(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+	LEAQ (SI)(SI*4), R8
+	LEAQ (DI)(SI*4), R9
+	MOVQ srcCol+80(FP), R10
+	MOVQ dstRow+24(FP), R11
+	SHLQ $0x02, R10
+	SHLQ $0x02, R11
+	SHLQ $0x02, srcStep+88(FP)
+	SHLQ $0x02, dstStep+40(FP)
+
+next:
+	MOVQ        CX, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(DX*1), Y2
+	VMOVUPS     (R12)(BX*1), Y3
+	VADDPS      Y0, Y1, Y1
+	VADDPS      Y2, Y3, Y3
+	VADDPS      Y3, Y1, Y0
+	VSUBPS      Y3, Y1, Y1
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y2
+	VMOVUPS     (R12)(DX*2), Y3
+	VMOVUPS     (R12)(DX*1), Y4
+	VMOVUPS     (R12)(BX*1), Y5
+	VADDPS      Y2, Y3, Y3
+	VADDPS      Y4, Y5, Y5
+	VADDPS      Y5, Y3, Y2
+	VSUBPS      Y5, Y3, Y3
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y4
+	VMOVUPS     (R12)(DX*2), Y5
+	VMOVUPS     (R12)(DX*1), Y6
+	VMOVUPS     (R12)(BX*1), Y7
+	VADDPS      Y4, Y5, Y5
+	VADDPS      Y6, Y7, Y7
+	VADDPS      Y7, Y5, Y4
+	VSUBPS      Y7, Y5, Y5
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y6
+	VMOVUPS     (R12)(DX*2), Y7
+	VMOVUPS     (R12)(DX*1), Y8
+	VMOVUPS     (R12)(BX*1), Y9
+	VADDPS      Y6, Y7, Y7
+	VADDPS      Y8, Y9, Y9
+	VADDPS      Y9, Y7, Y6
+	VSUBPS      Y9, Y7, Y7
+	MOVQ        AX, R12
+	VADDPS      Y4, Y0, Y8
+	VADDPS      Y6, Y2, Y9
+	VADDPS      Y9, Y8, Y10
+	VSUBPS      Y9, Y8, Y8
+	VMOVUPS     Y10, (R12)
+	VMOVUPS     Y8, (R12)(SI*1)
+	VMOVAPS     Y0, Y8
+	VFMADD231PS wino3e800000<>+0(SB), Y4, Y8
+	VMOVAPS     Y6, Y9
+	VFMADD231PS wino40800000<>+0(SB), Y2, Y9
+	VMOVAPS     Y8, Y10
+	VFMADD231PS wino3e000000<>+0(SB), Y9, Y10
+	VMOVAPS     Y8, Y8
+	VFMADD231PS winobe000000<>+0(SB), Y9, Y8
+	VMOVUPS     Y10, (R12)(SI*2)
+	VMOVUPS     Y8, (R12)(DI*1)
+	VMOVAPS     Y6, Y8
+	VMOVUPS     Y8, (R12)(SI*4)
+	VMOVAPS     Y0, Y0
+	VMOVUPS     Y0, (R12)(R8*1)
+	VMOVAPS     Y2, Y0
+	VMOVUPS     Y0, (R12)(DI*2)
+	VMOVAPS     Y4, Y0
+	VMOVUPS     Y0, (R12)(R9*1)
+	VMOVAPS     Y6, Y0
+	VMOVUPS     Y0, (R12)(SI*8)
+	MOVQ        AX, R12
+	LEAQ        (R12)(R11*1), R12
+	VADDPS      Y5, Y1, Y0
+	VADDPS      Y7, Y3, Y2
+	VADDPS      Y2, Y0, Y4
+	VSUBPS      Y2, Y0, Y0
+	VMOVUPS     Y4, (R12)
+	VMOVUPS     Y0, (R12)(SI*1)
+	VMOVAPS     Y1, Y0
+	VFMADD231PS wino3e800000<>+0(SB), Y5, Y0
+	VMOVAPS     Y7, Y2
+	VFMADD231PS wino40800000<>+0(SB), Y3, Y2
+	VMOVAPS     Y0, Y4
+	VFMADD231PS wino3e000000<>+0(SB), Y2, Y4
+	VMOVAPS     Y0, Y0
+	VFMADD231PS winobe000000<>+0(SB), Y2, Y0
+	VMOVUPS     Y4, (R12)(SI*2)
+	VMOVUPS     Y0, (R12)(DI*1)
+	VMOVAPS     Y7, Y0
+	VMOVUPS     Y0, (R12)(SI*4)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R12)(R8*1)
+	VMOVAPS     Y3, Y0
+	VMOVUPS     Y0, (R12)(DI*2)
+	VMOVAPS     Y5, Y0
+	VMOVUPS     Y0, (R12)(R9*1)
+	VMOVAPS     Y7, Y0
+	VMOVUPS     Y0, (R12)(SI*8)
+	MOVQ        CX, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(DX*2), Y1
+	VMOVUPS     (R12)(DX*1), Y2
+	VMOVUPS     (R12)(BX*1), Y3
+	VFMADD231PS wino3e800000<>+0(SB), Y1, Y0
+	VFMADD231PS wino40800000<>+0(SB), Y2, Y3
+	VMOVAPS     Y0, Y1
+	VFMADD231PS wino3e000000<>+0(SB), Y3, Y1
+	VMOVAPS     Y0, Y0
+	VFMADD231PS winobe000000<>+0(SB), Y3, Y0
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y2
+	VMOVUPS     (R12)(DX*2), Y3
+	VMOVUPS     (R12)(DX*1), Y4
+	VMOVUPS     (R12)(BX*1), Y5
+	VFMADD231PS wino3e800000<>+0(SB), Y3, Y2
+	VFMADD231PS wino40800000<>+0(SB), Y4, Y5
+	VMOVAPS     Y2, Y3
+	VFMADD231PS wino3e000000<>+0(SB), Y5, Y3
+	VMOVAPS     Y2, Y2
+	VFMADD231PS winobe000000<>+0(SB), Y5, Y2
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y4
+	VMOVUPS     (R12)(DX*2), Y5
+	VMOVUPS     (R12)(DX*1), Y6
+	VMOVUPS     (R12)(BX*1), Y7
+	VFMADD231PS wino3e800000<>+0(SB), Y5, Y4
+	VFMADD231PS wino40800000<>+0(SB), Y6, Y7
+	VMOVAPS     Y4, Y5
+	VFMADD231PS wino3e000000<>+0(SB), Y7, Y5
+	VMOVAPS     Y4, Y4
+	VFMADD231PS winobe000000<>+0(SB), Y7, Y4
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y6
+	VMOVUPS     (R12)(DX*2), Y7
+	VMOVUPS     (R12)(DX*1), Y8
+	VMOVUPS     (R12)(BX*1), Y9
+	VFMADD231PS wino3e800000<>+0(SB), Y7, Y6
+	VFMADD231PS wino40800000<>+0(SB), Y8, Y9
+	VMOVAPS     Y6, Y7
+	VFMADD231PS wino3e000000<>+0(SB), Y9, Y7
+	VMOVAPS     Y6, Y6
+	VFMADD231PS winobe000000<>+0(SB), Y9, Y6
+	MOVQ        AX, R12
+	LEAQ        (R12)(R11*2), R12
+	VADDPS      Y5, Y1, Y8
+	VADDPS      Y7, Y3, Y9
+	VADDPS      Y9, Y8, Y10
+	VSUBPS      Y9, Y8, Y8
+	VMOVUPS     Y10, (R12)
+	VMOVUPS     Y8, (R12)(SI*1)
+	VMOVAPS     Y1, Y8
+	VFMADD231PS wino3e800000<>+0(SB), Y5, Y8
+	VMOVAPS     Y7, Y9
+	VFMADD231PS wino40800000<>+0(SB), Y3, Y9
+	VMOVAPS     Y8, Y10
+	VFMADD231PS wino3e000000<>+0(SB), Y9, Y10
+	VMOVAPS     Y8, Y8
+	VFMADD231PS winobe000000<>+0(SB), Y9, Y8
+	VMOVUPS     Y10, (R12)(SI*2)
+	VMOVUPS     Y8, (R12)(DI*1)
+	VMOVAPS     Y7, Y8
+	VMOVUPS     Y8, (R12)(SI*4)
+	VMOVAPS     Y1, Y1
+	VMOVUPS     Y1, (R12)(R8*1)
+	VMOVAPS     Y3, Y1
+	VMOVUPS     Y1, (R12)(DI*2)
+	VMOVAPS     Y5, Y1
+	VMOVUPS     Y1, (R12)(R9*1)
+	VMOVAPS     Y7, Y1
+	VMOVUPS     Y1, (R12)(SI*8)
+	MOVQ        AX, R12
+	LEAQ        (R12)(R11*2), R12
+	LEAQ        (R12)(R11*1), R12
+	VADDPS      Y4, Y0, Y1
+	VADDPS      Y6, Y2, Y3
+	VADDPS      Y3, Y1, Y5
+	VSUBPS      Y3, Y1, Y1
+	VMOVUPS     Y5, (R12)
+	VMOVUPS     Y1, (R12)(SI*1)
+	VMOVAPS     Y0, Y1
+	VFMADD231PS wino3e800000<>+0(SB), Y4, Y1
+	VMOVAPS     Y6, Y3
+	VFMADD231PS wino40800000<>+0(SB), Y2, Y3
+	VMOVAPS     Y1, Y5
+	VFMADD231PS wino3e000000<>+0(SB), Y3, Y5
+	VMOVAPS     Y1, Y1
+	VFMADD231PS winobe000000<>+0(SB), Y3, Y1
+	VMOVUPS     Y5, (R12)(SI*2)
+	VMOVUPS     Y1, (R12)(DI*1)
+	VMOVAPS     Y6, Y1
+	VMOVUPS     Y1, (R12)(SI*4)
+	VMOVAPS     Y0, Y0
+	VMOVUPS     Y0, (R12)(R8*1)
+	VMOVAPS     Y2, Y0
+	VMOVUPS     Y0, (R12)(DI*2)
+	VMOVAPS     Y4, Y0
+	VMOVUPS     Y0, (R12)(R9*1)
+	VMOVAPS     Y6, Y0
+	VMOVUPS     Y0, (R12)(SI*8)
+	MOVQ        CX, R12
+	VMOVUPS     (R12)(BX*1), Y0
+	ADDQ        R10, R12
+	VMOVUPS     (R12)(BX*1), Y1
+	ADDQ        R10, R12
+	VMOVUPS     (R12)(BX*1), Y2
+	ADDQ        R10, R12
+	VMOVUPS     (R12)(BX*1), Y3
+	MOVQ        AX, R12
+	LEAQ        (R12)(R11*4), R12
+	VADDPS      Y2, Y0, Y4
+	VADDPS      Y3, Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMOVUPS     Y6, (R12)
+	VMOVUPS     Y4, (R12)(SI*1)
+	VMOVAPS     Y0, Y4
+	VFMADD231PS wino3e800000<>+0(SB), Y2, Y4
+	VMOVAPS     Y3, Y5
+	VFMADD231PS wino40800000<>+0(SB), Y1, Y5
+	VMOVAPS     Y4, Y6
+	VFMADD231PS wino3e000000<>+0(SB), Y5, Y6
+	VMOVAPS     Y4, Y4
+	VFMADD231PS winobe000000<>+0(SB), Y5, Y4
+	VMOVUPS     Y6, (R12)(SI*2)
+	VMOVUPS     Y4, (R12)(DI*1)
+	VMOVAPS     Y3, Y4
+	VMOVUPS     Y4, (R12)(SI*4)
+	VMOVAPS     Y0, Y0
+	VMOVUPS     Y0, (R12)(R8*1)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R12)(DI*2)
+	VMOVAPS     Y2, Y0
+	VMOVUPS     Y0, (R12)(R9*1)
+	VMOVAPS     Y3, Y0
+	VMOVUPS     Y0, (R12)(SI*8)
+	MOVQ        CX, R12
+	VMOVUPS     (R12), Y0
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y1
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y2
+	ADDQ        R10, R12
+	VMOVUPS     (R12), Y3
+	MOVQ        AX, R12
+	LEAQ        (R12)(R11*4), R12
+	LEAQ        (R12)(R11*1), R12
+	VADDPS      Y2, Y0, Y4
+	VADDPS      Y3, Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMOVUPS     Y6, (R12)
+	VMOVUPS     Y4, (R12)(SI*1)
+	VMOVAPS     Y0, Y4
+	VFMADD231PS wino3e800000<>+0(SB), Y2, Y4
+	VMOVAPS     Y3, Y5
+	VFMADD231PS wino40800000<>+0(SB), Y1, Y5
+	VMOVAPS     Y4, Y6
+	VFMADD231PS wino3e000000<>+0(SB), Y5, Y6
+	VMOVAPS     Y4, Y4
+	VFMADD231PS winobe000000<>+0(SB), Y5, Y4
+	VMOVUPS     Y6, (R12)(SI*2)
+	VMOVUPS     Y4, (R12)(DI*1)
+	VMOVAPS     Y3, Y4
+	VMOVUPS     Y4, (R12)(SI*4)
+	VMOVAPS     Y0, Y0
+	VMOVUPS     Y0, (R12)(R8*1)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R12)(DI*2)
+	VMOVAPS     Y2, Y0
+	VMOVUPS     Y0, (R12)(R9*1)
+	VMOVAPS     Y3, Y0
+	VMOVUPS     Y0, (R12)(SI*8)
+	MOVQ        CX, R12
+	VMOVUPS     (R12)(DX*1), Y0
+	ADDQ        R10, R12
+	VMOVUPS     (R12)(DX*1), Y1
+	ADDQ        R10, R12
+	VMOVUPS     (R12)(DX*1), Y2
+	ADDQ        R10, R12
+	VMOVUPS     (R12)(DX*1), Y3
+	MOVQ        AX, R12
+	LEAQ        (R12)(R11*4), R12
+	LEAQ        (R12)(R11*2), R12
+	VADDPS      Y2, Y0, Y4
+	VADDPS      Y3, Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMOVUPS     Y6, (R12)
+	VMOVUPS     Y4, (R12)(SI*1)
+	VMOVAPS     Y0, Y4
+	VFMADD231PS wino3e800000<>+0(SB), Y2, Y4
+	VMOVAPS     Y3, Y5
+	VFMADD231PS wino40800000<>+0(SB), Y1, Y5
+	VMOVAPS     Y4, Y6
+	VFMADD231PS wino3e000000<>+0(SB), Y5, Y6
+	VMOVAPS     Y4, Y4
+	VFMADD231PS winobe000000<>+0(SB), Y5, Y4
+	VMOVUPS     Y6, (R12)(SI*2)
+	VMOVUPS     Y4, (R12)(DI*1)
+	VMOVAPS     Y3, Y4
+	VMOVUPS     Y4, (R12)(SI*4)
+	VMOVAPS     Y0, Y0
+	VMOVUPS     Y0, (R12)(R8*1)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R12)(DI*2)
+	VMOVAPS     Y2, Y0
+	VMOVUPS     Y0, (R12)(R9*1)
+	VMOVAPS     Y3, Y0
+	VMOVUPS     Y0, (R12)(SI*8)
+	MOVQ        CX, R12
+	VMOVUPS     (R12)(DX*2), Y0
+	ADDQ        R10, R12
+	VMOVUPS     (R12)(DX*2), Y1
+	ADDQ        R10, R12
+	VMOVUPS     (R12)(DX*2), Y2
+	ADDQ        R10, R12
+	VMOVUPS     (R12)(DX*2), Y3
+	MOVQ        AX, R12
+	LEAQ        (R12)(R11*4), R12
+	LEAQ        (R12)(R11*2), R12
+	LEAQ        (R12)(R11*1), R12
+	VADDPS      Y2, Y0, Y4
+	VADDPS      Y3, Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMOVUPS     Y6, (R12)
+	VMOVUPS     Y4, (R12)(SI*1)
+	VMOVAPS     Y0, Y4
+	VFMADD231PS wino3e800000<>+0(SB), Y2, Y4
+	VMOVAPS     Y3, Y5
+	VFMADD231PS wino40800000<>+0(SB), Y1, Y5
+	VMOVAPS     Y4, Y6
+	VFMADD231PS wino3e000000<>+0(SB), Y5, Y6
+	VMOVAPS     Y4, Y4
+	VFMADD231PS winobe000000<>+0(SB), Y5, Y4
+	VMOVUPS     Y6, (R12)(SI*2)
+	VMOVUPS     Y4, (R12)(DI*1)
+	VMOVAPS     Y3, Y4
+	VMOVUPS     Y4, (R12)(SI*4)
+	VMOVAPS     Y0, Y0
+	VMOVUPS     Y0, (R12)(R8*1)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R12)(DI*2)
+	VMOVAPS     Y2, Y0
+	VMOVUPS     Y0, (R12)(R9*1)
+	VMOVAPS     Y3, Y0
+	VMOVUPS     Y0, (R12)(SI*8)
+	MOVQ        CX, R12
+	VMOVUPS     (R12)(BX*1), Y0
+	ADDQ        R10, R12
+	VMOVUPS     (R12)(BX*1), Y1
+	ADDQ        R10, R12
+	VMOVUPS     (R12)(BX*1), Y2
+	ADDQ        R10, R12
+	VMOVUPS     (R12)(BX*1), Y3
+	MOVQ        AX, R12
+	LEAQ        (R12)(R11*8), R12
+	VADDPS      Y2, Y0, Y4
+	VADDPS      Y3, Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMOVUPS     Y6, (R12)
+	VMOVUPS     Y4, (R12)(SI*1)
+	VMOVAPS     Y0, Y4
+	VFMADD231PS wino3e800000<>+0(SB), Y2, Y4
+	VMOVAPS     Y3, Y5
+	VFMADD231PS wino40800000<>+0(SB), Y1, Y5
+	VMOVAPS     Y4, Y6
+	VFMADD231PS wino3e000000<>+0(SB), Y5, Y6
+	VMOVAPS     Y4, Y4
+	VFMADD231PS winobe000000<>+0(SB), Y5, Y4
+	VMOVUPS     Y6, (R12)(SI*2)
+	VMOVUPS     Y4, (R12)(DI*1)
+	VMOVAPS     Y3, Y4
+	VMOVUPS     Y4, (R12)(SI*4)
+	VMOVAPS     Y0, Y0
+	VMOVUPS     Y0, (R12)(R8*1)
+	VMOVAPS     Y1, Y0
+	VMOVUPS     Y0, (R12)(DI*2)
+	VMOVAPS     Y2, Y0
+	VMOVUPS     Y0, (R12)(R9*1)
+	VMOVAPS     Y3, Y0
+	VMOVUPS     Y0, (R12)(SI*8)
+	ADDQ        srcStep+88(FP), CX
+	ADDQ        dstStep+40(FP), AX
+	DECQ        n+96(FP)
+	JNZ         next
+	VZEROUPPER
+	RET
+
+DATA winobe000000<>+0(SB)/4, $0xbe000000
+DATA winobe000000<>+4(SB)/4, $0xbe000000
+DATA winobe000000<>+8(SB)/4, $0xbe000000
+DATA winobe000000<>+12(SB)/4, $0xbe000000
+DATA winobe000000<>+16(SB)/4, $0xbe000000
+DATA winobe000000<>+20(SB)/4, $0xbe000000
+DATA winobe000000<>+24(SB)/4, $0xbe000000
+DATA winobe000000<>+28(SB)/4, $0xbe000000
+GLOBL winobe000000<>(SB), RODATA|NOPTR, $32
+
+// func winoGradOutputStridedAVX2(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+// Requires: AVX, FMA3
+TEXT ·winoGradOutputStridedAVX2(SB), NOSPLIT, $0-104
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+48(FP), CX
+	MOVQ srcRow+72(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
+	LEAQ (BX)(DX*4), DI
+	MOVQ dstCol+32(FP), R8
+	SHLQ $0x02, R8
+	MOVQ srcCol+80(FP), R9
+	MOVQ dstRow+24(FP), R10
+	SHLQ $0x02, R9
+	SHLQ $0x02, R10
+	SHLQ $0x02, srcStep+88(FP)
+	SHLQ $0x02, dstStep+40(FP)
+
+next:
+	MOVQ        CX, R11
+	VMOVUPS     (R11), Y0
+	VMOVUPS     (R11)(DX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     (R11)(DX*2), Y1
+	VMOVUPS     (R11)(BX*1), Y2
+	VSUBPS      Y2, Y1, Y1
+	VMULPS      wino3f2aaaab<>+0(SB), Y0, Y0
+	VFMADD231PS winobfaaaaab<>+0(SB), Y1, Y0
+	ADDQ        R9, R11
+	VMOVUPS     (R11), Y1
+	VMOVUPS     (R11)(DX*1), Y2
+	VSUBPS      Y2, Y1, Y1
+	VMOVUPS     (R11)(DX*2), Y2
+	VMOVUPS     (R11)(BX*1), Y3
+	VSUBPS      Y3, Y2, Y2
+	VMULPS      wino3f2aaaab<>+0(SB), Y1, Y1
+	VFMADD231PS winobfaaaaab<>+0(SB), Y2, Y1
+	ADDQ        R9, R11
+	VMOVUPS     (R11), Y2
+	VMOVUPS     (R11)(DX*1), Y3
+	VSUBPS      Y3, Y2, Y2
+	VMOVUPS     (R11)(DX*2), Y3
+	VMOVUPS     (R11)(BX*1), Y4
+	VSUBPS      Y4, Y3, Y3
+	VMULPS      wino3f2aaaab<>+0(SB), Y2, Y2
+	VFMADD231PS winobfaaaaab<>+0(SB), Y3, Y2
+	ADDQ        R9, R11
+	VMOVUPS     (R11), Y3
+	VMOVUPS     (R11)(DX*1), Y4
+	VSUBPS      Y4, Y3, Y3
+	VMOVUPS     (R11)(DX*2), Y4
+	VMOVUPS     (R11)(BX*1), Y5
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      wino3f2aaaab<>+0(SB), Y3, Y3
+	VFMADD231PS winobfaaaaab<>+0(SB), Y4, Y3
+	ADDQ        R9, R11
+	VMOVUPS     (R11), Y4
+	VMOVUPS     (R11)(DX*1), Y5
+	VSUBPS      Y5, Y4, Y4
+	VMOVUPS     (R11)(DX*2), Y5
+	VMOVUPS     (R11)(BX*1), Y6
+	VSUBPS      Y6, Y5, Y5
+	VMULPS      wino3f2aaaab<>+0(SB), Y4, Y4
+	VFMADD231PS winobfaaaaab<>+0(SB), Y5, Y4
+	ADDQ        R9, R11
+	VMOVUPS     (R11), Y5
+	VMOVUPS     (R11)(DX*1), Y6
+	VSUBPS      Y6, Y5, Y5
+	VMOVUPS     (R11)(DX*2), Y6
+	VMOVUPS     (R11)(BX*1), Y7
+	VSUBPS      Y7, Y6, Y6
+	VMULPS      wino3f2aaaab<>+0(SB), Y5, Y5
+	VFMADD231PS winobfaaaaab<>+0(SB), Y6, Y5
+	ADDQ        R9, R11
+	VMOVUPS     (R11), Y6
+	VMOVUPS     (R11)(DX*1), Y7
+	VSUBPS      Y7, Y6, Y6
+	VMOVUPS     (R11)(DX*2), Y7
+	VMOVUPS     (R11)(BX*1), Y8
+	VSUBPS      Y8, Y7, Y7
+	VMULPS      wino3f2aaaab<>+0(SB), Y6, Y6
+	VFMADD231PS winobfaaaaab<>+0(SB), Y7, Y6
+	ADDQ        R9, R11
+	VMOVUPS     (R11), Y7
+	VMOVUPS     (R11)(DX*1), Y8
+	VSUBPS      Y8, Y7, Y7
+	VMOVUPS     (R11)(DX*2), Y8
+	VMOVUPS     (R11)(BX*1), Y9
+	VSUBPS      Y9, Y8, Y8
+	VMULPS      wino3f2aaaab<>+0(SB), Y7, Y7
+	VFMADD231PS winobfaaaaab<>+0(SB), Y8, Y7
+	ADDQ        R9, R11
+	VMOVUPS     (R11), Y8
+	VMOVUPS     (R11)(DX*1), Y9
+	VSUBPS      Y9, Y8, Y8
+	VMOVUPS     (R11)(DX*2), Y9
+	VMOVUPS     (R11)(BX*1), Y10
+	VSUBPS      Y10, Y9, Y9
+	VMULPS      wino3f2aaaab<>+0(SB), Y8, Y8
+	VFMADD231PS winobfaaaaab<>+0(SB), Y9, Y8
+	MOVQ        AX, R11
+	VSUBPS      Y1, Y0, Y9
+	VSUBPS      Y3, Y2, Y10
+	VMULPS      wino3f2aaaab<>+0(SB), Y9, Y9
+	VFMADD231PS winobfaaaaab<>+0(SB), Y10, Y9
+	VMOVUPS     Y9, (R11)
+	VADDPS      Y6, Y5, Y5
+	VADDPS      Y7, Y5, Y5
+	VADDPS      Y8, Y5, Y5
+	VMOVUPS     Y5, (R11)(R8*1)
+	VADDPS      Y1, Y0, Y0
+	VADDPS      Y3, Y2, Y1
+	VMOVAPS     Y4, Y2
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y0, Y2
+	VFMADD231PS winobf2aaaab<>+0(SB), Y1, Y2
+	VMOVUPS     Y2, (R11)(R8*2)
+	MOVQ        CX, R11
+	VMOVUPS     (R11)(SI*1), Y0
+	VMOVUPS     (R11)(BX*2), Y1
+	VMOVUPS     (R11)(DI*1), Y2
+	VMOVUPS     (R11)(DX*8), Y3
+	VADDPS      Y0, Y3, Y3
+	VADDPS      Y1, Y3, Y3
+	VADDPS      Y2, Y3, Y3
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(SI*1), Y0
+	VMOVUPS     (R11)(BX*2), Y1
+	VMOVUPS     (R11)(DI*1), Y2
+	VMOVUPS     (R11)(DX*8), Y4
+	VADDPS      Y0, Y4, Y4
+	VADDPS      Y1, Y4, Y4
+	VADDPS      Y2, Y4, Y4
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(SI*1), Y0
+	VMOVUPS     (R11)(BX*2), Y1
+	VMOVUPS     (R11)(DI*1), Y2
+	VMOVUPS     (R11)(DX*8), Y5
+	VADDPS      Y0, Y5, Y5
+	VADDPS      Y1, Y5, Y5
+	VADDPS      Y2, Y5, Y5
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(SI*1), Y0
+	VMOVUPS     (R11)(BX*2), Y1
+	VMOVUPS     (R11)(DI*1), Y2
+	VMOVUPS     (R11)(DX*8), Y6
+	VADDPS      Y0, Y6, Y6
+	VADDPS      Y1, Y6, Y6
+	VADDPS      Y2, Y6, Y6
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(SI*1), Y0
+	VMOVUPS     (R11)(BX*2), Y1
+	VMOVUPS     (R11)(DI*1), Y2
+	VMOVUPS     (R11)(DX*8), Y7
+	VADDPS      Y0, Y7, Y7
+	VADDPS      Y1, Y7, Y7
+	VADDPS      Y2, Y7, Y7
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(SI*1), Y0
+	VMOVUPS     (R11)(BX*2), Y1
+	VMOVUPS     (R11)(DI*1), Y2
+	VMOVUPS     (R11)(DX*8), Y8
+	VADDPS      Y0, Y8, Y8
+	VADDPS      Y1, Y8, Y8
+	VADDPS      Y2, Y8, Y8
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(SI*1), Y0
+	VMOVUPS     (R11)(BX*2), Y1
+	VMOVUPS     (R11)(DI*1), Y2
+	VMOVUPS     (R11)(DX*8), Y9
+	VADDPS      Y0, Y9, Y9
+	VADDPS      Y1, Y9, Y9
+	VADDPS      Y2, Y9, Y9
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(SI*1), Y0
+	VMOVUPS     (R11)(BX*2), Y1
+	VMOVUPS     (R11)(DI*1), Y2
+	VMOVUPS     (R11)(DX*8), Y10
+	VADDPS      Y0, Y10, Y10
+	VADDPS      Y1, Y10, Y10
+	VADDPS      Y2, Y10, Y10
+	ADDQ        R9, R11
+	VMOVUPS     (R11)(SI*1), Y0
+	VMOVUPS     (R11)(BX*2), Y1
+	VMOVUPS     (R11)(DI*1), Y2
+	VMOVUPS     (R11)(DX*8), Y11
+	VADDPS      Y0, Y11, Y11
+	VADDPS      Y1, Y11, Y11
+	VADDPS      Y2, Y11, Y11
+	MOVQ        AX, R11
+	LEAQ        (R11)(R10*1), R11
+	VSUBPS      Y4, Y3, Y0
+	VSUBPS      Y6, Y5, Y1
+	VMULPS      wino3f2aaaab<>+0(SB), Y0, Y0
+	VFMADD231PS winobfaaaaab<>+0(SB), Y1, Y0
+	VMOVUPS     Y0, (R11)
+	VADDPS      Y9, Y8, Y0
+	VADDPS      Y10, Y0, Y0
+	VADDPS      Y11, Y0, Y0
+	VMOVUPS     Y0, (R11)(R8*1)
+	VADDPS      Y4, Y3, Y0
+	VADDPS      Y6, Y5, Y1
+	VMOVAPS     Y7, Y2
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y0, Y2
+	VFMADD231PS winobf2aaaab<>+0(SB), Y1, Y2
+	VMOVUPS     Y2, (R11)(R8*2)
+	MOVQ        CX, R11
+	VMOVUPS     (R11), Y0
+	VMOVUPS     (R11)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R11)(DX*2), Y1
+	VMOVUPS     (R11)(BX*1), Y2
+	VADDPS      Y2, Y1, Y1
+	VMOVUPS     (R11)(DX*4), Y2
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y0, Y2
+	VFMADD231PS winobf2aaaab<>+0(SB), Y1, Y2
+	ADDQ        R9, R11
+	VMOVUPS     (R11), Y0
+	VMOVUPS     (R11)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R11)(DX*2), Y1
+	VMOVUPS     (R11)(BX*1), Y3
+	VADDPS      Y3, Y1, Y1
+	VMOVUPS     (R11)(DX*4), Y3
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y0, Y3
+	VFMADD231PS winobf2aaaab<>+0(SB), Y1, Y3
+	ADDQ        R9, R11
+	VMOVUPS     (R11), Y0
+	VMOVUPS     (R11)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R11)(DX*2), Y1
+	VMOVUPS     (R11)(BX*1), Y4
+	VADDPS      Y4, Y1, Y1
+	VMOVUPS     (R11)(DX*4), Y4
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y0, Y4
+	VFMADD231PS winobf2aaaab<>+0(SB), Y1, Y4
+	ADDQ        R9, R11
+	VMOVUPS     (R11), Y0
+	VMOVUPS     (R11)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R11)(DX*2), Y1
+	VMOVUPS     (R11)(BX*1), Y5
+	VADDPS      Y5, Y1, Y1
+	VMOVUPS     (R11)(DX*4), Y5
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y0, Y5
+	VFMADD231PS winobf2aaaab<>+0(SB), Y1, Y5
+	ADDQ        R9, R11
+	VMOVUPS     (R11), Y0
+	VMOVUPS     (R11)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R11)(DX*2), Y1
+	VMOVUPS     (R11)(BX*1), Y6
+	VADDPS      Y6, Y1, Y1
+	VMOVUPS     (R11)(DX*4), Y6
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y0, Y6
+	VFMADD231PS winobf2aaaab<>+0(SB), Y1, Y6
+	ADDQ        R9, R11
+	VMOVUPS     (R11), Y0
+	VMOVUPS     (R11)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R11)(DX*2), Y1
+	VMOVUPS     (R11)(BX*1), Y7
+	VADDPS      Y7, Y1, Y1
+	VMOVUPS     (R11)(DX*4), Y7
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y0, Y7
+	VFMADD231PS winobf2aaaab<>+0(SB), Y1, Y7
+	ADDQ        R9, R11
+	VMOVUPS     (R11), Y0
+	VMOVUPS     (R11)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R11)(DX*2), Y1
+	VMOVUPS     (R11)(BX*1), Y8
+	VADDPS      Y8, Y1, Y1
+	VMOVUPS     (R11)(DX*4), Y8
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y0, Y8
+	VFMADD231PS winobf2aaaab<>+0(SB), Y1, Y8
+	ADDQ        R9, R11
+	VMOVUPS     (R11), Y0
+	VMOVUPS     (R11)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R11)(DX*2), Y1
+	VMOVUPS     (R11)(BX*1), Y9
+	VADDPS      Y9, Y1, Y1
+	VMOVUPS     (R11)(DX*4), Y9
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y0, Y9
+	VFMADD231PS winobf2aaaab<>+0(SB), Y1, Y9
+	ADDQ        R9, R11
+	VMOVUPS     (R11), Y0
+	VMOVUPS     (R11)(DX*1), Y1
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     (R11)(DX*2), Y1
+	VMOVUPS     (R11)(BX*1), Y10
+	VADDPS      Y10, Y1, Y1
+	VMOVUPS     (R11)(DX*4), Y10
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y0, Y10
+	VFMADD231PS winobf2aaaab<>+0(SB), Y1, Y10
+	MOVQ        AX, R11
+	LEAQ        (R11)(R10*2), R11
+	VSUBPS      Y3, Y2, Y0
+	VSUBPS      Y5, Y4, Y1
+	VMULPS      wino3f2aaaab<>+0(SB), Y0, Y0
+	VFMADD231PS winobfaaaaab<>+0(SB), Y1, Y0
+	VMOVUPS     Y0, (R11)
+	VADDPS      Y8, Y7, Y0
+	VADDPS      Y9, Y0, Y0
+	VADDPS      Y10, Y0, Y0
+	VMOVUPS     Y0, (R11)(R8*1)
+	VADDPS      Y3, Y2, Y0
+	VADDPS      Y5, Y4, Y1
+	VMOVAPS     Y6, Y2
+	VFMADD231PS wino3f2aaaab<>+0(SB), Y0, Y2
+	VFMADD231PS winobf2aaaab<>+0(SB), Y1, Y2
+	VMOVUPS     Y2, (R11)(R8*2)
 	ADDQ        srcStep+88(FP), CX
 	ADDQ        dstStep+40(FP), AX
 	DECQ        n+96(FP)
@@ -4663,7 +7075,8 @@ next:
 	VMOVUPS (R10)(DX*1), Z7
 	VADDPS  Z7, Z5, Z8
 	VSUBPS  Z7, Z5, Z5
-	LEAQ    (AX)(R9*1), R10
+	MOVQ    AX, R10
+	LEAQ    (R10)(R9*1), R10
 	VSUBPS  Z2, Z6, Z2
 	VMOVUPS Z2, (R10)
 	VMOVAPS Z6, Z2
@@ -4674,7 +7087,8 @@ next:
 	VMOVUPS Z2, (R10)(SI*2)
 	VSUBPS  Z4, Z8, Z2
 	VMOVUPS Z2, (R10)(DI*1)
-	LEAQ    (AX)(R9*2), R10
+	MOVQ    AX, R10
+	LEAQ    (R10)(R9*2), R10
 	VSUBPS  Z0, Z3, Z0
 	VMOVUPS Z0, (R10)
 	VMOVAPS Z3, Z0
@@ -4701,8 +7115,9 @@ next:
 	VMOVUPS (R10)(DX*1), Z0
 	VMOVUPS (R10)(BX*1), Z4
 	VSUBPS  Z0, Z4, Z4
-	LEAQ    (AX)(R9*2), R10
-	ADDQ    R9, R10
+	MOVQ    AX, R10
+	LEAQ    (R10)(R9*2), R10
+	LEAQ    (R10)(R9*1), R10
 	VSUBPS  Z1, Z3, Z0
 	VMOVUPS Z0, (R10)
 	VMOVAPS Z3, Z0
@@ -4791,7 +7206,8 @@ next:
 	VFMADD231PS.BCST wino3f000000<>+0(SB), Z6, Z5
 	VMOVAPS          Z4, Z4
 	VFMADD231PS.BCST winobf000000<>+0(SB), Z6, Z4
-	LEAQ             (AX)(R8*1), R9
+	MOVQ             AX, R9
+	LEAQ             (R9)(R8*1), R9
 	VMULPS.BCST      winobf800000<>+0(SB), Z1, Z6
 	VMOVUPS          Z6, (R9)
 	VMULPS.BCST      wino3f000000<>+0(SB), Z1, Z1
@@ -4805,7 +7221,8 @@ next:
 	VMOVUPS          Z1, (R9)(BX*2)
 	VMOVAPS          Z5, Z1
 	VMOVUPS          Z1, (R9)(SI*1)
-	LEAQ             (AX)(R8*2), R9
+	MOVQ             AX, R9
+	LEAQ             (R9)(R8*2), R9
 	VMULPS.BCST      winobf800000<>+0(SB), Z0, Z1
 	VMOVUPS          Z1, (R9)
 	VMULPS.BCST      wino3f000000<>+0(SB), Z0, Z0
@@ -4825,8 +7242,9 @@ next:
 	VMOVUPS          (R9)(DX*2), Z1
 	ADDQ             DI, R9
 	VMOVUPS          (R9)(DX*2), Z2
-	LEAQ             (AX)(R8*2), R9
-	ADDQ             R8, R9
+	MOVQ             AX, R9
+	LEAQ             (R9)(R8*2), R9
+	LEAQ             (R9)(R8*1), R9
 	VMULPS.BCST      winobf800000<>+0(SB), Z0, Z3
 	VMOVUPS          Z3, (R9)
 	VMULPS.BCST      wino3f000000<>+0(SB), Z0, Z0
@@ -4920,7 +7338,8 @@ next:
 	VSUBPS  Z4, Z0, Z0
 	VMOVUPS (R9)(BX*1), Z4
 	VADDPS  Z0, Z4, Z4
-	LEAQ    (AX)(R8*1), R9
+	MOVQ    AX, R9
+	LEAQ    (R9)(R8*1), R9
 	VADDPS  Z3, Z2, Z0
 	VADDPS  Z0, Z1, Z0
 	VMOVUPS Z0, (R9)
@@ -4987,7 +7406,8 @@ next:
 	VFMADD231PS.BCST wino3f000000<>+0(SB), Z3, Z4
 	VMOVAPS          Z1, Z1
 	VFMADD231PS.BCST winobf000000<>+0(SB), Z3, Z1
-	LEAQ             (AX)(R8*1), R9
+	MOVQ             AX, R9
+	LEAQ             (R9)(R8*1), R9
 	VMULPS.BCST      winobf800000<>+0(SB), Z2, Z3
 	VMOVUPS          Z3, (R9)
 	VMULPS.BCST      wino3f000000<>+0(SB), Z2, Z2
@@ -5000,7 +7420,8 @@ next:
 	VMOVUPS          Z2, (R9)(BX*2)
 	VMOVAPS          Z4, Z2
 	VMOVUPS          Z2, (R9)(SI*1)
-	LEAQ             (AX)(R8*2), R9
+	MOVQ             AX, R9
+	LEAQ             (R9)(R8*2), R9
 	VMULPS.BCST      winobf800000<>+0(SB), Z0, Z2
 	VMOVUPS          Z2, (R9)
 	VMULPS.BCST      wino3f000000<>+0(SB), Z0, Z0
@@ -5017,8 +7438,9 @@ next:
 	VMOVUPS          (R9)(DX*1), Z0
 	ADDQ             DI, R9
 	VMOVUPS          (R9)(DX*1), Z1
-	LEAQ             (AX)(R8*2), R9
-	ADDQ             R8, R9
+	MOVQ             AX, R9
+	LEAQ             (R9)(R8*2), R9
+	LEAQ             (R9)(R8*1), R9
 	VMULPS.BCST      winobf800000<>+0(SB), Z0, Z2
 	VMOVUPS          Z2, (R9)
 	VMULPS.BCST      wino3f000000<>+0(SB), Z0, Z0
@@ -5097,7 +7519,8 @@ next:
 	VSUBPS  Z5, Z3, Z0
 	VMOVAPS Z0, Z0
 	VMOVUPS Z0, (R9)(SI*1)
-	LEAQ    (AX)(R8*2), R9
+	MOVQ    AX, R9
+	LEAQ    (R9)(R8*2), R9
 	VADDPS  Z6, Z4, Z0
 	VADDPS  Z0, Z2, Z1
 	VADDPS  Z8, Z0, Z0
@@ -5126,7 +7549,8 @@ next:
 	VMOVUPS (R9)(DX*2), Z4
 	VSUBPS  Z4, Z3, Z3
 	VMOVAPS Z3, Z3
-	LEAQ    (AX)(R8*1), R9
+	MOVQ    AX, R9
+	LEAQ    (R9)(R8*1), R9
 	VADDPS  Z2, Z1, Z4
 	VADDPS  Z4, Z0, Z0
 	VADDPS  Z3, Z4, Z3
@@ -5294,7 +7718,8 @@ next:
 	VFMADD231PS.BCST wino3f3504f3<>+0(SB), Z13, Z10
 	VMOVAPS          Z11, Z11
 	VFMADD231PS.BCST winobf3504f3<>+0(SB), Z13, Z11
-	LEAQ             (AX)(R11*1), R12
+	MOVQ             AX, R12
+	LEAQ             (R12)(R11*1), R12
 	VMOVAPS          Z0, Z0
 	VFMADD231PS.BCST winoc0200000<>+0(SB), Z4, Z0
 	VADDPS           Z8, Z0, Z0
@@ -5323,7 +7748,8 @@ next:
 	VFMADD231PS.BCST winoc0200000<>+0(SB), Z6, Z0
 	VADDPS           Z10, Z0, Z0
 	VMOVUPS          Z0, (R12)(R9*1)
-	LEAQ             (AX)(R11*2), R12
+	MOVQ             AX, R12
+	LEAQ             (R12)(R11*2), R12
 	VMOVAPS          Z1, Z0
 	VFMADD231PS.BCST winoc0200000<>+0(SB), Z5, Z0
 	VADDPS           Z9, Z0, Z0
@@ -5418,8 +7844,9 @@ next:
 	VFMADD231PS.BCST wino3fb504f3<>+0(SB), Z13, Z10
 	VMOVAPS          Z11, Z11
 	VFMADD231PS.BCST winobfb504f3<>+0(SB), Z13, Z11
-	LEAQ             (AX)(R11*2), R12
-	ADDQ             R11, R12
+	MOVQ             AX, R12
+	LEAQ             (R12)(R11*2), R12
+	LEAQ             (R12)(R11*1), R12
 	VMOVAPS          Z0, Z0
 	VFMADD231PS.BCST winoc0200000<>+0(SB), Z4, Z0
 	VADDPS           Z8, Z0, Z0
@@ -5448,7 +7875,8 @@ next:
 	VFMADD231PS.BCST winoc0200000<>+0(SB), Z6, Z0
 	VADDPS           Z10, Z0, Z0
 	VMOVUPS          Z0, (R12)(R9*1)
-	LEAQ             (AX)(R11*4), R12
+	MOVQ             AX, R12
+	LEAQ             (R12)(R11*4), R12
 	VMOVAPS          Z1, Z0
 	VFMADD231PS.BCST winoc0200000<>+0(SB), Z5, Z0
 	VADDPS           Z9, Z0, Z0
@@ -5513,8 +7941,9 @@ next:
 	VMOVUPS          (R12)(SI*1), Z7
 	VADDPS           Z0, Z7, Z7
 	VFMADD231PS.BCST winoc0200000<>+0(SB), Z1, Z7
-	LEAQ             (AX)(R11*4), R12
-	ADDQ             R11, R12
+	MOVQ             AX, R12
+	LEAQ             (R12)(R11*4), R12
+	LEAQ             (R12)(R11*1), R12
 	VMOVAPS          Z2, Z0
 	VFMADD231PS.BCST winoc0200000<>+0(SB), Z4, Z0
 	VADDPS           Z6, Z0, Z0
@@ -5628,7 +8057,8 @@ next:
 	VFMADD231PS.BCST winobef15bef<>+0(SB), Z6, Z5
 	VMOVAPS          Z4, Z4
 	VFMADD231PS.BCST wino3ef15bef<>+0(SB), Z6, Z4
-	LEAQ             (AX)(R9*1), R10
+	MOVQ             AX, R10
+	LEAQ             (R10)(R9*1), R10
 	VMOVAPS          Z1, Z6
 	VMOVUPS          Z6, (R10)
 	VMULPS.BCST      winobf2aaaab<>+0(SB), Z1, Z6
@@ -5651,7 +8081,8 @@ next:
 	VMOVUPS          Z1, (R10)(BX*4)
 	VMOVAPS          Z5, Z1
 	VMOVUPS          Z1, (R10)(DI*1)
-	LEAQ             (AX)(R9*2), R10
+	MOVQ             AX, R10
+	LEAQ             (R10)(R9*2), R10
 	VMOVAPS          Z0, Z1
 	VMOVUPS          Z1, (R10)
 	VMULPS.BCST      winobf2aaaab<>+0(SB), Z0, Z1
@@ -5704,8 +8135,9 @@ next:
 	VFMADD231PS.BCST wino3e715bef<>+0(SB), Z6, Z5
 	VMOVAPS          Z4, Z4
 	VFMADD231PS.BCST winobe715bef<>+0(SB), Z6, Z4
-	LEAQ             (AX)(R9*2), R10
-	ADDQ             R9, R10
+	MOVQ             AX, R10
+	LEAQ             (R10)(R9*2), R10
+	LEAQ             (R10)(R9*1), R10
 	VMOVAPS          Z1, Z6
 	VMOVUPS          Z6, (R10)
 	VMULPS.BCST      winobf2aaaab<>+0(SB), Z1, Z6
@@ -5728,7 +8160,8 @@ next:
 	VMOVUPS          Z1, (R10)(BX*4)
 	VMOVAPS          Z5, Z1
 	VMOVUPS          Z1, (R10)(DI*1)
-	LEAQ             (AX)(R9*4), R10
+	MOVQ             AX, R10
+	LEAQ             (R10)(R9*4), R10
 	VMOVAPS          Z0, Z1
 	VMOVUPS          Z1, (R10)
 	VMULPS.BCST      winobf2aaaab<>+0(SB), Z0, Z1
@@ -5757,8 +8190,9 @@ next:
 	VMOVUPS          (R10)(DX*2), Z1
 	ADDQ             R8, R10
 	VMOVUPS          (R10)(DX*2), Z2
-	LEAQ             (AX)(R9*4), R10
-	ADDQ             R9, R10
+	MOVQ             AX, R10
+	LEAQ             (R10)(R9*4), R10
+	LEAQ             (R10)(R9*1), R10
 	VMOVAPS          Z0, Z3
 	VMOVUPS          Z3, (R10)
 	VMULPS.BCST      winobf2aaaab<>+0(SB), Z0, Z3
@@ -5898,7 +8332,8 @@ next:
 	VFMADD231PS.BCST wino403504f3<>+0(SB), Z4, Z8
 	VMOVUPS          Z6, (R11)(DI*1)
 	VMOVUPS          Z8, (R11)(R8*1)
-	LEAQ             (AX)(R10*2), R11
+	MOVQ             AX, R11
+	LEAQ             (R11)(R10*2), R11
 	VADDPS           Z3, Z1, Z2
 	VADDPS           Z7, Z5, Z4
 	VADDPS           Z2, Z0, Z0
@@ -5988,7 +8423,8 @@ next:
 	VMOVUPS          (R11)(SI*1), Z13
 	VFMADD231PS.BCST wino3eb504f3<>+0(SB), Z0, Z13
 	VFMADD231PS.BCST wino403504f3<>+0(SB), Z1, Z13
-	LEAQ             (AX)(R10*1), R11
+	MOVQ             AX, R11
+	LEAQ             (R11)(R10*1), R11
 	VADDPS           Z6, Z4, Z0
 	VADDPS           Z10, Z8, Z1
 	VADDPS           Z0, Z2, Z2
@@ -6006,8 +8442,9 @@ next:
 	VFMADD231PS.BCST wino403504f3<>+0(SB), Z1, Z4
 	VMOVUPS          Z2, (R11)(DI*1)
 	VMOVUPS          Z4, (R11)(R8*1)
-	LEAQ             (AX)(R10*2), R11
-	ADDQ             R10, R11
+	MOVQ             AX, R11
+	LEAQ             (R11)(R10*2), R11
+	LEAQ             (R11)(R10*1), R11
 	VADDPS           Z7, Z5, Z0
 	VADDPS           Z11, Z9, Z1
 	VADDPS           Z0, Z3, Z2
@@ -6133,7 +8570,8 @@ next:
 	VFMADD231PS.BCST winobe715bef<>+0(SB), Z9, Z7
 	VMOVAPS          Z6, Z6
 	VFMADD231PS.BCST wino3e715bef<>+0(SB), Z9, Z6
-	LEAQ             (AX)(R10*1), R11
+	MOVQ             AX, R11
+	LEAQ             (R11)(R10*1), R11
 	VMOVAPS          Z1, Z8
 	VMOVUPS          Z8, (R11)
 	VMULPS.BCST      winobf2aaaab<>+0(SB), Z1, Z8
@@ -6158,7 +8596,8 @@ next:
 	VMOVUPS          Z1, (R11)(SI*4)
 	VMOVAPS          Z7, Z1
 	VMOVUPS          Z1, (R11)(R8*1)
-	LEAQ             (AX)(R10*2), R11
+	MOVQ             AX, R11
+	LEAQ             (R11)(R10*2), R11
 	VMOVAPS          Z0, Z1
 	VMOVUPS          Z1, (R11)
 	VMULPS.BCST      winobf2aaaab<>+0(SB), Z0, Z1
@@ -6231,8 +8670,9 @@ next:
 	VFMADD231PS.BCST wino3ef15bef<>+0(SB), Z9, Z7
 	VMOVAPS          Z6, Z6
 	VFMADD231PS.BCST winobef15bef<>+0(SB), Z9, Z6
-	LEAQ             (AX)(R10*2), R11
-	ADDQ             R10, R11
+	MOVQ             AX, R11
+	LEAQ             (R11)(R10*2), R11
+	LEAQ             (R11)(R10*1), R11
 	VMOVAPS          Z1, Z8
 	VMOVUPS          Z8, (R11)
 	VMULPS.BCST      winobf2aaaab<>+0(SB), Z1, Z8
@@ -6257,7 +8697,8 @@ next:
 	VMOVUPS          Z1, (R11)(SI*4)
 	VMOVAPS          Z7, Z1
 	VMOVUPS          Z1, (R11)(R8*1)
-	LEAQ             (AX)(R10*4), R11
+	MOVQ             AX, R11
+	LEAQ             (R11)(R10*4), R11
 	VMOVAPS          Z0, Z1
 	VMOVUPS          Z1, (R11)
 	VMULPS.BCST      winobf2aaaab<>+0(SB), Z0, Z1
@@ -6290,8 +8731,9 @@ next:
 	VMOVUPS          (R11)(BX*1), Z2
 	ADDQ             R9, R11
 	VMOVUPS          (R11)(BX*1), Z3
-	LEAQ             (AX)(R10*4), R11
-	ADDQ             R10, R11
+	MOVQ             AX, R11
+	LEAQ             (R11)(R10*4), R11
+	LEAQ             (R11)(R10*1), R11
 	VMOVAPS          Z0, Z4
 	VMOVUPS          Z4, (R11)
 	VMULPS.BCST      winobf2aaaab<>+0(SB), Z0, Z4
@@ -6435,7 +8877,8 @@ next:
 	VMULPS.BCST      wino3f3504f3<>+0(SB), Z0, Z0
 	VFMADD231PS.BCST wino3fb504f3<>+0(SB), Z1, Z0
 	VMOVUPS          Z0, (R10)(DI*1)
-	LEAQ             (AX)(R9*2), R10
+	MOVQ             AX, R10
+	LEAQ             (R10)(R9*2), R10
 	VADDPS           Z7, Z5, Z0
 	VADDPS           Z11, Z9, Z1
 	VADDPS           Z0, Z3, Z2
@@ -6504,7 +8947,8 @@ next:
 	VSUBPS           Z7, Z6, Z6
 	VMULPS.BCST      wino3f3504f3<>+0(SB), Z5, Z5
 	VFMADD231PS.BCST wino3fb504f3<>+0(SB), Z6, Z5
-	LEAQ             (AX)(R9*1), R10
+	MOVQ             AX, R10
+	LEAQ             (R10)(R9*1), R10
 	VADDPS           Z2, Z1, Z6
 	VADDPS           Z4, Z3, Z7
 	VADDPS           Z6, Z0, Z0
@@ -6567,7 +9011,8 @@ next:
 	VMOVUPS Z4, (R8)(BX*1)
 	VSUBPS  Z2, Z6, Z2
 	VMOVUPS Z2, (R8)(BX*2)
-	LEAQ    (AX)(DI*1), R8
+	MOVQ    AX, R8
+	LEAQ    (R8)(DI*1), R8
 	VMOVAPS Z1, Z1
 	VMOVAPS Z0, Z2
 	VADDPS  Z2, Z1, Z4
@@ -6588,7 +9033,8 @@ next:
 	VMOVUPS (R8), Z0
 	VMOVUPS (R8)(DX*2), Z3
 	VSUBPS  Z0, Z3, Z3
-	LEAQ    (AX)(DI*2), R8
+	MOVQ    AX, R8
+	LEAQ    (R8)(DI*2), R8
 	VMOVAPS Z2, Z0
 	VMOVAPS Z1, Z2
 	VADDPS  Z2, Z0, Z4
@@ -6648,7 +9094,8 @@ next:
 	VMOVUPS          Z3, (R8)(BX*1)
 	VMOVAPS          Z4, Z2
 	VMOVUPS          Z2, (R8)(BX*2)
-	LEAQ             (AX)(DI*1), R8
+	MOVQ             AX, R8
+	LEAQ             (R8)(DI*1), R8
 	VMULPS.BCST      wino3f000000<>+0(SB), Z1, Z2
 	VMOVAPS          Z0, Z0
 	VMOVAPS          Z2, Z3
@@ -6663,7 +9110,8 @@ next:
 	VMOVUPS          (R8)(DX*1), Z0
 	ADDQ             SI, R8
 	VMOVUPS          (R8)(DX*1), Z1
-	LEAQ             (AX)(DI*2), R8
+	MOVQ             AX, R8
+	LEAQ             (R8)(DI*2), R8
 	VMULPS.BCST      wino3f000000<>+0(SB), Z1, Z2
 	VMOVAPS          Z0, Z0
 	VMOVAPS          Z2, Z3
@@ -6738,7 +9186,8 @@ next:
 	VSUBPS  Z3, Z0, Z0
 	VMOVUPS (R8)(DX*2), Z3
 	VADDPS  Z0, Z3, Z3
-	LEAQ    (AX)(DI*1), R8
+	MOVQ    AX, R8
+	LEAQ    (R8)(DI*1), R8
 	VADDPS  Z2, Z1, Z0
 	VMOVAPS Z0, Z0
 	VMOVUPS Z0, (R8)
@@ -6837,7 +9286,8 @@ next:
 	VFMADD231PS.BCST wino3e800000<>+0(SB), Z0, Z2
 	VFMADD231PS.BCST winobfa00000<>+0(SB), Z4, Z2
 	VMOVUPS          Z2, (R10)(SI*4)
-	LEAQ             (AX)(R9*1), R10
+	MOVQ             AX, R10
+	LEAQ             (R10)(R9*1), R10
 	VMOVAPS          Z7, Z0
 	VFMADD231PS.BCST winobe800000<>+0(SB), Z3, Z0
 	VMOVAPS          Z5, Z2
@@ -6913,7 +9363,8 @@ next:
 	VFMADD231PS.BCST wino3f000000<>+0(SB), Z11, Z8
 	VMOVAPS          Z9, Z9
 	VFMADD231PS.BCST winobf000000<>+0(SB), Z11, Z9
-	LEAQ             (AX)(R9*2), R10
+	MOVQ             AX, R10
+	LEAQ             (R10)(R9*2), R10
 	VMOVAPS          Z6, Z10
 	VFMADD231PS.BCST winobe800000<>+0(SB), Z2, Z10
 	VMOVAPS          Z4, Z11
@@ -6934,8 +9385,9 @@ next:
 	VFMADD231PS.BCST wino3e800000<>+0(SB), Z0, Z2
 	VFMADD231PS.BCST winobfa00000<>+0(SB), Z4, Z2
 	VMOVUPS          Z2, (R10)(SI*4)
-	LEAQ             (AX)(R9*2), R10
-	ADDQ             R9, R10
+	MOVQ             AX, R10
+	LEAQ             (R10)(R9*2), R10
+	LEAQ             (R10)(R9*1), R10
 	VMOVAPS          Z7, Z0
 	VFMADD231PS.BCST winobe800000<>+0(SB), Z3, Z0
 	VMOVAPS          Z5, Z2
@@ -6986,7 +9438,8 @@ next:
 	VMOVUPS          (R10)(DX*4), Z6
 	VFMADD231PS.BCST wino3e800000<>+0(SB), Z0, Z6
 	VFMADD231PS.BCST winobfa00000<>+0(SB), Z1, Z6
-	LEAQ             (AX)(R9*4), R10
+	MOVQ             AX, R10
+	LEAQ             (R10)(R9*4), R10
 	VMOVAPS          Z5, Z0
 	VFMADD231PS.BCST winobe800000<>+0(SB), Z3, Z0
 	VMOVAPS          Z4, Z1
@@ -7067,7 +9520,8 @@ next:
 	VMOVUPS          Z3, (R9)(SI*1)
 	VMOVAPS          Z4, Z2
 	VMOVUPS          Z2, (R9)(BX*4)
-	LEAQ             (AX)(R8*1), R9
+	MOVQ             AX, R9
+	LEAQ             (R9)(R8*1), R9
 	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z1, Z2
 	VMOVAPS          Z0, Z3
 	VMOVAPS          Z2, Z4
@@ -7102,7 +9556,8 @@ next:
 	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z3, Z4
 	VMOVAPS          Z1, Z1
 	VFMADD231PS.BCST wino3faaaaab<>+0(SB), Z3, Z1
-	LEAQ             (AX)(R8*2), R9
+	MOVQ             AX, R9
+	LEAQ             (R9)(R8*2), R9
 	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z4, Z3
 	VMOVAPS          Z2, Z5
 	VMOVAPS          Z3, Z6
@@ -7121,8 +9576,9 @@ next:
 	VMOVUPS          Z3, (R9)(SI*1)
 	VMOVAPS          Z4, Z2
 	VMOVUPS          Z2, (R9)(BX*4)
-	LEAQ             (AX)(R8*2), R9
-	ADDQ             R8, R9
+	MOVQ             AX, R9
+	LEAQ             (R9)(R8*2), R9
+	LEAQ             (R9)(R8*1), R9
 	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z1, Z2
 	VMOVAPS          Z0, Z3
 	VMOVAPS          Z2, Z4
@@ -7145,7 +9601,8 @@ next:
 	VMOVUPS          (R9)(DX*1), Z0
 	ADDQ             DI, R9
 	VMOVUPS          (R9)(DX*1), Z1
-	LEAQ             (AX)(R8*4), R9
+	MOVQ             AX, R9
+	LEAQ             (R9)(R8*4), R9
 	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z1, Z2
 	VMOVAPS          Z0, Z3
 	VMOVAPS          Z2, Z4
@@ -7257,7 +9714,8 @@ next:
 	VADDPS           Z10, Z2, Z2
 	VMOVUPS          Z6, (R10)(SI*1)
 	VMOVUPS          Z2, (R10)(DI*1)
-	LEAQ             (AX)(R9*2), R10
+	MOVQ             AX, R10
+	LEAQ             (R10)(R9*2), R10
 	VADDPS           Z1, Z0, Z2
 	VADDPS           Z5, Z3, Z4
 	VADDPS           Z4, Z2, Z6
@@ -7334,7 +9792,8 @@ next:
 	VMOVUPS          (R10)(DX*4), Z11
 	VADDPS           Z0, Z11, Z11
 	VFMADD231PS.BCST wino3e000000<>+0(SB), Z1, Z11
-	LEAQ             (AX)(R9*1), R10
+	MOVQ             AX, R10
+	LEAQ             (R10)(R9*1), R10
 	VADDPS           Z4, Z2, Z0
 	VADDPS           Z8, Z6, Z1
 	VADDPS           Z1, Z0, Z12
@@ -7351,8 +9810,9 @@ next:
 	VADDPS           Z10, Z0, Z0
 	VMOVUPS          Z2, (R10)(SI*1)
 	VMOVUPS          Z0, (R10)(DI*1)
-	LEAQ             (AX)(R9*2), R10
-	ADDQ             R9, R10
+	MOVQ             AX, R10
+	LEAQ             (R10)(R9*2), R10
+	LEAQ             (R10)(R9*1), R10
 	VADDPS           Z5, Z3, Z0
 	VADDPS           Z9, Z7, Z1
 	VADDPS           Z1, Z0, Z2
@@ -7465,7 +9925,8 @@ next:
 	VMOVUPS          Z3, (R10)(DI*1)
 	VMOVAPS          Z7, Z1
 	VMOVUPS          Z1, (R10)(SI*4)
-	LEAQ             (AX)(R9*1), R10
+	MOVQ             AX, R10
+	LEAQ             (R10)(R9*1), R10
 	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z2, Z1
 	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z6, Z1
 	VADDPS           Z4, Z0, Z3
@@ -7535,7 +9996,8 @@ next:
 	VFMADD231PS.BCST winobeaaaaab<>+0(SB), Z9, Z7
 	VMOVAPS          Z6, Z6
 	VFMADD231PS.BCST wino3eaaaaab<>+0(SB), Z9, Z6
-	LEAQ             (AX)(R9*2), R10
+	MOVQ             AX, R10
+	LEAQ             (R10)(R9*2), R10
 	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z3, Z8
 	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z7, Z8
 	VADDPS           Z5, Z1, Z9
@@ -7557,8 +10019,9 @@ next:
 	VMOVUPS          Z3, (R10)(DI*1)
 	VMOVAPS          Z7, Z1
 	VMOVUPS          Z1, (R10)(SI*4)
-	LEAQ             (AX)(R9*2), R10
-	ADDQ             R9, R10
+	MOVQ             AX, R10
+	LEAQ             (R10)(R9*2), R10
+	LEAQ             (R10)(R9*1), R10
 	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z2, Z1
 	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z6, Z1
 	VADDPS           Z4, Z0, Z3
@@ -7588,7 +10051,8 @@ next:
 	VMOVUPS          (R10)(BX*1), Z2
 	ADDQ             R8, R10
 	VMOVUPS          (R10)(BX*1), Z3
-	LEAQ             (AX)(R9*4), R10
+	MOVQ             AX, R10
+	LEAQ             (R10)(R9*4), R10
 	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z1, Z4
 	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z3, Z4
 	VADDPS           Z2, Z0, Z5
@@ -7736,7 +10200,8 @@ next:
 	VMOVUPS          (R9)(DX*4), Z6
 	VADDPS           Z0, Z6, Z6
 	VFMADD231PS.BCST wino3f000000<>+0(SB), Z1, Z6
-	LEAQ             (AX)(R8*1), R9
+	MOVQ             AX, R9
+	LEAQ             (R9)(R8*1), R9
 	VADDPS           Z3, Z2, Z0
 	VADDPS           Z5, Z4, Z1
 	VADDPS           Z1, Z0, Z0
@@ -7747,6 +10212,2060 @@ next:
 	VFMADD231PS.BCST wino3f000000<>+0(SB), Z1, Z0
 	VADDPS           Z6, Z0, Z0
 	VMOVUPS          Z0, (R9)(SI*1)
+	ADDQ             srcStep+88(FP), CX
+	ADDQ             dstStep+40(FP), AX
+	DECQ             n+96(FP)
+	JNZ              next
+	VZEROUPPER
+	RET
+
+// func winoInputStridedAVX512(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+// Requires: AVX, AVX512F
+TEXT ·winoInputStridedAVX512(SB), NOSPLIT, $0-104
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+48(FP), CX
+	MOVQ srcRow+72(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
+	LEAQ (BX)(DX*4), DI
+	MOVQ dstCol+32(FP), R8
+	SHLQ $0x02, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	LEAQ (R9)(R8*4), R11
+	MOVQ srcCol+80(FP), R12
+	MOVQ dstRow+24(FP), R13
+	SHLQ $0x02, R12
+	SHLQ $0x02, R13
+	SHLQ $0x02, srcStep+88(FP)
+	SHLQ $0x02, dstStep+40(FP)
+
+next:
+	MOVQ             CX, R14
+	VMOVUPS          (R14)(DX*2), Z0
+	VMOVUPS          (R14)(BX*2), Z1
+	VMOVUPS          (R14), Z2
+	VMOVUPS          (R14)(DX*4), Z3
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z0, Z1
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z2, Z3
+	VADDPS           Z3, Z1, Z0
+	VSUBPS           Z3, Z1, Z1
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*2), Z2
+	VMOVUPS          (R14)(BX*2), Z3
+	VMOVUPS          (R14), Z4
+	VMOVUPS          (R14)(DX*4), Z5
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z2, Z3
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z4, Z5
+	VADDPS           Z5, Z3, Z2
+	VSUBPS           Z5, Z3, Z3
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*2), Z4
+	VMOVUPS          (R14)(BX*2), Z5
+	VMOVUPS          (R14), Z6
+	VMOVUPS          (R14)(DX*4), Z7
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z4, Z5
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z6, Z7
+	VADDPS           Z7, Z5, Z4
+	VSUBPS           Z7, Z5, Z5
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*2), Z6
+	VMOVUPS          (R14)(BX*2), Z7
+	VMOVUPS          (R14), Z8
+	VMOVUPS          (R14)(DX*4), Z9
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z6, Z7
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z8, Z9
+	VADDPS           Z9, Z7, Z6
+	VSUBPS           Z9, Z7, Z7
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*2), Z8
+	VMOVUPS          (R14)(BX*2), Z9
+	VMOVUPS          (R14), Z10
+	VMOVUPS          (R14)(DX*4), Z11
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z8, Z9
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z10, Z11
+	VADDPS           Z11, Z9, Z8
+	VSUBPS           Z11, Z9, Z9
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*2), Z10
+	VMOVUPS          (R14)(BX*2), Z11
+	VMOVUPS          (R14), Z12
+	VMOVUPS          (R14)(DX*4), Z13
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z10, Z11
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z12, Z13
+	VADDPS           Z13, Z11, Z10
+	VSUBPS           Z13, Z11, Z11
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*2), Z12
+	VMOVUPS          (R14)(BX*2), Z13
+	VMOVUPS          (R14), Z14
+	VMOVUPS          (R14)(DX*4), Z15
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z12, Z13
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z14, Z15
+	VADDPS           Z15, Z13, Z12
+	VSUBPS           Z15, Z13, Z13
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*2), Z14
+	VMOVUPS          (R14)(BX*2), Z15
+	VMOVUPS          (R14), Z16
+	VMOVUPS          (R14)(DX*4), Z17
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z14, Z15
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z16, Z17
+	VADDPS           Z17, Z15, Z14
+	VSUBPS           Z17, Z15, Z15
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*2), Z16
+	VMOVUPS          (R14)(BX*2), Z17
+	VMOVUPS          (R14), Z18
+	VMOVUPS          (R14)(DX*4), Z19
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z16, Z17
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z18, Z19
+	VADDPS           Z19, Z17, Z16
+	VSUBPS           Z19, Z17, Z17
+	MOVQ             AX, R14
+	VMOVAPS          Z12, Z18
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z4, Z18
+	VMOVAPS          Z8, Z19
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z0, Z19
+	VADDPS           Z19, Z18, Z20
+	VSUBPS           Z19, Z18, Z18
+	VMOVUPS          Z20, (R14)
+	VMOVUPS          Z18, (R14)(R8*1)
+	VSUBPS           Z4, Z12, Z4
+	VSUBPS           Z0, Z8, Z12
+	VMOVAPS          Z4, Z18
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z12, Z18
+	VMOVAPS          Z4, Z4
+	VFMADD231PS.BCST winobf000000<>+0(SB), Z12, Z4
+	VMOVUPS          Z18, (R14)(R8*2)
+	VMOVUPS          Z4, (R14)(R9*1)
+	VMOVAPS          Z16, Z4
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z0, Z4
+	VFMADD231PS.BCST winobfa00000<>+0(SB), Z8, Z4
+	VMOVUPS          Z4, (R14)(R8*4)
+	VMOVAPS          Z2, Z0
+	VMOVUPS          Z0, (R14)(R10*1)
+	VMOVAPS          Z6, Z0
+	VMOVUPS          Z0, (R14)(R9*2)
+	VMOVAPS          Z10, Z0
+	VMOVUPS          Z0, (R14)(R11*1)
+	VMOVAPS          Z14, Z0
+	VMOVUPS          Z0, (R14)(R8*8)
+	MOVQ             AX, R14
+	LEAQ             (R14)(R13*1), R14
+	VMOVAPS          Z13, Z0
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z5, Z0
+	VMOVAPS          Z9, Z2
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z1, Z2
+	VADDPS           Z2, Z0, Z4
+	VSUBPS           Z2, Z0, Z0
+	VMOVUPS          Z4, (R14)
+	VMOVUPS          Z0, (R14)(R8*1)
+	VSUBPS           Z5, Z13, Z0
+	VSUBPS           Z1, Z9, Z2
+	VMOVAPS          Z0, Z4
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z2, Z4
+	VMOVAPS          Z0, Z0
+	VFMADD231PS.BCST winobf000000<>+0(SB), Z2, Z0
+	VMOVUPS          Z4, (R14)(R8*2)
+	VMOVUPS          Z0, (R14)(R9*1)
+	VMOVAPS          Z17, Z0
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z1, Z0
+	VFMADD231PS.BCST winobfa00000<>+0(SB), Z9, Z0
+	VMOVUPS          Z0, (R14)(R8*4)
+	VMOVAPS          Z3, Z0
+	VMOVUPS          Z0, (R14)(R10*1)
+	VMOVAPS          Z7, Z0
+	VMOVUPS          Z0, (R14)(R9*2)
+	VMOVAPS          Z11, Z0
+	VMOVUPS          Z0, (R14)(R11*1)
+	VMOVAPS          Z15, Z0
+	VMOVUPS          Z0, (R14)(R8*8)
+	MOVQ             CX, R14
+	VMOVUPS          (R14)(DX*2), Z0
+	VMOVUPS          (R14)(BX*2), Z1
+	VMOVUPS          (R14), Z2
+	VMOVUPS          (R14)(DX*4), Z3
+	VSUBPS           Z0, Z1, Z1
+	VSUBPS           Z2, Z3, Z3
+	VMOVAPS          Z1, Z0
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z3, Z0
+	VMOVAPS          Z1, Z1
+	VFMADD231PS.BCST winobf000000<>+0(SB), Z3, Z1
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*2), Z2
+	VMOVUPS          (R14)(BX*2), Z3
+	VMOVUPS          (R14), Z4
+	VMOVUPS          (R14)(DX*4), Z5
+	VSUBPS           Z2, Z3, Z3
+	VSUBPS           Z4, Z5, Z5
+	VMOVAPS          Z3, Z2
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z5, Z2
+	VMOVAPS          Z3, Z3
+	VFMADD231PS.BCST winobf000000<>+0(SB), Z5, Z3
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*2), Z4
+	VMOVUPS          (R14)(BX*2), Z5
+	VMOVUPS          (R14), Z6
+	VMOVUPS          (R14)(DX*4), Z7
+	VSUBPS           Z4, Z5, Z5
+	VSUBPS           Z6, Z7, Z7
+	VMOVAPS          Z5, Z4
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z7, Z4
+	VMOVAPS          Z5, Z5
+	VFMADD231PS.BCST winobf000000<>+0(SB), Z7, Z5
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*2), Z6
+	VMOVUPS          (R14)(BX*2), Z7
+	VMOVUPS          (R14), Z8
+	VMOVUPS          (R14)(DX*4), Z9
+	VSUBPS           Z6, Z7, Z7
+	VSUBPS           Z8, Z9, Z9
+	VMOVAPS          Z7, Z6
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z9, Z6
+	VMOVAPS          Z7, Z7
+	VFMADD231PS.BCST winobf000000<>+0(SB), Z9, Z7
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*2), Z8
+	VMOVUPS          (R14)(BX*2), Z9
+	VMOVUPS          (R14), Z10
+	VMOVUPS          (R14)(DX*4), Z11
+	VSUBPS           Z8, Z9, Z9
+	VSUBPS           Z10, Z11, Z11
+	VMOVAPS          Z9, Z8
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z11, Z8
+	VMOVAPS          Z9, Z9
+	VFMADD231PS.BCST winobf000000<>+0(SB), Z11, Z9
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*2), Z10
+	VMOVUPS          (R14)(BX*2), Z11
+	VMOVUPS          (R14), Z12
+	VMOVUPS          (R14)(DX*4), Z13
+	VSUBPS           Z10, Z11, Z11
+	VSUBPS           Z12, Z13, Z13
+	VMOVAPS          Z11, Z10
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z13, Z10
+	VMOVAPS          Z11, Z11
+	VFMADD231PS.BCST winobf000000<>+0(SB), Z13, Z11
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*2), Z12
+	VMOVUPS          (R14)(BX*2), Z13
+	VMOVUPS          (R14), Z14
+	VMOVUPS          (R14)(DX*4), Z15
+	VSUBPS           Z12, Z13, Z13
+	VSUBPS           Z14, Z15, Z15
+	VMOVAPS          Z13, Z12
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z15, Z12
+	VMOVAPS          Z13, Z13
+	VFMADD231PS.BCST winobf000000<>+0(SB), Z15, Z13
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*2), Z14
+	VMOVUPS          (R14)(BX*2), Z15
+	VMOVUPS          (R14), Z16
+	VMOVUPS          (R14)(DX*4), Z17
+	VSUBPS           Z14, Z15, Z15
+	VSUBPS           Z16, Z17, Z17
+	VMOVAPS          Z15, Z14
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z17, Z14
+	VMOVAPS          Z15, Z15
+	VFMADD231PS.BCST winobf000000<>+0(SB), Z17, Z15
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*2), Z16
+	VMOVUPS          (R14)(BX*2), Z17
+	VMOVUPS          (R14), Z18
+	VMOVUPS          (R14)(DX*4), Z19
+	VSUBPS           Z16, Z17, Z17
+	VSUBPS           Z18, Z19, Z19
+	VMOVAPS          Z17, Z16
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z19, Z16
+	VMOVAPS          Z17, Z17
+	VFMADD231PS.BCST winobf000000<>+0(SB), Z19, Z17
+	MOVQ             AX, R14
+	LEAQ             (R14)(R13*2), R14
+	VMOVAPS          Z12, Z18
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z4, Z18
+	VMOVAPS          Z8, Z19
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z0, Z19
+	VADDPS           Z19, Z18, Z20
+	VSUBPS           Z19, Z18, Z18
+	VMOVUPS          Z20, (R14)
+	VMOVUPS          Z18, (R14)(R8*1)
+	VSUBPS           Z4, Z12, Z4
+	VSUBPS           Z0, Z8, Z12
+	VMOVAPS          Z4, Z18
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z12, Z18
+	VMOVAPS          Z4, Z4
+	VFMADD231PS.BCST winobf000000<>+0(SB), Z12, Z4
+	VMOVUPS          Z18, (R14)(R8*2)
+	VMOVUPS          Z4, (R14)(R9*1)
+	VMOVAPS          Z16, Z4
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z0, Z4
+	VFMADD231PS.BCST winobfa00000<>+0(SB), Z8, Z4
+	VMOVUPS          Z4, (R14)(R8*4)
+	VMOVAPS          Z2, Z0
+	VMOVUPS          Z0, (R14)(R10*1)
+	VMOVAPS          Z6, Z0
+	VMOVUPS          Z0, (R14)(R9*2)
+	VMOVAPS          Z10, Z0
+	VMOVUPS          Z0, (R14)(R11*1)
+	VMOVAPS          Z14, Z0
+	VMOVUPS          Z0, (R14)(R8*8)
+	MOVQ             AX, R14
+	LEAQ             (R14)(R13*2), R14
+	LEAQ             (R14)(R13*1), R14
+	VMOVAPS          Z13, Z0
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z5, Z0
+	VMOVAPS          Z9, Z2
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z1, Z2
+	VADDPS           Z2, Z0, Z4
+	VSUBPS           Z2, Z0, Z0
+	VMOVUPS          Z4, (R14)
+	VMOVUPS          Z0, (R14)(R8*1)
+	VSUBPS           Z5, Z13, Z0
+	VSUBPS           Z1, Z9, Z2
+	VMOVAPS          Z0, Z4
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z2, Z4
+	VMOVAPS          Z0, Z0
+	VFMADD231PS.BCST winobf000000<>+0(SB), Z2, Z0
+	VMOVUPS          Z4, (R14)(R8*2)
+	VMOVUPS          Z0, (R14)(R9*1)
+	VMOVAPS          Z17, Z0
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z1, Z0
+	VFMADD231PS.BCST winobfa00000<>+0(SB), Z9, Z0
+	VMOVUPS          Z0, (R14)(R8*4)
+	VMOVAPS          Z3, Z0
+	VMOVUPS          Z0, (R14)(R10*1)
+	VMOVAPS          Z7, Z0
+	VMOVUPS          Z0, (R14)(R9*2)
+	VMOVAPS          Z11, Z0
+	VMOVUPS          Z0, (R14)(R11*1)
+	VMOVAPS          Z15, Z0
+	VMOVUPS          Z0, (R14)(R8*8)
+	MOVQ             CX, R14
+	VMOVUPS          (R14), Z0
+	VMOVUPS          (R14)(DX*4), Z1
+	VMOVUPS          (R14)(DX*8), Z2
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z0, Z2
+	VFMADD231PS.BCST winobfa00000<>+0(SB), Z1, Z2
+	ADDQ             R12, R14
+	VMOVUPS          (R14), Z0
+	VMOVUPS          (R14)(DX*4), Z1
+	VMOVUPS          (R14)(DX*8), Z3
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z0, Z3
+	VFMADD231PS.BCST winobfa00000<>+0(SB), Z1, Z3
+	ADDQ             R12, R14
+	VMOVUPS          (R14), Z0
+	VMOVUPS          (R14)(DX*4), Z1
+	VMOVUPS          (R14)(DX*8), Z4
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z0, Z4
+	VFMADD231PS.BCST winobfa00000<>+0(SB), Z1, Z4
+	ADDQ             R12, R14
+	VMOVUPS          (R14), Z0
+	VMOVUPS          (R14)(DX*4), Z1
+	VMOVUPS          (R14)(DX*8), Z5
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z0, Z5
+	VFMADD231PS.BCST winobfa00000<>+0(SB), Z1, Z5
+	ADDQ             R12, R14
+	VMOVUPS          (R14), Z0
+	VMOVUPS          (R14)(DX*4), Z1
+	VMOVUPS          (R14)(DX*8), Z6
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z0, Z6
+	VFMADD231PS.BCST winobfa00000<>+0(SB), Z1, Z6
+	ADDQ             R12, R14
+	VMOVUPS          (R14), Z0
+	VMOVUPS          (R14)(DX*4), Z1
+	VMOVUPS          (R14)(DX*8), Z7
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z0, Z7
+	VFMADD231PS.BCST winobfa00000<>+0(SB), Z1, Z7
+	ADDQ             R12, R14
+	VMOVUPS          (R14), Z0
+	VMOVUPS          (R14)(DX*4), Z1
+	VMOVUPS          (R14)(DX*8), Z8
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z0, Z8
+	VFMADD231PS.BCST winobfa00000<>+0(SB), Z1, Z8
+	ADDQ             R12, R14
+	VMOVUPS          (R14), Z0
+	VMOVUPS          (R14)(DX*4), Z1
+	VMOVUPS          (R14)(DX*8), Z9
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z0, Z9
+	VFMADD231PS.BCST winobfa00000<>+0(SB), Z1, Z9
+	ADDQ             R12, R14
+	VMOVUPS          (R14), Z0
+	VMOVUPS          (R14)(DX*4), Z1
+	VMOVUPS          (R14)(DX*8), Z10
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z0, Z10
+	VFMADD231PS.BCST winobfa00000<>+0(SB), Z1, Z10
+	MOVQ             AX, R14
+	LEAQ             (R14)(R13*4), R14
+	VMOVAPS          Z8, Z0
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z4, Z0
+	VMOVAPS          Z6, Z1
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z2, Z1
+	VADDPS           Z1, Z0, Z11
+	VSUBPS           Z1, Z0, Z0
+	VMOVUPS          Z11, (R14)
+	VMOVUPS          Z0, (R14)(R8*1)
+	VSUBPS           Z4, Z8, Z0
+	VSUBPS           Z2, Z6, Z1
+	VMOVAPS          Z0, Z4
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z1, Z4
+	VMOVAPS          Z0, Z0
+	VFMADD231PS.BCST winobf000000<>+0(SB), Z1, Z0
+	VMOVUPS          Z4, (R14)(R8*2)
+	VMOVUPS          Z0, (R14)(R9*1)
+	VMOVAPS          Z10, Z0
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z2, Z0
+	VFMADD231PS.BCST winobfa00000<>+0(SB), Z6, Z0
+	VMOVUPS          Z0, (R14)(R8*4)
+	VMOVAPS          Z3, Z0
+	VMOVUPS          Z0, (R14)(R10*1)
+	VMOVAPS          Z5, Z0
+	VMOVUPS          Z0, (R14)(R9*2)
+	VMOVAPS          Z7, Z0
+	VMOVUPS          Z0, (R14)(R11*1)
+	VMOVAPS          Z9, Z0
+	VMOVUPS          Z0, (R14)(R8*8)
+	MOVQ             CX, R14
+	VMOVUPS          (R14)(DX*1), Z0
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*1), Z1
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*1), Z2
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*1), Z3
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*1), Z4
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*1), Z5
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*1), Z6
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*1), Z7
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DX*1), Z8
+	MOVQ             AX, R14
+	LEAQ             (R14)(R13*4), R14
+	LEAQ             (R14)(R13*1), R14
+	VMOVAPS          Z6, Z9
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z2, Z9
+	VMOVAPS          Z4, Z10
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z0, Z10
+	VADDPS           Z10, Z9, Z11
+	VSUBPS           Z10, Z9, Z9
+	VMOVUPS          Z11, (R14)
+	VMOVUPS          Z9, (R14)(R8*1)
+	VSUBPS           Z2, Z6, Z2
+	VSUBPS           Z0, Z4, Z6
+	VMOVAPS          Z2, Z9
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z6, Z9
+	VMOVAPS          Z2, Z2
+	VFMADD231PS.BCST winobf000000<>+0(SB), Z6, Z2
+	VMOVUPS          Z9, (R14)(R8*2)
+	VMOVUPS          Z2, (R14)(R9*1)
+	VMOVAPS          Z8, Z2
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z0, Z2
+	VFMADD231PS.BCST winobfa00000<>+0(SB), Z4, Z2
+	VMOVUPS          Z2, (R14)(R8*4)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R14)(R10*1)
+	VMOVAPS          Z3, Z0
+	VMOVUPS          Z0, (R14)(R9*2)
+	VMOVAPS          Z5, Z0
+	VMOVUPS          Z0, (R14)(R11*1)
+	VMOVAPS          Z7, Z0
+	VMOVUPS          Z0, (R14)(R8*8)
+	MOVQ             CX, R14
+	VMOVUPS          (R14)(BX*1), Z0
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(BX*1), Z1
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(BX*1), Z2
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(BX*1), Z3
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(BX*1), Z4
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(BX*1), Z5
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(BX*1), Z6
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(BX*1), Z7
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(BX*1), Z8
+	MOVQ             AX, R14
+	LEAQ             (R14)(R13*4), R14
+	LEAQ             (R14)(R13*2), R14
+	VMOVAPS          Z6, Z9
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z2, Z9
+	VMOVAPS          Z4, Z10
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z0, Z10
+	VADDPS           Z10, Z9, Z11
+	VSUBPS           Z10, Z9, Z9
+	VMOVUPS          Z11, (R14)
+	VMOVUPS          Z9, (R14)(R8*1)
+	VSUBPS           Z2, Z6, Z2
+	VSUBPS           Z0, Z4, Z6
+	VMOVAPS          Z2, Z9
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z6, Z9
+	VMOVAPS          Z2, Z2
+	VFMADD231PS.BCST winobf000000<>+0(SB), Z6, Z2
+	VMOVUPS          Z9, (R14)(R8*2)
+	VMOVUPS          Z2, (R14)(R9*1)
+	VMOVAPS          Z8, Z2
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z0, Z2
+	VFMADD231PS.BCST winobfa00000<>+0(SB), Z4, Z2
+	VMOVUPS          Z2, (R14)(R8*4)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R14)(R10*1)
+	VMOVAPS          Z3, Z0
+	VMOVUPS          Z0, (R14)(R9*2)
+	VMOVAPS          Z5, Z0
+	VMOVUPS          Z0, (R14)(R11*1)
+	VMOVAPS          Z7, Z0
+	VMOVUPS          Z0, (R14)(R8*8)
+	MOVQ             CX, R14
+	VMOVUPS          (R14)(SI*1), Z0
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(SI*1), Z1
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(SI*1), Z2
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(SI*1), Z3
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(SI*1), Z4
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(SI*1), Z5
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(SI*1), Z6
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(SI*1), Z7
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(SI*1), Z8
+	MOVQ             AX, R14
+	LEAQ             (R14)(R13*4), R14
+	LEAQ             (R14)(R13*2), R14
+	LEAQ             (R14)(R13*1), R14
+	VMOVAPS          Z6, Z9
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z2, Z9
+	VMOVAPS          Z4, Z10
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z0, Z10
+	VADDPS           Z10, Z9, Z11
+	VSUBPS           Z10, Z9, Z9
+	VMOVUPS          Z11, (R14)
+	VMOVUPS          Z9, (R14)(R8*1)
+	VSUBPS           Z2, Z6, Z2
+	VSUBPS           Z0, Z4, Z6
+	VMOVAPS          Z2, Z9
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z6, Z9
+	VMOVAPS          Z2, Z2
+	VFMADD231PS.BCST winobf000000<>+0(SB), Z6, Z2
+	VMOVUPS          Z9, (R14)(R8*2)
+	VMOVUPS          Z2, (R14)(R9*1)
+	VMOVAPS          Z8, Z2
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z0, Z2
+	VFMADD231PS.BCST winobfa00000<>+0(SB), Z4, Z2
+	VMOVUPS          Z2, (R14)(R8*4)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R14)(R10*1)
+	VMOVAPS          Z3, Z0
+	VMOVUPS          Z0, (R14)(R9*2)
+	VMOVAPS          Z5, Z0
+	VMOVUPS          Z0, (R14)(R11*1)
+	VMOVAPS          Z7, Z0
+	VMOVUPS          Z0, (R14)(R8*8)
+	MOVQ             CX, R14
+	VMOVUPS          (R14)(DI*1), Z0
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DI*1), Z1
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DI*1), Z2
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DI*1), Z3
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DI*1), Z4
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DI*1), Z5
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DI*1), Z6
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DI*1), Z7
+	ADDQ             R12, R14
+	VMOVUPS          (R14)(DI*1), Z8
+	MOVQ             AX, R14
+	LEAQ             (R14)(R13*8), R14
+	VMOVAPS          Z6, Z9
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z2, Z9
+	VMOVAPS          Z4, Z10
+	VFMADD231PS.BCST winobe800000<>+0(SB), Z0, Z10
+	VADDPS           Z10, Z9, Z11
+	VSUBPS           Z10, Z9, Z9
+	VMOVUPS          Z11, (R14)
+	VMOVUPS          Z9, (R14)(R8*1)
+	VSUBPS           Z2, Z6, Z2
+	VSUBPS           Z0, Z4, Z6
+	VMOVAPS          Z2, Z9
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z6, Z9
+	VMOVAPS          Z2, Z2
+	VFMADD231PS.BCST winobf000000<>+0(SB), Z6, Z2
+	VMOVUPS          Z9, (R14)(R8*2)
+	VMOVUPS          Z2, (R14)(R9*1)
+	VMOVAPS          Z8, Z2
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z0, Z2
+	VFMADD231PS.BCST winobfa00000<>+0(SB), Z4, Z2
+	VMOVUPS          Z2, (R14)(R8*4)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R14)(R10*1)
+	VMOVAPS          Z3, Z0
+	VMOVUPS          Z0, (R14)(R9*2)
+	VMOVAPS          Z5, Z0
+	VMOVUPS          Z0, (R14)(R11*1)
+	VMOVAPS          Z7, Z0
+	VMOVUPS          Z0, (R14)(R8*8)
+	ADDQ             srcStep+88(FP), CX
+	ADDQ             dstStep+40(FP), AX
+	DECQ             n+96(FP)
+	JNZ              next
+	VZEROUPPER
+	RET
+
+// func winoFilterStridedAVX512(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+// Requires: AVX, AVX512F
+TEXT ·winoFilterStridedAVX512(SB), NOSPLIT, $0-104
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+48(FP), CX
+	MOVQ srcRow+72(FP), DX
+	SHLQ $0x02, DX
+	MOVQ dstCol+32(FP), BX
+	SHLQ $0x02, BX
+	LEAQ (BX)(BX*2), SI
+	LEAQ (BX)(BX*4), DI
+	LEAQ (SI)(BX*4), R8
+	MOVQ srcCol+80(FP), R9
+	MOVQ dstRow+24(FP), R10
+	SHLQ $0x02, R9
+	SHLQ $0x02, R10
+	SHLQ $0x02, srcStep+88(FP)
+	SHLQ $0x02, dstStep+40(FP)
+
+next:
+	MOVQ             CX, R11
+	VMOVUPS          (R11)(DX*2), Z0
+	VMOVUPS          (R11), Z1
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z0, Z0
+	VMOVAPS          Z0, Z2
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z1, Z2
+	VMOVAPS          Z0, Z0
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z1, Z0
+	ADDQ             R9, R11
+	VMOVUPS          (R11)(DX*2), Z1
+	VMOVUPS          (R11), Z3
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z1, Z1
+	VMOVAPS          Z1, Z4
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z3, Z4
+	VMOVAPS          Z1, Z1
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z3, Z1
+	ADDQ             R9, R11
+	VMOVUPS          (R11)(DX*2), Z3
+	VMOVUPS          (R11), Z5
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z3, Z3
+	VMOVAPS          Z3, Z6
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z5, Z6
+	VMOVAPS          Z3, Z3
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z5, Z3
+	MOVQ             AX, R11
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z6, Z5
+	VMOVAPS          Z2, Z7
+	VMOVAPS          Z5, Z8
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z7, Z8
+	VMOVAPS          Z5, Z5
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z7, Z5
+	VMOVUPS          Z8, (R11)
+	VMOVUPS          Z5, (R11)(BX*1)
+	VMULPS.BCST      winobf2aaaab<>+0(SB), Z6, Z5
+	VMOVAPS          Z2, Z2
+	VMOVAPS          Z5, Z7
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z2, Z7
+	VMOVAPS          Z5, Z5
+	VFMADD231PS.BCST wino3faaaaab<>+0(SB), Z2, Z5
+	VMOVUPS          Z7, (R11)(BX*2)
+	VMOVUPS          Z5, (R11)(SI*1)
+	VMOVAPS          Z6, Z2
+	VMOVUPS          Z2, (R11)(BX*4)
+	VMOVAPS          Z4, Z2
+	VMOVUPS          Z2, (R11)(DI*1)
+	VMOVAPS          Z4, Z2
+	VMOVUPS          Z2, (R11)(SI*2)
+	VMOVAPS          Z4, Z2
+	VMOVUPS          Z2, (R11)(R8*1)
+	VMOVAPS          Z4, Z2
+	VMOVUPS          Z2, (R11)(BX*8)
+	MOVQ             AX, R11
+	LEAQ             (R11)(R10*1), R11
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z3, Z2
+	VMOVAPS          Z0, Z4
+	VMOVAPS          Z2, Z5
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z4, Z5
+	VMOVAPS          Z2, Z2
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z4, Z2
+	VMOVUPS          Z5, (R11)
+	VMOVUPS          Z2, (R11)(BX*1)
+	VMULPS.BCST      winobf2aaaab<>+0(SB), Z3, Z2
+	VMOVAPS          Z0, Z0
+	VMOVAPS          Z2, Z4
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z0, Z4
+	VMOVAPS          Z2, Z2
+	VFMADD231PS.BCST wino3faaaaab<>+0(SB), Z0, Z2
+	VMOVUPS          Z4, (R11)(BX*2)
+	VMOVUPS          Z2, (R11)(SI*1)
+	VMOVAPS          Z3, Z0
+	VMOVUPS          Z0, (R11)(BX*4)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(DI*1)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(SI*2)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(R8*1)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(BX*8)
+	MOVQ             CX, R11
+	VMOVUPS          (R11)(DX*2), Z0
+	VMOVUPS          (R11), Z1
+	VMULPS.BCST      winobf2aaaab<>+0(SB), Z0, Z0
+	VMOVAPS          Z0, Z2
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z1, Z2
+	VMOVAPS          Z0, Z0
+	VFMADD231PS.BCST wino3faaaaab<>+0(SB), Z1, Z0
+	ADDQ             R9, R11
+	VMOVUPS          (R11)(DX*2), Z1
+	VMOVUPS          (R11), Z3
+	VMULPS.BCST      winobf2aaaab<>+0(SB), Z1, Z1
+	VMOVAPS          Z1, Z4
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z3, Z4
+	VMOVAPS          Z1, Z1
+	VFMADD231PS.BCST wino3faaaaab<>+0(SB), Z3, Z1
+	ADDQ             R9, R11
+	VMOVUPS          (R11)(DX*2), Z3
+	VMOVUPS          (R11), Z5
+	VMULPS.BCST      winobf2aaaab<>+0(SB), Z3, Z3
+	VMOVAPS          Z3, Z6
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z5, Z6
+	VMOVAPS          Z3, Z3
+	VFMADD231PS.BCST wino3faaaaab<>+0(SB), Z5, Z3
+	MOVQ             AX, R11
+	LEAQ             (R11)(R10*2), R11
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z6, Z5
+	VMOVAPS          Z2, Z7
+	VMOVAPS          Z5, Z8
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z7, Z8
+	VMOVAPS          Z5, Z5
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z7, Z5
+	VMOVUPS          Z8, (R11)
+	VMOVUPS          Z5, (R11)(BX*1)
+	VMULPS.BCST      winobf2aaaab<>+0(SB), Z6, Z5
+	VMOVAPS          Z2, Z2
+	VMOVAPS          Z5, Z7
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z2, Z7
+	VMOVAPS          Z5, Z5
+	VFMADD231PS.BCST wino3faaaaab<>+0(SB), Z2, Z5
+	VMOVUPS          Z7, (R11)(BX*2)
+	VMOVUPS          Z5, (R11)(SI*1)
+	VMOVAPS          Z6, Z2
+	VMOVUPS          Z2, (R11)(BX*4)
+	VMOVAPS          Z4, Z2
+	VMOVUPS          Z2, (R11)(DI*1)
+	VMOVAPS          Z4, Z2
+	VMOVUPS          Z2, (R11)(SI*2)
+	VMOVAPS          Z4, Z2
+	VMOVUPS          Z2, (R11)(R8*1)
+	VMOVAPS          Z4, Z2
+	VMOVUPS          Z2, (R11)(BX*8)
+	MOVQ             AX, R11
+	LEAQ             (R11)(R10*2), R11
+	LEAQ             (R11)(R10*1), R11
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z3, Z2
+	VMOVAPS          Z0, Z4
+	VMOVAPS          Z2, Z5
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z4, Z5
+	VMOVAPS          Z2, Z2
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z4, Z2
+	VMOVUPS          Z5, (R11)
+	VMOVUPS          Z2, (R11)(BX*1)
+	VMULPS.BCST      winobf2aaaab<>+0(SB), Z3, Z2
+	VMOVAPS          Z0, Z0
+	VMOVAPS          Z2, Z4
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z0, Z4
+	VMOVAPS          Z2, Z2
+	VFMADD231PS.BCST wino3faaaaab<>+0(SB), Z0, Z2
+	VMOVUPS          Z4, (R11)(BX*2)
+	VMOVUPS          Z2, (R11)(SI*1)
+	VMOVAPS          Z3, Z0
+	VMOVUPS          Z0, (R11)(BX*4)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(DI*1)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(SI*2)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(R8*1)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(BX*8)
+	MOVQ             CX, R11
+	VMOVUPS          (R11)(DX*2), Z0
+	ADDQ             R9, R11
+	VMOVUPS          (R11)(DX*2), Z1
+	ADDQ             R9, R11
+	VMOVUPS          (R11)(DX*2), Z2
+	MOVQ             AX, R11
+	LEAQ             (R11)(R10*4), R11
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z2, Z3
+	VMOVAPS          Z0, Z4
+	VMOVAPS          Z3, Z5
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z4, Z5
+	VMOVAPS          Z3, Z3
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z4, Z3
+	VMOVUPS          Z5, (R11)
+	VMOVUPS          Z3, (R11)(BX*1)
+	VMULPS.BCST      winobf2aaaab<>+0(SB), Z2, Z3
+	VMOVAPS          Z0, Z0
+	VMOVAPS          Z3, Z4
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z0, Z4
+	VMOVAPS          Z3, Z3
+	VFMADD231PS.BCST wino3faaaaab<>+0(SB), Z0, Z3
+	VMOVUPS          Z4, (R11)(BX*2)
+	VMOVUPS          Z3, (R11)(SI*1)
+	VMOVAPS          Z2, Z0
+	VMOVUPS          Z0, (R11)(BX*4)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(DI*1)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(SI*2)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(R8*1)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(BX*8)
+	MOVQ             CX, R11
+	VMOVUPS          (R11)(DX*1), Z0
+	ADDQ             R9, R11
+	VMOVUPS          (R11)(DX*1), Z1
+	ADDQ             R9, R11
+	VMOVUPS          (R11)(DX*1), Z2
+	MOVQ             AX, R11
+	LEAQ             (R11)(R10*4), R11
+	LEAQ             (R11)(R10*1), R11
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z2, Z3
+	VMOVAPS          Z0, Z4
+	VMOVAPS          Z3, Z5
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z4, Z5
+	VMOVAPS          Z3, Z3
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z4, Z3
+	VMOVUPS          Z5, (R11)
+	VMOVUPS          Z3, (R11)(BX*1)
+	VMULPS.BCST      winobf2aaaab<>+0(SB), Z2, Z3
+	VMOVAPS          Z0, Z0
+	VMOVAPS          Z3, Z4
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z0, Z4
+	VMOVAPS          Z3, Z3
+	VFMADD231PS.BCST wino3faaaaab<>+0(SB), Z0, Z3
+	VMOVUPS          Z4, (R11)(BX*2)
+	VMOVUPS          Z3, (R11)(SI*1)
+	VMOVAPS          Z2, Z0
+	VMOVUPS          Z0, (R11)(BX*4)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(DI*1)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(SI*2)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(R8*1)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(BX*8)
+	MOVQ             CX, R11
+	VMOVUPS          (R11)(DX*1), Z0
+	ADDQ             R9, R11
+	VMOVUPS          (R11)(DX*1), Z1
+	ADDQ             R9, R11
+	VMOVUPS          (R11)(DX*1), Z2
+	MOVQ             AX, R11
+	LEAQ             (R11)(R10*4), R11
+	LEAQ             (R11)(R10*2), R11
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z2, Z3
+	VMOVAPS          Z0, Z4
+	VMOVAPS          Z3, Z5
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z4, Z5
+	VMOVAPS          Z3, Z3
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z4, Z3
+	VMOVUPS          Z5, (R11)
+	VMOVUPS          Z3, (R11)(BX*1)
+	VMULPS.BCST      winobf2aaaab<>+0(SB), Z2, Z3
+	VMOVAPS          Z0, Z0
+	VMOVAPS          Z3, Z4
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z0, Z4
+	VMOVAPS          Z3, Z3
+	VFMADD231PS.BCST wino3faaaaab<>+0(SB), Z0, Z3
+	VMOVUPS          Z4, (R11)(BX*2)
+	VMOVUPS          Z3, (R11)(SI*1)
+	VMOVAPS          Z2, Z0
+	VMOVUPS          Z0, (R11)(BX*4)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(DI*1)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(SI*2)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(R8*1)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(BX*8)
+	MOVQ             CX, R11
+	VMOVUPS          (R11)(DX*1), Z0
+	ADDQ             R9, R11
+	VMOVUPS          (R11)(DX*1), Z1
+	ADDQ             R9, R11
+	VMOVUPS          (R11)(DX*1), Z2
+	MOVQ             AX, R11
+	LEAQ             (R11)(R10*4), R11
+	LEAQ             (R11)(R10*2), R11
+	LEAQ             (R11)(R10*1), R11
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z2, Z3
+	VMOVAPS          Z0, Z4
+	VMOVAPS          Z3, Z5
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z4, Z5
+	VMOVAPS          Z3, Z3
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z4, Z3
+	VMOVUPS          Z5, (R11)
+	VMOVUPS          Z3, (R11)(BX*1)
+	VMULPS.BCST      winobf2aaaab<>+0(SB), Z2, Z3
+	VMOVAPS          Z0, Z0
+	VMOVAPS          Z3, Z4
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z0, Z4
+	VMOVAPS          Z3, Z3
+	VFMADD231PS.BCST wino3faaaaab<>+0(SB), Z0, Z3
+	VMOVUPS          Z4, (R11)(BX*2)
+	VMOVUPS          Z3, (R11)(SI*1)
+	VMOVAPS          Z2, Z0
+	VMOVUPS          Z0, (R11)(BX*4)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(DI*1)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(SI*2)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(R8*1)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(BX*8)
+	MOVQ             CX, R11
+	VMOVUPS          (R11)(DX*1), Z0
+	ADDQ             R9, R11
+	VMOVUPS          (R11)(DX*1), Z1
+	ADDQ             R9, R11
+	VMOVUPS          (R11)(DX*1), Z2
+	MOVQ             AX, R11
+	LEAQ             (R11)(R10*8), R11
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z2, Z3
+	VMOVAPS          Z0, Z4
+	VMOVAPS          Z3, Z5
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z4, Z5
+	VMOVAPS          Z3, Z3
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z4, Z3
+	VMOVUPS          Z5, (R11)
+	VMOVUPS          Z3, (R11)(BX*1)
+	VMULPS.BCST      winobf2aaaab<>+0(SB), Z2, Z3
+	VMOVAPS          Z0, Z0
+	VMOVAPS          Z3, Z4
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z0, Z4
+	VMOVAPS          Z3, Z3
+	VFMADD231PS.BCST wino3faaaaab<>+0(SB), Z0, Z3
+	VMOVUPS          Z4, (R11)(BX*2)
+	VMOVUPS          Z3, (R11)(SI*1)
+	VMOVAPS          Z2, Z0
+	VMOVUPS          Z0, (R11)(BX*4)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(DI*1)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(SI*2)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(R8*1)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R11)(BX*8)
+	ADDQ             srcStep+88(FP), CX
+	ADDQ             dstStep+40(FP), AX
+	DECQ             n+96(FP)
+	JNZ              next
+	VZEROUPPER
+	RET
+
+// func winoOutputStridedAVX512(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+// Requires: AVX, AVX512F
+TEXT ·winoOutputStridedAVX512(SB), NOSPLIT, $0-104
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+48(FP), CX
+	MOVQ srcRow+72(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
+	LEAQ (BX)(DX*4), DI
+	MOVQ dstCol+32(FP), R8
+	SHLQ $0x02, R8
+	LEAQ (R8)(R8*2), R9
+	MOVQ srcCol+80(FP), R10
+	MOVQ dstRow+24(FP), R11
+	SHLQ $0x02, R10
+	SHLQ $0x02, R11
+	SHLQ $0x02, srcStep+88(FP)
+	SHLQ $0x02, dstStep+40(FP)
+
+next:
+	MOVQ             CX, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*1), Z1
+	VADDPS           Z1, Z0, Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(BX*1), Z2
+	VADDPS           Z2, Z1, Z1
+	VMOVUPS          (R12)(SI*1), Z2
+	VADDPS           Z0, Z2, Z2
+	VADDPS           Z1, Z2, Z2
+	VMOVUPS          (R12)(DI*1), Z3
+	VADDPS           Z0, Z3, Z3
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z1, Z3
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*1), Z1
+	VADDPS           Z1, Z0, Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(BX*1), Z4
+	VADDPS           Z4, Z1, Z1
+	VMOVUPS          (R12)(SI*1), Z4
+	VADDPS           Z0, Z4, Z4
+	VADDPS           Z1, Z4, Z4
+	VMOVUPS          (R12)(DI*1), Z5
+	VADDPS           Z0, Z5, Z5
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z1, Z5
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*1), Z1
+	VADDPS           Z1, Z0, Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(BX*1), Z6
+	VADDPS           Z6, Z1, Z1
+	VMOVUPS          (R12)(SI*1), Z6
+	VADDPS           Z0, Z6, Z6
+	VADDPS           Z1, Z6, Z6
+	VMOVUPS          (R12)(DI*1), Z7
+	VADDPS           Z0, Z7, Z7
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z1, Z7
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*1), Z1
+	VADDPS           Z1, Z0, Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(BX*1), Z8
+	VADDPS           Z8, Z1, Z1
+	VMOVUPS          (R12)(SI*1), Z8
+	VADDPS           Z0, Z8, Z8
+	VADDPS           Z1, Z8, Z8
+	VMOVUPS          (R12)(DI*1), Z9
+	VADDPS           Z0, Z9, Z9
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z1, Z9
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*1), Z1
+	VADDPS           Z1, Z0, Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(BX*1), Z10
+	VADDPS           Z10, Z1, Z1
+	VMOVUPS          (R12)(SI*1), Z10
+	VADDPS           Z0, Z10, Z10
+	VADDPS           Z1, Z10, Z10
+	VMOVUPS          (R12)(DI*1), Z11
+	VADDPS           Z0, Z11, Z11
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z1, Z11
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*1), Z1
+	VADDPS           Z1, Z0, Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(BX*1), Z12
+	VADDPS           Z12, Z1, Z1
+	VMOVUPS          (R12)(SI*1), Z12
+	VADDPS           Z0, Z12, Z12
+	VADDPS           Z1, Z12, Z12
+	VMOVUPS          (R12)(DI*1), Z13
+	VADDPS           Z0, Z13, Z13
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z1, Z13
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*1), Z1
+	VADDPS           Z1, Z0, Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(BX*1), Z14
+	VADDPS           Z14, Z1, Z1
+	VMOVUPS          (R12)(SI*1), Z14
+	VADDPS           Z0, Z14, Z14
+	VADDPS           Z1, Z14, Z14
+	VMOVUPS          (R12)(DI*1), Z15
+	VADDPS           Z0, Z15, Z15
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z1, Z15
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*1), Z1
+	VADDPS           Z1, Z0, Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(BX*1), Z16
+	VADDPS           Z16, Z1, Z1
+	VMOVUPS          (R12)(SI*1), Z16
+	VADDPS           Z0, Z16, Z16
+	VADDPS           Z1, Z16, Z16
+	VMOVUPS          (R12)(DI*1), Z17
+	VADDPS           Z0, Z17, Z17
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z1, Z17
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*1), Z1
+	VADDPS           Z1, Z0, Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(BX*1), Z18
+	VADDPS           Z18, Z1, Z1
+	VMOVUPS          (R12)(SI*1), Z18
+	VADDPS           Z0, Z18, Z18
+	VADDPS           Z1, Z18, Z18
+	VMOVUPS          (R12)(DI*1), Z19
+	VADDPS           Z0, Z19, Z19
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z1, Z19
+	MOVQ             AX, R12
+	VADDPS           Z4, Z2, Z0
+	VADDPS           Z8, Z6, Z1
+	VADDPS           Z1, Z0, Z20
+	VADDPS           Z12, Z20, Z20
+	VMOVAPS          Z0, Z0
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z1, Z0
+	VADDPS           Z16, Z0, Z0
+	VMOVUPS          Z20, (R12)
+	VMOVUPS          Z0, (R12)(R8*2)
+	VSUBPS           Z4, Z2, Z0
+	VSUBPS           Z8, Z6, Z1
+	VMOVAPS          Z0, Z2
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z1, Z2
+	VADDPS           Z14, Z2, Z2
+	VMOVAPS          Z0, Z0
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z1, Z0
+	VADDPS           Z10, Z0, Z0
+	VADDPS           Z18, Z0, Z0
+	VMOVUPS          Z2, (R12)(R8*1)
+	VMOVUPS          Z0, (R12)(R9*1)
+	MOVQ             AX, R12
+	LEAQ             (R12)(R11*2), R12
+	VADDPS           Z5, Z3, Z0
+	VADDPS           Z9, Z7, Z1
+	VADDPS           Z1, Z0, Z2
+	VADDPS           Z13, Z2, Z2
+	VMOVAPS          Z0, Z0
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z1, Z0
+	VADDPS           Z17, Z0, Z0
+	VMOVUPS          Z2, (R12)
+	VMOVUPS          Z0, (R12)(R8*2)
+	VSUBPS           Z5, Z3, Z0
+	VSUBPS           Z9, Z7, Z1
+	VMOVAPS          Z0, Z2
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z1, Z2
+	VADDPS           Z15, Z2, Z2
+	VMOVAPS          Z0, Z0
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z1, Z0
+	VADDPS           Z11, Z0, Z0
+	VADDPS           Z19, Z0, Z0
+	VMOVUPS          Z2, (R12)(R8*1)
+	VMOVUPS          Z0, (R12)(R9*1)
+	MOVQ             CX, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*1), Z1
+	VSUBPS           Z1, Z0, Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(BX*1), Z2
+	VSUBPS           Z2, Z1, Z1
+	VMOVUPS          (R12)(BX*2), Z2
+	VADDPS           Z0, Z2, Z2
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z1, Z2
+	VMOVUPS          (R12)(DX*4), Z3
+	VMOVUPS          (R12)(DX*8), Z4
+	VADDPS           Z0, Z4, Z4
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z1, Z4
+	VADDPS           Z3, Z4, Z4
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*1), Z1
+	VSUBPS           Z1, Z0, Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(BX*1), Z3
+	VSUBPS           Z3, Z1, Z1
+	VMOVUPS          (R12)(BX*2), Z3
+	VADDPS           Z0, Z3, Z3
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z1, Z3
+	VMOVUPS          (R12)(DX*4), Z5
+	VMOVUPS          (R12)(DX*8), Z6
+	VADDPS           Z0, Z6, Z6
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z1, Z6
+	VADDPS           Z5, Z6, Z6
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*1), Z1
+	VSUBPS           Z1, Z0, Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(BX*1), Z5
+	VSUBPS           Z5, Z1, Z1
+	VMOVUPS          (R12)(BX*2), Z5
+	VADDPS           Z0, Z5, Z5
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z1, Z5
+	VMOVUPS          (R12)(DX*4), Z7
+	VMOVUPS          (R12)(DX*8), Z8
+	VADDPS           Z0, Z8, Z8
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z1, Z8
+	VADDPS           Z7, Z8, Z8
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*1), Z1
+	VSUBPS           Z1, Z0, Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(BX*1), Z7
+	VSUBPS           Z7, Z1, Z1
+	VMOVUPS          (R12)(BX*2), Z7
+	VADDPS           Z0, Z7, Z7
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z1, Z7
+	VMOVUPS          (R12)(DX*4), Z9
+	VMOVUPS          (R12)(DX*8), Z10
+	VADDPS           Z0, Z10, Z10
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z1, Z10
+	VADDPS           Z9, Z10, Z10
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*1), Z1
+	VSUBPS           Z1, Z0, Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(BX*1), Z9
+	VSUBPS           Z9, Z1, Z1
+	VMOVUPS          (R12)(BX*2), Z9
+	VADDPS           Z0, Z9, Z9
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z1, Z9
+	VMOVUPS          (R12)(DX*4), Z11
+	VMOVUPS          (R12)(DX*8), Z12
+	VADDPS           Z0, Z12, Z12
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z1, Z12
+	VADDPS           Z11, Z12, Z12
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*1), Z1
+	VSUBPS           Z1, Z0, Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(BX*1), Z11
+	VSUBPS           Z11, Z1, Z1
+	VMOVUPS          (R12)(BX*2), Z11
+	VADDPS           Z0, Z11, Z11
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z1, Z11
+	VMOVUPS          (R12)(DX*4), Z13
+	VMOVUPS          (R12)(DX*8), Z14
+	VADDPS           Z0, Z14, Z14
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z1, Z14
+	VADDPS           Z13, Z14, Z14
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*1), Z1
+	VSUBPS           Z1, Z0, Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(BX*1), Z13
+	VSUBPS           Z13, Z1, Z1
+	VMOVUPS          (R12)(BX*2), Z13
+	VADDPS           Z0, Z13, Z13
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z1, Z13
+	VMOVUPS          (R12)(DX*4), Z15
+	VMOVUPS          (R12)(DX*8), Z16
+	VADDPS           Z0, Z16, Z16
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z1, Z16
+	VADDPS           Z15, Z16, Z16
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*1), Z1
+	VSUBPS           Z1, Z0, Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(BX*1), Z15
+	VSUBPS           Z15, Z1, Z1
+	VMOVUPS          (R12)(BX*2), Z15
+	VADDPS           Z0, Z15, Z15
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z1, Z15
+	VMOVUPS          (R12)(DX*4), Z17
+	VMOVUPS          (R12)(DX*8), Z18
+	VADDPS           Z0, Z18, Z18
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z1, Z18
+	VADDPS           Z17, Z18, Z18
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*1), Z1
+	VSUBPS           Z1, Z0, Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(BX*1), Z17
+	VSUBPS           Z17, Z1, Z1
+	VMOVUPS          (R12)(BX*2), Z17
+	VADDPS           Z0, Z17, Z17
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z1, Z17
+	VMOVUPS          (R12)(DX*4), Z19
+	VMOVUPS          (R12)(DX*8), Z20
+	VADDPS           Z0, Z20, Z20
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z1, Z20
+	VADDPS           Z19, Z20, Z20
+	MOVQ             AX, R12
+	LEAQ             (R12)(R11*1), R12
+	VADDPS           Z3, Z2, Z0
+	VADDPS           Z7, Z5, Z1
+	VADDPS           Z1, Z0, Z19
+	VADDPS           Z11, Z19, Z19
+	VMOVAPS          Z0, Z0
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z1, Z0
+	VADDPS           Z15, Z0, Z0
+	VMOVUPS          Z19, (R12)
+	VMOVUPS          Z0, (R12)(R8*2)
+	VSUBPS           Z3, Z2, Z0
+	VSUBPS           Z7, Z5, Z1
+	VMOVAPS          Z0, Z2
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z1, Z2
+	VADDPS           Z13, Z2, Z2
+	VMOVAPS          Z0, Z0
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z1, Z0
+	VADDPS           Z9, Z0, Z0
+	VADDPS           Z17, Z0, Z0
+	VMOVUPS          Z2, (R12)(R8*1)
+	VMOVUPS          Z0, (R12)(R9*1)
+	MOVQ             AX, R12
+	LEAQ             (R12)(R11*2), R12
+	LEAQ             (R12)(R11*1), R12
+	VADDPS           Z6, Z4, Z0
+	VADDPS           Z10, Z8, Z1
+	VADDPS           Z1, Z0, Z2
+	VADDPS           Z14, Z2, Z2
+	VMOVAPS          Z0, Z0
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z1, Z0
+	VADDPS           Z18, Z0, Z0
+	VMOVUPS          Z2, (R12)
+	VMOVUPS          Z0, (R12)(R8*2)
+	VSUBPS           Z6, Z4, Z0
+	VSUBPS           Z10, Z8, Z1
+	VMOVAPS          Z0, Z2
+	VFMADD231PS.BCST wino3f000000<>+0(SB), Z1, Z2
+	VADDPS           Z16, Z2, Z2
+	VMOVAPS          Z0, Z0
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z1, Z0
+	VADDPS           Z12, Z0, Z0
+	VADDPS           Z20, Z0, Z0
+	VMOVUPS          Z2, (R12)(R8*1)
+	VMOVUPS          Z0, (R12)(R9*1)
+	ADDQ             srcStep+88(FP), CX
+	ADDQ             dstStep+40(FP), AX
+	DECQ             n+96(FP)
+	JNZ              next
+	VZEROUPPER
+	RET
+
+// func winoGradFilterStridedAVX512(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+// Requires: AVX, AVX512F
+TEXT ·winoGradFilterStridedAVX512(SB), NOSPLIT, $0-104
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+48(FP), CX
+	MOVQ srcRow+72(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	MOVQ dstCol+32(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+	LEAQ (SI)(SI*4), R8
+	LEAQ (DI)(SI*4), R9
+	MOVQ srcCol+80(FP), R10
+	MOVQ dstRow+24(FP), R11
+	SHLQ $0x02, R10
+	SHLQ $0x02, R11
+	SHLQ $0x02, srcStep+88(FP)
+	SHLQ $0x02, dstStep+40(FP)
+
+next:
+	MOVQ             CX, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(DX*1), Z2
+	VMOVUPS          (R12)(BX*1), Z3
+	VADDPS           Z0, Z1, Z1
+	VADDPS           Z2, Z3, Z3
+	VADDPS           Z3, Z1, Z0
+	VSUBPS           Z3, Z1, Z1
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z2
+	VMOVUPS          (R12)(DX*2), Z3
+	VMOVUPS          (R12)(DX*1), Z4
+	VMOVUPS          (R12)(BX*1), Z5
+	VADDPS           Z2, Z3, Z3
+	VADDPS           Z4, Z5, Z5
+	VADDPS           Z5, Z3, Z2
+	VSUBPS           Z5, Z3, Z3
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z4
+	VMOVUPS          (R12)(DX*2), Z5
+	VMOVUPS          (R12)(DX*1), Z6
+	VMOVUPS          (R12)(BX*1), Z7
+	VADDPS           Z4, Z5, Z5
+	VADDPS           Z6, Z7, Z7
+	VADDPS           Z7, Z5, Z4
+	VSUBPS           Z7, Z5, Z5
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z6
+	VMOVUPS          (R12)(DX*2), Z7
+	VMOVUPS          (R12)(DX*1), Z8
+	VMOVUPS          (R12)(BX*1), Z9
+	VADDPS           Z6, Z7, Z7
+	VADDPS           Z8, Z9, Z9
+	VADDPS           Z9, Z7, Z6
+	VSUBPS           Z9, Z7, Z7
+	MOVQ             AX, R12
+	VADDPS           Z4, Z0, Z8
+	VADDPS           Z6, Z2, Z9
+	VADDPS           Z9, Z8, Z10
+	VSUBPS           Z9, Z8, Z8
+	VMOVUPS          Z10, (R12)
+	VMOVUPS          Z8, (R12)(SI*1)
+	VMOVAPS          Z0, Z8
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z4, Z8
+	VMOVAPS          Z6, Z9
+	VFMADD231PS.BCST wino40800000<>+0(SB), Z2, Z9
+	VMOVAPS          Z8, Z10
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z9, Z10
+	VMOVAPS          Z8, Z8
+	VFMADD231PS.BCST winobe000000<>+0(SB), Z9, Z8
+	VMOVUPS          Z10, (R12)(SI*2)
+	VMOVUPS          Z8, (R12)(DI*1)
+	VMOVAPS          Z6, Z8
+	VMOVUPS          Z8, (R12)(SI*4)
+	VMOVAPS          Z0, Z0
+	VMOVUPS          Z0, (R12)(R8*1)
+	VMOVAPS          Z2, Z0
+	VMOVUPS          Z0, (R12)(DI*2)
+	VMOVAPS          Z4, Z0
+	VMOVUPS          Z0, (R12)(R9*1)
+	VMOVAPS          Z6, Z0
+	VMOVUPS          Z0, (R12)(SI*8)
+	MOVQ             AX, R12
+	LEAQ             (R12)(R11*1), R12
+	VADDPS           Z5, Z1, Z0
+	VADDPS           Z7, Z3, Z2
+	VADDPS           Z2, Z0, Z4
+	VSUBPS           Z2, Z0, Z0
+	VMOVUPS          Z4, (R12)
+	VMOVUPS          Z0, (R12)(SI*1)
+	VMOVAPS          Z1, Z0
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z5, Z0
+	VMOVAPS          Z7, Z2
+	VFMADD231PS.BCST wino40800000<>+0(SB), Z3, Z2
+	VMOVAPS          Z0, Z4
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z2, Z4
+	VMOVAPS          Z0, Z0
+	VFMADD231PS.BCST winobe000000<>+0(SB), Z2, Z0
+	VMOVUPS          Z4, (R12)(SI*2)
+	VMOVUPS          Z0, (R12)(DI*1)
+	VMOVAPS          Z7, Z0
+	VMOVUPS          Z0, (R12)(SI*4)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R12)(R8*1)
+	VMOVAPS          Z3, Z0
+	VMOVUPS          Z0, (R12)(DI*2)
+	VMOVAPS          Z5, Z0
+	VMOVUPS          Z0, (R12)(R9*1)
+	VMOVAPS          Z7, Z0
+	VMOVUPS          Z0, (R12)(SI*8)
+	MOVQ             CX, R12
+	VMOVUPS          (R12), Z0
+	VMOVUPS          (R12)(DX*2), Z1
+	VMOVUPS          (R12)(DX*1), Z2
+	VMOVUPS          (R12)(BX*1), Z3
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z1, Z0
+	VFMADD231PS.BCST wino40800000<>+0(SB), Z2, Z3
+	VMOVAPS          Z0, Z1
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z3, Z1
+	VMOVAPS          Z0, Z0
+	VFMADD231PS.BCST winobe000000<>+0(SB), Z3, Z0
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z2
+	VMOVUPS          (R12)(DX*2), Z3
+	VMOVUPS          (R12)(DX*1), Z4
+	VMOVUPS          (R12)(BX*1), Z5
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z3, Z2
+	VFMADD231PS.BCST wino40800000<>+0(SB), Z4, Z5
+	VMOVAPS          Z2, Z3
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z5, Z3
+	VMOVAPS          Z2, Z2
+	VFMADD231PS.BCST winobe000000<>+0(SB), Z5, Z2
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z4
+	VMOVUPS          (R12)(DX*2), Z5
+	VMOVUPS          (R12)(DX*1), Z6
+	VMOVUPS          (R12)(BX*1), Z7
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z5, Z4
+	VFMADD231PS.BCST wino40800000<>+0(SB), Z6, Z7
+	VMOVAPS          Z4, Z5
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z7, Z5
+	VMOVAPS          Z4, Z4
+	VFMADD231PS.BCST winobe000000<>+0(SB), Z7, Z4
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z6
+	VMOVUPS          (R12)(DX*2), Z7
+	VMOVUPS          (R12)(DX*1), Z8
+	VMOVUPS          (R12)(BX*1), Z9
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z7, Z6
+	VFMADD231PS.BCST wino40800000<>+0(SB), Z8, Z9
+	VMOVAPS          Z6, Z7
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z9, Z7
+	VMOVAPS          Z6, Z6
+	VFMADD231PS.BCST winobe000000<>+0(SB), Z9, Z6
+	MOVQ             AX, R12
+	LEAQ             (R12)(R11*2), R12
+	VADDPS           Z5, Z1, Z8
+	VADDPS           Z7, Z3, Z9
+	VADDPS           Z9, Z8, Z10
+	VSUBPS           Z9, Z8, Z8
+	VMOVUPS          Z10, (R12)
+	VMOVUPS          Z8, (R12)(SI*1)
+	VMOVAPS          Z1, Z8
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z5, Z8
+	VMOVAPS          Z7, Z9
+	VFMADD231PS.BCST wino40800000<>+0(SB), Z3, Z9
+	VMOVAPS          Z8, Z10
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z9, Z10
+	VMOVAPS          Z8, Z8
+	VFMADD231PS.BCST winobe000000<>+0(SB), Z9, Z8
+	VMOVUPS          Z10, (R12)(SI*2)
+	VMOVUPS          Z8, (R12)(DI*1)
+	VMOVAPS          Z7, Z8
+	VMOVUPS          Z8, (R12)(SI*4)
+	VMOVAPS          Z1, Z1
+	VMOVUPS          Z1, (R12)(R8*1)
+	VMOVAPS          Z3, Z1
+	VMOVUPS          Z1, (R12)(DI*2)
+	VMOVAPS          Z5, Z1
+	VMOVUPS          Z1, (R12)(R9*1)
+	VMOVAPS          Z7, Z1
+	VMOVUPS          Z1, (R12)(SI*8)
+	MOVQ             AX, R12
+	LEAQ             (R12)(R11*2), R12
+	LEAQ             (R12)(R11*1), R12
+	VADDPS           Z4, Z0, Z1
+	VADDPS           Z6, Z2, Z3
+	VADDPS           Z3, Z1, Z5
+	VSUBPS           Z3, Z1, Z1
+	VMOVUPS          Z5, (R12)
+	VMOVUPS          Z1, (R12)(SI*1)
+	VMOVAPS          Z0, Z1
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z4, Z1
+	VMOVAPS          Z6, Z3
+	VFMADD231PS.BCST wino40800000<>+0(SB), Z2, Z3
+	VMOVAPS          Z1, Z5
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z3, Z5
+	VMOVAPS          Z1, Z1
+	VFMADD231PS.BCST winobe000000<>+0(SB), Z3, Z1
+	VMOVUPS          Z5, (R12)(SI*2)
+	VMOVUPS          Z1, (R12)(DI*1)
+	VMOVAPS          Z6, Z1
+	VMOVUPS          Z1, (R12)(SI*4)
+	VMOVAPS          Z0, Z0
+	VMOVUPS          Z0, (R12)(R8*1)
+	VMOVAPS          Z2, Z0
+	VMOVUPS          Z0, (R12)(DI*2)
+	VMOVAPS          Z4, Z0
+	VMOVUPS          Z0, (R12)(R9*1)
+	VMOVAPS          Z6, Z0
+	VMOVUPS          Z0, (R12)(SI*8)
+	MOVQ             CX, R12
+	VMOVUPS          (R12)(BX*1), Z0
+	ADDQ             R10, R12
+	VMOVUPS          (R12)(BX*1), Z1
+	ADDQ             R10, R12
+	VMOVUPS          (R12)(BX*1), Z2
+	ADDQ             R10, R12
+	VMOVUPS          (R12)(BX*1), Z3
+	MOVQ             AX, R12
+	LEAQ             (R12)(R11*4), R12
+	VADDPS           Z2, Z0, Z4
+	VADDPS           Z3, Z1, Z5
+	VADDPS           Z5, Z4, Z6
+	VSUBPS           Z5, Z4, Z4
+	VMOVUPS          Z6, (R12)
+	VMOVUPS          Z4, (R12)(SI*1)
+	VMOVAPS          Z0, Z4
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z2, Z4
+	VMOVAPS          Z3, Z5
+	VFMADD231PS.BCST wino40800000<>+0(SB), Z1, Z5
+	VMOVAPS          Z4, Z6
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z5, Z6
+	VMOVAPS          Z4, Z4
+	VFMADD231PS.BCST winobe000000<>+0(SB), Z5, Z4
+	VMOVUPS          Z6, (R12)(SI*2)
+	VMOVUPS          Z4, (R12)(DI*1)
+	VMOVAPS          Z3, Z4
+	VMOVUPS          Z4, (R12)(SI*4)
+	VMOVAPS          Z0, Z0
+	VMOVUPS          Z0, (R12)(R8*1)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R12)(DI*2)
+	VMOVAPS          Z2, Z0
+	VMOVUPS          Z0, (R12)(R9*1)
+	VMOVAPS          Z3, Z0
+	VMOVUPS          Z0, (R12)(SI*8)
+	MOVQ             CX, R12
+	VMOVUPS          (R12), Z0
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z1
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z2
+	ADDQ             R10, R12
+	VMOVUPS          (R12), Z3
+	MOVQ             AX, R12
+	LEAQ             (R12)(R11*4), R12
+	LEAQ             (R12)(R11*1), R12
+	VADDPS           Z2, Z0, Z4
+	VADDPS           Z3, Z1, Z5
+	VADDPS           Z5, Z4, Z6
+	VSUBPS           Z5, Z4, Z4
+	VMOVUPS          Z6, (R12)
+	VMOVUPS          Z4, (R12)(SI*1)
+	VMOVAPS          Z0, Z4
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z2, Z4
+	VMOVAPS          Z3, Z5
+	VFMADD231PS.BCST wino40800000<>+0(SB), Z1, Z5
+	VMOVAPS          Z4, Z6
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z5, Z6
+	VMOVAPS          Z4, Z4
+	VFMADD231PS.BCST winobe000000<>+0(SB), Z5, Z4
+	VMOVUPS          Z6, (R12)(SI*2)
+	VMOVUPS          Z4, (R12)(DI*1)
+	VMOVAPS          Z3, Z4
+	VMOVUPS          Z4, (R12)(SI*4)
+	VMOVAPS          Z0, Z0
+	VMOVUPS          Z0, (R12)(R8*1)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R12)(DI*2)
+	VMOVAPS          Z2, Z0
+	VMOVUPS          Z0, (R12)(R9*1)
+	VMOVAPS          Z3, Z0
+	VMOVUPS          Z0, (R12)(SI*8)
+	MOVQ             CX, R12
+	VMOVUPS          (R12)(DX*1), Z0
+	ADDQ             R10, R12
+	VMOVUPS          (R12)(DX*1), Z1
+	ADDQ             R10, R12
+	VMOVUPS          (R12)(DX*1), Z2
+	ADDQ             R10, R12
+	VMOVUPS          (R12)(DX*1), Z3
+	MOVQ             AX, R12
+	LEAQ             (R12)(R11*4), R12
+	LEAQ             (R12)(R11*2), R12
+	VADDPS           Z2, Z0, Z4
+	VADDPS           Z3, Z1, Z5
+	VADDPS           Z5, Z4, Z6
+	VSUBPS           Z5, Z4, Z4
+	VMOVUPS          Z6, (R12)
+	VMOVUPS          Z4, (R12)(SI*1)
+	VMOVAPS          Z0, Z4
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z2, Z4
+	VMOVAPS          Z3, Z5
+	VFMADD231PS.BCST wino40800000<>+0(SB), Z1, Z5
+	VMOVAPS          Z4, Z6
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z5, Z6
+	VMOVAPS          Z4, Z4
+	VFMADD231PS.BCST winobe000000<>+0(SB), Z5, Z4
+	VMOVUPS          Z6, (R12)(SI*2)
+	VMOVUPS          Z4, (R12)(DI*1)
+	VMOVAPS          Z3, Z4
+	VMOVUPS          Z4, (R12)(SI*4)
+	VMOVAPS          Z0, Z0
+	VMOVUPS          Z0, (R12)(R8*1)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R12)(DI*2)
+	VMOVAPS          Z2, Z0
+	VMOVUPS          Z0, (R12)(R9*1)
+	VMOVAPS          Z3, Z0
+	VMOVUPS          Z0, (R12)(SI*8)
+	MOVQ             CX, R12
+	VMOVUPS          (R12)(DX*2), Z0
+	ADDQ             R10, R12
+	VMOVUPS          (R12)(DX*2), Z1
+	ADDQ             R10, R12
+	VMOVUPS          (R12)(DX*2), Z2
+	ADDQ             R10, R12
+	VMOVUPS          (R12)(DX*2), Z3
+	MOVQ             AX, R12
+	LEAQ             (R12)(R11*4), R12
+	LEAQ             (R12)(R11*2), R12
+	LEAQ             (R12)(R11*1), R12
+	VADDPS           Z2, Z0, Z4
+	VADDPS           Z3, Z1, Z5
+	VADDPS           Z5, Z4, Z6
+	VSUBPS           Z5, Z4, Z4
+	VMOVUPS          Z6, (R12)
+	VMOVUPS          Z4, (R12)(SI*1)
+	VMOVAPS          Z0, Z4
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z2, Z4
+	VMOVAPS          Z3, Z5
+	VFMADD231PS.BCST wino40800000<>+0(SB), Z1, Z5
+	VMOVAPS          Z4, Z6
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z5, Z6
+	VMOVAPS          Z4, Z4
+	VFMADD231PS.BCST winobe000000<>+0(SB), Z5, Z4
+	VMOVUPS          Z6, (R12)(SI*2)
+	VMOVUPS          Z4, (R12)(DI*1)
+	VMOVAPS          Z3, Z4
+	VMOVUPS          Z4, (R12)(SI*4)
+	VMOVAPS          Z0, Z0
+	VMOVUPS          Z0, (R12)(R8*1)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R12)(DI*2)
+	VMOVAPS          Z2, Z0
+	VMOVUPS          Z0, (R12)(R9*1)
+	VMOVAPS          Z3, Z0
+	VMOVUPS          Z0, (R12)(SI*8)
+	MOVQ             CX, R12
+	VMOVUPS          (R12)(BX*1), Z0
+	ADDQ             R10, R12
+	VMOVUPS          (R12)(BX*1), Z1
+	ADDQ             R10, R12
+	VMOVUPS          (R12)(BX*1), Z2
+	ADDQ             R10, R12
+	VMOVUPS          (R12)(BX*1), Z3
+	MOVQ             AX, R12
+	LEAQ             (R12)(R11*8), R12
+	VADDPS           Z2, Z0, Z4
+	VADDPS           Z3, Z1, Z5
+	VADDPS           Z5, Z4, Z6
+	VSUBPS           Z5, Z4, Z4
+	VMOVUPS          Z6, (R12)
+	VMOVUPS          Z4, (R12)(SI*1)
+	VMOVAPS          Z0, Z4
+	VFMADD231PS.BCST wino3e800000<>+0(SB), Z2, Z4
+	VMOVAPS          Z3, Z5
+	VFMADD231PS.BCST wino40800000<>+0(SB), Z1, Z5
+	VMOVAPS          Z4, Z6
+	VFMADD231PS.BCST wino3e000000<>+0(SB), Z5, Z6
+	VMOVAPS          Z4, Z4
+	VFMADD231PS.BCST winobe000000<>+0(SB), Z5, Z4
+	VMOVUPS          Z6, (R12)(SI*2)
+	VMOVUPS          Z4, (R12)(DI*1)
+	VMOVAPS          Z3, Z4
+	VMOVUPS          Z4, (R12)(SI*4)
+	VMOVAPS          Z0, Z0
+	VMOVUPS          Z0, (R12)(R8*1)
+	VMOVAPS          Z1, Z0
+	VMOVUPS          Z0, (R12)(DI*2)
+	VMOVAPS          Z2, Z0
+	VMOVUPS          Z0, (R12)(R9*1)
+	VMOVAPS          Z3, Z0
+	VMOVUPS          Z0, (R12)(SI*8)
+	ADDQ             srcStep+88(FP), CX
+	ADDQ             dstStep+40(FP), AX
+	DECQ             n+96(FP)
+	JNZ              next
+	VZEROUPPER
+	RET
+
+// func winoGradOutputStridedAVX512(dst []float32, dstRow int, dstCol int, dstStep int, src []float32, srcRow int, srcCol int, srcStep int, n int)
+// Requires: AVX, AVX512F
+TEXT ·winoGradOutputStridedAVX512(SB), NOSPLIT, $0-104
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+48(FP), CX
+	MOVQ srcRow+72(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
+	LEAQ (BX)(DX*4), DI
+	MOVQ dstCol+32(FP), R8
+	SHLQ $0x02, R8
+	MOVQ srcCol+80(FP), R9
+	MOVQ dstRow+24(FP), R10
+	SHLQ $0x02, R9
+	SHLQ $0x02, R10
+	SHLQ $0x02, srcStep+88(FP)
+	SHLQ $0x02, dstStep+40(FP)
+
+next:
+	MOVQ             CX, R11
+	VMOVUPS          (R11), Z0
+	VMOVUPS          (R11)(DX*1), Z1
+	VADDPS           Z1, Z0, Z0
+	VMOVUPS          (R11)(DX*2), Z1
+	VMOVUPS          (R11)(BX*1), Z2
+	VADDPS           Z2, Z1, Z1
+	VMOVUPS          (R11)(SI*1), Z2
+	VMOVUPS          (R11)(BX*2), Z3
+	VMOVUPS          (R11)(DI*1), Z4
+	VMOVUPS          (R11)(DX*8), Z5
+	VADDPS           Z2, Z5, Z5
+	VADDPS           Z3, Z5, Z5
+	VADDPS           Z4, Z5, Z5
+	VMOVUPS          (R11)(DX*4), Z2
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z0, Z2
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z1, Z2
+	ADDQ             R9, R11
+	VMOVUPS          (R11), Z0
+	VMOVUPS          (R11)(DX*1), Z1
+	VADDPS           Z1, Z0, Z0
+	VMOVUPS          (R11)(DX*2), Z1
+	VMOVUPS          (R11)(BX*1), Z3
+	VADDPS           Z3, Z1, Z1
+	VMOVUPS          (R11)(SI*1), Z3
+	VMOVUPS          (R11)(BX*2), Z4
+	VMOVUPS          (R11)(DI*1), Z6
+	VMOVUPS          (R11)(DX*8), Z7
+	VADDPS           Z3, Z7, Z7
+	VADDPS           Z4, Z7, Z7
+	VADDPS           Z6, Z7, Z7
+	VMOVUPS          (R11)(DX*4), Z3
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z0, Z3
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z1, Z3
+	ADDQ             R9, R11
+	VMOVUPS          (R11), Z0
+	VMOVUPS          (R11)(DX*1), Z1
+	VADDPS           Z1, Z0, Z0
+	VMOVUPS          (R11)(DX*2), Z1
+	VMOVUPS          (R11)(BX*1), Z4
+	VADDPS           Z4, Z1, Z1
+	VMOVUPS          (R11)(SI*1), Z4
+	VMOVUPS          (R11)(BX*2), Z6
+	VMOVUPS          (R11)(DI*1), Z8
+	VMOVUPS          (R11)(DX*8), Z9
+	VADDPS           Z4, Z9, Z9
+	VADDPS           Z6, Z9, Z9
+	VADDPS           Z8, Z9, Z9
+	VMOVUPS          (R11)(DX*4), Z4
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z0, Z4
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z1, Z4
+	ADDQ             R9, R11
+	VMOVUPS          (R11), Z0
+	VMOVUPS          (R11)(DX*1), Z1
+	VADDPS           Z1, Z0, Z0
+	VMOVUPS          (R11)(DX*2), Z1
+	VMOVUPS          (R11)(BX*1), Z6
+	VADDPS           Z6, Z1, Z1
+	VMOVUPS          (R11)(SI*1), Z6
+	VMOVUPS          (R11)(BX*2), Z8
+	VMOVUPS          (R11)(DI*1), Z10
+	VMOVUPS          (R11)(DX*8), Z11
+	VADDPS           Z6, Z11, Z11
+	VADDPS           Z8, Z11, Z11
+	VADDPS           Z10, Z11, Z11
+	VMOVUPS          (R11)(DX*4), Z6
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z0, Z6
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z1, Z6
+	ADDQ             R9, R11
+	VMOVUPS          (R11), Z0
+	VMOVUPS          (R11)(DX*1), Z1
+	VADDPS           Z1, Z0, Z0
+	VMOVUPS          (R11)(DX*2), Z1
+	VMOVUPS          (R11)(BX*1), Z8
+	VADDPS           Z8, Z1, Z1
+	VMOVUPS          (R11)(SI*1), Z8
+	VMOVUPS          (R11)(BX*2), Z10
+	VMOVUPS          (R11)(DI*1), Z12
+	VMOVUPS          (R11)(DX*8), Z13
+	VADDPS           Z8, Z13, Z13
+	VADDPS           Z10, Z13, Z13
+	VADDPS           Z12, Z13, Z13
+	VMOVUPS          (R11)(DX*4), Z8
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z0, Z8
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z1, Z8
+	ADDQ             R9, R11
+	VMOVUPS          (R11), Z0
+	VMOVUPS          (R11)(DX*1), Z1
+	VADDPS           Z1, Z0, Z0
+	VMOVUPS          (R11)(DX*2), Z1
+	VMOVUPS          (R11)(BX*1), Z10
+	VADDPS           Z10, Z1, Z1
+	VMOVUPS          (R11)(SI*1), Z10
+	VMOVUPS          (R11)(BX*2), Z12
+	VMOVUPS          (R11)(DI*1), Z14
+	VMOVUPS          (R11)(DX*8), Z15
+	VADDPS           Z10, Z15, Z15
+	VADDPS           Z12, Z15, Z15
+	VADDPS           Z14, Z15, Z15
+	VMOVUPS          (R11)(DX*4), Z10
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z0, Z10
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z1, Z10
+	ADDQ             R9, R11
+	VMOVUPS          (R11), Z0
+	VMOVUPS          (R11)(DX*1), Z1
+	VADDPS           Z1, Z0, Z0
+	VMOVUPS          (R11)(DX*2), Z1
+	VMOVUPS          (R11)(BX*1), Z12
+	VADDPS           Z12, Z1, Z1
+	VMOVUPS          (R11)(SI*1), Z12
+	VMOVUPS          (R11)(BX*2), Z14
+	VMOVUPS          (R11)(DI*1), Z16
+	VMOVUPS          (R11)(DX*8), Z17
+	VADDPS           Z12, Z17, Z17
+	VADDPS           Z14, Z17, Z17
+	VADDPS           Z16, Z17, Z17
+	VMOVUPS          (R11)(DX*4), Z12
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z0, Z12
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z1, Z12
+	ADDQ             R9, R11
+	VMOVUPS          (R11), Z0
+	VMOVUPS          (R11)(DX*1), Z1
+	VADDPS           Z1, Z0, Z0
+	VMOVUPS          (R11)(DX*2), Z1
+	VMOVUPS          (R11)(BX*1), Z14
+	VADDPS           Z14, Z1, Z1
+	VMOVUPS          (R11)(SI*1), Z14
+	VMOVUPS          (R11)(BX*2), Z16
+	VMOVUPS          (R11)(DI*1), Z18
+	VMOVUPS          (R11)(DX*8), Z19
+	VADDPS           Z14, Z19, Z19
+	VADDPS           Z16, Z19, Z19
+	VADDPS           Z18, Z19, Z19
+	VMOVUPS          (R11)(DX*4), Z14
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z0, Z14
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z1, Z14
+	ADDQ             R9, R11
+	VMOVUPS          (R11), Z0
+	VMOVUPS          (R11)(DX*1), Z1
+	VADDPS           Z1, Z0, Z0
+	VMOVUPS          (R11)(DX*2), Z1
+	VMOVUPS          (R11)(BX*1), Z16
+	VADDPS           Z16, Z1, Z1
+	VMOVUPS          (R11)(SI*1), Z16
+	VMOVUPS          (R11)(BX*2), Z18
+	VMOVUPS          (R11)(DI*1), Z20
+	VMOVUPS          (R11)(DX*8), Z21
+	VADDPS           Z16, Z21, Z21
+	VADDPS           Z18, Z21, Z21
+	VADDPS           Z20, Z21, Z21
+	VMOVUPS          (R11)(DX*4), Z16
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z0, Z16
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z1, Z16
+	MOVQ             AX, R11
+	LEAQ             (R11)(R10*1), R11
+	VADDPS           Z7, Z5, Z0
+	VADDPS           Z11, Z9, Z1
+	VADDPS           Z17, Z15, Z15
+	VADDPS           Z19, Z15, Z15
+	VADDPS           Z21, Z15, Z15
+	VMOVAPS          Z13, Z13
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z0, Z13
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z1, Z13
+	VMOVUPS          Z15, (R11)(R8*1)
+	VMOVUPS          Z13, (R11)(R8*2)
+	VSUBPS           Z7, Z5, Z0
+	VSUBPS           Z11, Z9, Z1
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z0, Z0
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z1, Z0
+	VMOVUPS          Z0, (R11)
+	MOVQ             AX, R11
+	LEAQ             (R11)(R10*2), R11
+	VADDPS           Z3, Z2, Z0
+	VADDPS           Z6, Z4, Z1
+	VADDPS           Z12, Z10, Z5
+	VADDPS           Z14, Z5, Z5
+	VADDPS           Z16, Z5, Z5
+	VMOVAPS          Z8, Z7
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z0, Z7
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z1, Z7
+	VMOVUPS          Z5, (R11)(R8*1)
+	VMOVUPS          Z7, (R11)(R8*2)
+	VSUBPS           Z3, Z2, Z0
+	VSUBPS           Z6, Z4, Z1
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z0, Z0
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z1, Z0
+	VMOVUPS          Z0, (R11)
+	MOVQ             CX, R11
+	VMOVUPS          (R11), Z0
+	VMOVUPS          (R11)(DX*1), Z1
+	VSUBPS           Z1, Z0, Z0
+	VMOVUPS          (R11)(DX*2), Z1
+	VMOVUPS          (R11)(BX*1), Z2
+	VSUBPS           Z2, Z1, Z1
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z0, Z0
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z1, Z0
+	ADDQ             R9, R11
+	VMOVUPS          (R11), Z1
+	VMOVUPS          (R11)(DX*1), Z2
+	VSUBPS           Z2, Z1, Z1
+	VMOVUPS          (R11)(DX*2), Z2
+	VMOVUPS          (R11)(BX*1), Z3
+	VSUBPS           Z3, Z2, Z2
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z1, Z1
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z2, Z1
+	ADDQ             R9, R11
+	VMOVUPS          (R11), Z2
+	VMOVUPS          (R11)(DX*1), Z3
+	VSUBPS           Z3, Z2, Z2
+	VMOVUPS          (R11)(DX*2), Z3
+	VMOVUPS          (R11)(BX*1), Z4
+	VSUBPS           Z4, Z3, Z3
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z2, Z2
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z3, Z2
+	ADDQ             R9, R11
+	VMOVUPS          (R11), Z3
+	VMOVUPS          (R11)(DX*1), Z4
+	VSUBPS           Z4, Z3, Z3
+	VMOVUPS          (R11)(DX*2), Z4
+	VMOVUPS          (R11)(BX*1), Z5
+	VSUBPS           Z5, Z4, Z4
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z3, Z3
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z4, Z3
+	ADDQ             R9, R11
+	VMOVUPS          (R11), Z4
+	VMOVUPS          (R11)(DX*1), Z5
+	VSUBPS           Z5, Z4, Z4
+	VMOVUPS          (R11)(DX*2), Z5
+	VMOVUPS          (R11)(BX*1), Z6
+	VSUBPS           Z6, Z5, Z5
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z4, Z4
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z5, Z4
+	ADDQ             R9, R11
+	VMOVUPS          (R11), Z5
+	VMOVUPS          (R11)(DX*1), Z6
+	VSUBPS           Z6, Z5, Z5
+	VMOVUPS          (R11)(DX*2), Z6
+	VMOVUPS          (R11)(BX*1), Z7
+	VSUBPS           Z7, Z6, Z6
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z5, Z5
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z6, Z5
+	ADDQ             R9, R11
+	VMOVUPS          (R11), Z6
+	VMOVUPS          (R11)(DX*1), Z7
+	VSUBPS           Z7, Z6, Z6
+	VMOVUPS          (R11)(DX*2), Z7
+	VMOVUPS          (R11)(BX*1), Z8
+	VSUBPS           Z8, Z7, Z7
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z6, Z6
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z7, Z6
+	ADDQ             R9, R11
+	VMOVUPS          (R11), Z7
+	VMOVUPS          (R11)(DX*1), Z8
+	VSUBPS           Z8, Z7, Z7
+	VMOVUPS          (R11)(DX*2), Z8
+	VMOVUPS          (R11)(BX*1), Z9
+	VSUBPS           Z9, Z8, Z8
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z7, Z7
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z8, Z7
+	ADDQ             R9, R11
+	VMOVUPS          (R11), Z8
+	VMOVUPS          (R11)(DX*1), Z9
+	VSUBPS           Z9, Z8, Z8
+	VMOVUPS          (R11)(DX*2), Z9
+	VMOVUPS          (R11)(BX*1), Z10
+	VSUBPS           Z10, Z9, Z9
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z8, Z8
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z9, Z8
+	MOVQ             AX, R11
+	VADDPS           Z1, Z0, Z9
+	VADDPS           Z3, Z2, Z10
+	VADDPS           Z6, Z5, Z5
+	VADDPS           Z7, Z5, Z5
+	VADDPS           Z8, Z5, Z5
+	VMOVAPS          Z4, Z4
+	VFMADD231PS.BCST wino3f2aaaab<>+0(SB), Z9, Z4
+	VFMADD231PS.BCST winobf2aaaab<>+0(SB), Z10, Z4
+	VMOVUPS          Z5, (R11)(R8*1)
+	VMOVUPS          Z4, (R11)(R8*2)
+	VSUBPS           Z1, Z0, Z0
+	VSUBPS           Z3, Z2, Z1
+	VMULPS.BCST      wino3f2aaaab<>+0(SB), Z0, Z0
+	VFMADD231PS.BCST winobfaaaaab<>+0(SB), Z1, Z0
+	VMOVUPS          Z0, (R11)
 	ADDQ             srcStep+88(FP), CX
 	ADDQ             dstStep+40(FP), AX
 	DECQ             n+96(FP)

@@ -24,7 +24,8 @@ func (p *Pool) Winograd(s ConvShape, pass ConvPass) bool { return p.winogradFor(
 
 // Algorithm names how the pool computes that pass of a convolution of shape s:
 // "direct", "winograd F(2x2,3x3)", "winograd F(4x4,3x3)", "winograd
-// F(2x2,2x2)" or "winograd F(4x4,2x2)".
+// F(2x2,2x2)", "winograd F(4x4,2x2)" or "winograd F(4x4,3x3/2)", the last one
+// with stride 2.
 func (p *Pool) Algorithm(s ConvShape, pass ConvPass) string {
 	if v := p.winogradFor(s, pass); v != nil {
 		return "winograd " + v.name
@@ -57,7 +58,7 @@ func winogradRule(s ConvShape, pass ConvPass) (best *winogradVariant) {
 	rows, cols := s.OutH(), s.OutW()
 	least := float64(rows*cols*s.KH*s.KW) / winogradGain
 	for _, v := range winogradVariants {
-		if !v.fits(s) {
+		if !v.fits(s, pass) {
 			continue
 		}
 		tiles := ceilDiv(rows, v.m) * ceilDiv(cols, v.m)
@@ -78,11 +79,17 @@ func winogradRule(s ConvShape, pass ConvPass) (best *winogradVariant) {
 // over channels, the elementwise product is n x n matrix products. The weight
 // gradient is F(r x r, m x m), with tiles of dy as the filter, summed over
 // tiles; B is the same.
+//
+// With stride 2, an even r is folded to stride 1 and r/2 (see winograd_conv.go).
+// r = 3 has matrices of its own: the even inputs and the two outer taps are
+// F(m, 2), the odd inputs and the middle tap m plain products, together
+// n = 2 m + 1 instead of 3 m in each axis. There is no such input gradient.
 type winogradVariant struct {
 	name      string
 	index     int // in winogradVariants and the tables of the tiers
 	m, r, n   int
-	fold      int     // the stride that it is for
+	fold      int     // stride that is folded
+	stride    int     // stride that is left
 	bound     float64 // of the error, see winogradVariants
 	transform winogradMatrices
 }
@@ -104,27 +111,62 @@ var winogradVariants = [...]*winogradVariant{
 	newVariant("F(4x4,3x3)", 1, 4, 3, 1, 4e-6, 0, math.Sqrt(.5), -math.Sqrt(.5), math.Sqrt2, -math.Sqrt2),
 	newVariant("F(2x2,2x2)", 2, 2, 2, 2, 2e-6, 1, -1),
 	newVariant("F(4x4,2x2)", 3, 4, 2, 2, 5e-6, 1, -1, .5, -.5),
+	newStrided("F(4x4,3x3/2)", 4, 4, 5e-6, 1, -1, .5, -.5),
 }
 
-// fits reports whether the variant can compute convolutions of shape s.
-func (v *winogradVariant) fits(s ConvShape) bool {
+// fits reports whether the variant can compute that pass of convolutions of
+// shape s.
+func (v *winogradVariant) fits(s ConvShape, pass ConvPass) bool {
 	k := v.r * v.fold
-	return s.KH == k && s.KW == k && s.Stride == v.fold && s.Pad < k
+	return s.KH == k && s.KW == k && s.Stride == v.fold*v.stride && s.Pad < k && (v.stride == 1 || pass != InputGrad)
 }
-
-const (
-	winograd2x3 = iota
-	winograd4x3
-	winograd2x2
-	winograd4x2
-)
 
 func newVariant(name string, index, m, r, fold int, bound float64, points ...float64) *winogradVariant {
-	v := &winogradVariant{name: name, index: index, m: m, r: r, n: m + r - 1, fold: fold, bound: bound}
+	v := &winogradVariant{name: name, index: index, m: m, r: r, n: m + r - 1, fold: fold, stride: 1, bound: bound}
 	t := &v.transform
 	t.input, t.filter, t.output = toomCook(points, m, r)
 	_, t.gradFilter, t.gradOutput = toomCook(points, r, m)
 	return v
+}
+
+// newStrided returns F(m x m, 3 x 3) with stride 2. Its weight gradient takes
+// the same sums of products with x, of (A' dy) * (B d), to G': transposition.
+func newStrided(name string, index, m int, bound float64, points ...float64) *winogradVariant {
+	v := &winogradVariant{name: name, index: index, m: m, r: 3, n: 2*m + 1, fold: 1, stride: 2, bound: bound}
+	in, f, out := toomCook(points, m, 2)
+	input, filter, output := matrix(v.n, v.n), matrix(v.n, 3), matrix(m, v.n)
+	for i := range m + 1 {
+		for j, c := range in[i] {
+			input[i][2*j] = c
+		}
+		filter[i][0], filter[i][2] = f[i][0], f[i][1]
+		for j := range m {
+			output[j][i] = out[j][i]
+		}
+	}
+	for i := range m {
+		input[m+1+i][2*i+1], filter[m+1+i][1], output[i][m+1+i] = 1, 1, 1
+	}
+	v.transform = winogradMatrices{input, filter, output, transposed(output), transposed(filter)}
+	return v
+}
+
+func matrix(rows, cols int) [][]float32 {
+	a := make([][]float32, rows)
+	for i := range a {
+		a[i] = make([]float32, cols)
+	}
+	return a
+}
+
+func transposed(a [][]float32) [][]float32 {
+	t := matrix(len(a[0]), len(a))
+	for i, row := range a {
+		for j, c := range row {
+			t[j][i] = c
+		}
+	}
+	return t
 }
 
 // toomCook returns B, G and A of F(m, r) with the given points and infinity:
@@ -134,13 +176,6 @@ func newVariant(name string, index, m, r, fold int, bound float64, points ...flo
 // Convolutional Neural Networks, 2015, section 5.
 func toomCook(points []float64, m, r int) (input, filter, output [][]float32) {
 	n := m + r - 1
-	matrix := func(rows, cols int) [][]float32 {
-		a := make([][]float32, rows)
-		for i := range a {
-			a[i] = make([]float32, cols)
-		}
-		return a
-	}
 	input, filter, output = matrix(n, n), matrix(n, r), matrix(m, n)
 	for i, p := range points {
 		scale := 1.0

@@ -39,6 +39,9 @@ func BenchmarkWinograd(b *testing.B) {
 				func(p *Pool) { p.winogradInputGrad(x, y, w, l.s, v) },
 				func(p *Pool) { p.winogradWeightGrad(w, x, y, l.s, v) },
 			} {
+				if !v.fits(l.s, ConvPass(pass)) {
+					continue
+				}
 				for _, workers := range []int{1, 2} {
 					name := []string{"forward", "inputgrad", "weightgrad"}[pass]
 					b.Run(fmt.Sprintf("%s/%s/%s/workers=%d", l.name, name, v.name, workers), func(b *testing.B) {

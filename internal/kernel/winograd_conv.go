@@ -20,11 +20,11 @@ package kernel
 // order of sums. Tests lower them.
 var winogradLimits = struct {
 	fused   int // elements of V in an item that does all steps
-	tiles   int // tiles of an item that does one panel
+	panel   int // elements of M in an item that does one panel
 	ahead   int // elements of U computed ahead, at most
 	filters int // elements of a block of U computed by an item
 	inputs  int // elements of V computed ahead at a time, about
-}{96 << 10, 128, 1 << 20, 64 << 10, 4 << 20}
+}{96 << 10, 144 << 10, 1 << 20, 64 << 10, 4 << 20}
 
 type winogradStep int
 
@@ -154,7 +154,7 @@ func (q *winogradTask) convolve(images, rows, cols int, e Epilogue) {
 	q.innerP = roundUp(q.inner, lanes)
 	q.panels = ceilDiv(q.n, nr)
 	cells := v.n * v.n
-	limit := winogradLimits.tiles
+	limit := winogradLimits.panel / (cells * nr)
 	q.ahead = cells*q.innerP*q.panels*nr <= winogradLimits.ahead
 	if q.ahead {
 		limit = min(limit, winogradLimits.fused/(cells*q.innerP))
@@ -237,15 +237,15 @@ func (q *winogradTask) inputs(w *winogradSpace, v []float32, item int) {
 
 // inputTiles transforms rows of tiles [r0, r1) of image n, channels [c0, c1).
 func (q *winogradTask) inputTiles(w *winogradSpace, v []float32, n int, ph *winogradPhase, r0, r1, c0, c1 int) {
-	m, cells, lanes := q.v.m, q.v.n, q.k.lanes
+	step, cells, lanes := q.v.m*q.v.stride, q.v.n, q.k.lanes
 	width := roundUp(c1-c0, lanes)
-	rows, cols := (r1-r0)*m+q.v.r-1, q.cut.cols*m+q.v.r-1
+	rows, cols := (r1-r0-1)*step+cells, (q.cut.cols-1)*step+cells
 	w.image = grow(w.image, rows*cols*width)
-	q.window(w.image, n, ph, r0*m, rows, cols, c0, c1, width)
+	q.window(w.image, n, ph, r0*step, rows, cols, c0, c1, width)
 	t := 0
 	for r := range r1 - r0 {
 		for c := range q.cut.cols {
-			q.f.input(v[t*lanes:], cells*q.vCell, q.vCell, q.tiles*lanes, w.image[(r*cols+c)*m*width:], cols*width, width, lanes, width/lanes)
+			q.f.input(v[t*lanes:], cells*q.vCell, q.vCell, q.tiles*lanes, w.image[(r*cols+c)*step*width:], cols*width, width, lanes, width/lanes)
 			t++
 		}
 	}

@@ -59,7 +59,7 @@ func genericTransform(lanes int, m [][]float32) transformFunc {
 
 // transformGeneric computes m d m' for one square of numbers.
 func transformGeneric(m [][]float32, dst []float32, dstRow, dstCol int, src []float32, srcRow, srcCol int) {
-	var half [6][6]float32
+	var half [9][9]float32
 	for j := range m[0] {
 		for k := range m[0] {
 			d := src[k*srcRow+j*srcCol]

@@ -28,6 +28,9 @@ func (p *Pool) winogradWeightGrad(dw, x, dy []float32, s ConvShape, v *winogradV
 	q.phases = append(q.phases[:0], winogradPhase{top: -s.Pad, left: -s.Pad, rows: s.OutH(), cols: s.OutW()})
 	q.inner = q.fold * q.fold * q.c
 	q.block, q.strip = min(winogradBlock, roundUp(q.inner, lanes)), min(winogradBlock, roundUp(q.n, 2*lanes))
+	if v.stride > 1 { // more cells: as many sums
+		q.block = min(q.block, winogradBlock/2)
+	}
 	q.blocks, q.strips = ceilDiv(q.inner, q.block), ceilDiv(q.n, q.strip)
 	q.cut = cutTiles(s.N, ceilDiv(s.OutH(), v.m), ceilDiv(s.OutW(), v.m), winogradGradTiles)
 	q.tiles = q.cut.tiles()

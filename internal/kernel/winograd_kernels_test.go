@@ -11,6 +11,9 @@ import (
 func TestToomCook(t *testing.T) {
 	r := seeded(41)
 	for _, v := range winogradVariants {
+		if v.stride > 1 {
+			continue
+		}
 		for _, f := range []struct {
 			m, r           int
 			filter, output [][]float32
@@ -31,6 +34,31 @@ func TestToomCook(t *testing.T) {
 				near(t, fmt.Sprintf("F(%d,%d)", f.m, f.r), []float32{y}, []float64{want}, nil, 1e-5)
 			}
 		}
+	}
+}
+
+// Those with a stride: its output, and its weight gradient by transposition.
+func TestToomCookStrided(t *testing.T) {
+	r := seeded(45)
+	for _, v := range winogradVariants {
+		if v.stride == 1 {
+			continue
+		}
+		d, g, dy := normal(v.n, r).s, normal(v.r, r).s, normal(v.m, r).s
+		td, tg, ty := times(v.transform.input, d), times(v.transform.filter, g), times(v.transform.gradFilter, dy)
+		for i, x := range td {
+			tg[i] *= x
+			ty[i] *= x
+		}
+		y, dg := make([]float64, v.m), make([]float64, v.r)
+		for i := range v.m {
+			for k := range v.r {
+				y[i] += float64(g[k]) * float64(d[v.stride*i+k])
+				dg[k] += float64(dy[i]) * float64(d[v.stride*i+k])
+			}
+		}
+		near(t, v.name, times(v.transform.output, tg), y, nil, 1e-5)
+		near(t, v.name+" gradient", times(v.transform.gradOutput, ty), dg, nil, 1e-5)
 	}
 }
 

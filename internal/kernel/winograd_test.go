@@ -11,7 +11,7 @@ import (
 // variantsFor lists the variants that can compute a shape.
 func variantsFor(s ConvShape) (vs []*winogradVariant) {
 	for _, v := range winogradVariants {
-		if v.fits(s) {
+		if v.fits(s, Forward) {
 			vs = append(vs, v)
 		}
 	}
@@ -32,7 +32,11 @@ func checkWinograd(t *testing.T, p *Pool, s ConvShape, r *rand.Rand) {
 			y, dx, dw := newBuffer(ny), newBuffer(nx), newBuffer(nw)
 			p.winogradForward(y.s, x.s, w.s, s, v, Epilogue{})
 			nearLargest(t, what+" forward", y.s, o.y, o.yScale, 1e-5)
-			p.winogradInputGrad(dx.s, dy.s, w.s, s, v)
+			if v.fits(s, InputGrad) {
+				p.winogradInputGrad(dx.s, dy.s, w.s, s, v)
+			} else {
+				p.ConvInputGrad(dx.s, dy.s, w.s, s)
+			}
 			nearLargest(t, what+" input gradient", dx.s, o.dx, o.dxScale, 1e-5)
 			p.winogradWeightGrad(dw.s, x.s, dy.s, s, v)
 			nearLargest(t, what+" weight gradient", dw.s, o.dw, o.dwScale, 1e-5)
@@ -61,7 +65,7 @@ func nearLargest(t *testing.T, what string, got []float32, want, scale []float64
 // shapes have several of each.
 func lowerWinogradLimits() (undo func()) {
 	old := winogradLimits
-	winogradLimits.fused, winogradLimits.tiles, winogradLimits.ahead, winogradLimits.filters, winogradLimits.inputs = 1, 9, 40_000, 1, 20_000
+	winogradLimits.fused, winogradLimits.panel, winogradLimits.ahead, winogradLimits.filters, winogradLimits.inputs = 1, 8_000, 40_000, 1, 20_000
 	return func() { winogradLimits = old }
 }
 
@@ -73,13 +77,11 @@ func TestWinograd(t *testing.T) {
 	r := seeded(31)
 	channels := []int{1, 16, 5, 33, 8, 64, 17, 32}
 	i := 0
-	for _, k := range []int{3, 4} {
-		for pad := range k {
+	for _, c := range []struct{ k, stride int }{{3, 1}, {4, 2}, {3, 2}} {
+		for pad := range c.k {
+			k := c.k
 			for h := max(1, k-2*pad); h < 10; h++ {
-				s := ConvShape{N: 1 + i%3, H: h, W: max(k-2*pad, 1+(h*5+i)%11), C: channels[i%8], OutC: channels[(i/8+3*i)%8], KH: k, KW: k, Stride: 1, Pad: pad}
-				if k == 4 {
-					s.Stride = 2
-				}
+				s := ConvShape{N: 1 + i%3, H: h, W: max(k-2*pad, 1+(h*5+i)%11), C: channels[i%8], OutC: channels[(i/8+3*i)%8], KH: k, KW: k, Stride: c.stride, Pad: pad}
 				checkWinograd(t, p, s, r)
 				i++
 			}
@@ -93,8 +95,8 @@ func TestWinogradChannels(t *testing.T) {
 	r := seeded(32)
 	for c := 1; c <= 70; c++ {
 		s := ConvShape{N: 2, H: 5, W: 4, C: c, OutC: 1 + c*31%70, KH: 3, KW: 3, Stride: 1, Pad: 1}
-		if c%3 == 0 {
-			s.KH, s.KW, s.Stride = 4, 4, 2
+		if c%3 > 0 {
+			s.KH, s.KW, s.Stride = 2+c%3, 2+c%3, 2
 		}
 		checkWinograd(t, p, s, r)
 	}
@@ -114,6 +116,7 @@ func TestWinogradItems(t *testing.T) {
 		{N: 0, H: 5, W: 5, C: 20, OutC: 30, KH: 3, KW: 3, Stride: 1, Pad: 1},    // empty batch
 		{N: 20, H: 8, W: 8, C: 96, OutC: 32, KH: 3, KW: 3, Stride: 1, Pad: 1},   // whole groups
 		{N: 9, H: 16, W: 16, C: 32, OutC: 64, KH: 4, KW: 4, Stride: 2, Pad: 1},  // and folded
+		{N: 9, H: 17, W: 18, C: 40, OutC: 70, KH: 3, KW: 3, Stride: 2, Pad: 1},  // and with a stride
 		{N: 12, H: 13, W: 13, C: 16, OutC: 20, KH: 3, KW: 3, Stride: 1, Pad: 0}, // edges in many items
 	}
 	for _, s := range shapes {
@@ -136,6 +139,7 @@ func TestWinogradEpilogue(t *testing.T) {
 				{N: 20, H: 4, W: 4, C: 20, OutC: 64, KH: 3, KW: 3, Stride: 1, Pad: 1},
 				{N: 2, H: 30, W: 31, C: 16, OutC: 17, KH: 3, KW: 3, Stride: 1, Pad: 2},
 				{N: 30, H: 6, W: 6, C: 4, OutC: 64, KH: 4, KW: 4, Stride: 2, Pad: 1},
+				{N: 3, H: 19, W: 16, C: 4, OutC: 34, KH: 3, KW: 3, Stride: 2, Pad: 1},
 			} {
 				nx, nw, _ := s.sizes()
 				x, w := normal(nx, r), normal(nw, r)
@@ -162,6 +166,7 @@ func passes(p *Pool, x, w, dy []float32, s ConvShape) [][]float32 {
 var winogradShapes = []ConvShape{
 	{N: 33, H: 10, W: 9, C: 17, OutC: 40, KH: 3, KW: 3, Stride: 1, Pad: 1},
 	{N: 33, H: 10, W: 9, C: 17, OutC: 40, KH: 4, KW: 4, Stride: 2, Pad: 1},
+	{N: 33, H: 16, W: 15, C: 17, OutC: 40, KH: 3, KW: 3, Stride: 2, Pad: 1},
 	{N: 33, H: 4, W: 4, C: 170, OutC: 180, KH: 3, KW: 3, Stride: 1, Pad: 1},
 }
 
@@ -213,9 +218,9 @@ func TestWinogradChoice(t *testing.T) {
 		{ConvShape{64, 2, 2, 64, 64, 3, 3, 1, 1}, "winograd F(2x2,3x3)"},
 		{ConvShape{256, 16, 16, 64, 128, 4, 4, 2, 1}, "winograd F(4x4,2x2)"},
 		{ConvShape{256, 4, 4, 64, 128, 4, 4, 2, 1}, "winograd F(2x2,2x2)"},
-		{ConvShape{64, 32, 32, 3, 64, 3, 3, 1, 1}, "direct"},   // few channels
-		{ConvShape{1, 4, 4, 512, 512, 3, 3, 1, 1}, "direct"},   // few tiles
-		{ConvShape{64, 32, 32, 64, 128, 3, 3, 2, 1}, "direct"}, // stride
+		{ConvShape{64, 32, 32, 3, 64, 3, 3, 1, 1}, "direct"}, // few channels
+		{ConvShape{1, 4, 4, 512, 512, 3, 3, 1, 1}, "direct"}, // few tiles
+		{ConvShape{64, 32, 32, 64, 128, 5, 5, 1, 2}, "direct"},
 		{ConvShape{64, 32, 32, 64, 128, 1, 1, 1, 0}, "direct"},
 		{ConvShape{64, 32, 32, 64, 64, 3, 3, 1, 3}, "direct"}, // the gradient would need less than no padding
 	} {
@@ -264,6 +269,7 @@ func TestWinogradAccuracy(t *testing.T) {
 	for _, s := range []ConvShape{
 		{N: 4, H: 16, W: 16, C: 64, OutC: 64, KH: 3, KW: 3, Stride: 1, Pad: 1},
 		{N: 4, H: 16, W: 16, C: 64, OutC: 32, KH: 4, KW: 4, Stride: 2, Pad: 1},
+		{N: 4, H: 16, W: 16, C: 64, OutC: 32, KH: 3, KW: 3, Stride: 2, Pad: 1},
 	} {
 		nx, nw, ny := s.sizes()
 		x, w, dy := normal(nx, r), normal(nw, r), normal(ny, r)
@@ -271,7 +277,7 @@ func TestWinogradAccuracy(t *testing.T) {
 		y, dx, dw := newBuffer(ny), newBuffer(nx), newBuffer(nw)
 		measure := func(name string, bound float64) {
 			errors := [3]float64{relativeError(y.s, o.y), relativeError(dx.s, o.dx), relativeError(dw.s, o.dw)}
-			t.Logf("%dx%d, %s: %.1e forward, %.1e input gradient, %.1e weight gradient", s.KH, s.KW, name, errors[0], errors[1], errors[2])
+			t.Logf("%dx%d/%d, %s: %.1e forward, %.1e input gradient, %.1e weight gradient", s.KH, s.KW, s.Stride, name, errors[0], errors[1], errors[2])
 			if worst := max(errors[0], errors[1], errors[2]); worst > bound {
 				t.Errorf("%s: error %.1e of the largest result, stated %.1e", name, worst, bound)
 			}
@@ -283,7 +289,9 @@ func TestWinogradAccuracy(t *testing.T) {
 		measure("direct", 3e-6)
 		for _, v := range variantsFor(s) {
 			p.winogradForward(y.s, x.s, w.s, s, v, Epilogue{})
-			p.winogradInputGrad(dx.s, dy.s, w.s, s, v)
+			if v.fits(s, InputGrad) {
+				p.winogradInputGrad(dx.s, dy.s, w.s, s, v)
+			}
 			p.winogradWeightGrad(dw.s, x.s, dy.s, s, v)
 			measure(v.name, v.bound)
 		}
@@ -301,13 +309,13 @@ func relativeError(got []float32, want []float64) float64 {
 }
 
 func FuzzWinograd(f *testing.F) {
-	f.Add(uint64(1), uint8(9), uint8(8), uint8(3), uint8(5), uint8(1), false)
-	f.Add(uint64(2), uint8(5), uint8(5), uint8(33), uint8(40), uint8(2), true)
+	f.Add(uint64(1), uint8(9), uint8(8), uint8(3), uint8(5), uint8(1), uint8(0))
+	f.Add(uint64(2), uint8(5), uint8(5), uint8(33), uint8(40), uint8(2), uint8(1))
 	pool := NewPool(2)
-	f.Fuzz(func(t *testing.T, seed uint64, h, w, c, o, pad uint8, strided bool) {
+	f.Fuzz(func(t *testing.T, seed uint64, h, w, c, o, pad, kind uint8) {
 		s := ConvShape{N: 1 + int(seed%5), H: 1 + int(h)%12, W: 1 + int(w)%12, C: 1 + int(c)%40, OutC: 1 + int(o)%40, KH: 3, KW: 3, Stride: 1, Pad: int(pad) % 3}
-		if strided {
-			s.KH, s.KW, s.Stride = 4, 4, 2
+		if kind %= 3; kind > 0 {
+			s.KH, s.KW, s.Stride = 2+int(kind), 2+int(kind), 2
 		}
 		if s.H+2*s.Pad >= s.KH && s.W+2*s.Pad >= s.KW {
 			checkWinograd(t, pool, s, seeded(seed))

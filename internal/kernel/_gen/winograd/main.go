@@ -20,6 +20,7 @@ func main() {
 			for _, v := range variants {
 				v.emit(w)
 			}
+			emitStrided(w)
 		}
 	})
 }
@@ -52,4 +53,15 @@ func (v variant) emit(w Width) {
 	name = fmt.Sprintf("%dx%d", v.r, v.m)
 	transform(w, "winoFilter"+name, filter, "the filter")
 	transform(w, "winoOutput"+name, output, "the output")
+}
+
+// emitStrided writes those of F(4 x 4, 3 x 3) with stride 2, whose weight
+// gradient has the same transforms, transposed.
+func emitStrided(w Width) {
+	input, filter, output := strided([]float64{1, -1, .5, -.5}, 4)
+	transform(w, "winoInputStrided", input, "the input")
+	transform(w, "winoFilterStrided", filter, "the filter")
+	transform(w, "winoOutputStrided", output, "the output")
+	transform(w, "winoGradFilterStrided", output.transposed(), "the filter")
+	transform(w, "winoGradOutputStrided", filter.transposed(), "the output")
 }

@@ -70,3 +70,42 @@ func rounded(m matrix) matrix {
 	}
 	return m
 }
+
+// strided returns the transforms of F(m, 3) with stride 2, as those of
+// F(m, 2) for the even inputs with the outer taps, and plain products for the
+// odd ones with the middle tap.
+func strided(points []float64, m int) (input, filter, output matrix) {
+	in, f, out := toomCook(points, m, 2)
+	n := m + 1
+	zeros := func(rows, cols int) matrix {
+		a := make(matrix, rows)
+		for i := range a {
+			a[i] = make([]float64, cols)
+		}
+		return a
+	}
+	input, filter, output = zeros(n+m, 2*m+1), zeros(n+m, 3), zeros(m, n+m)
+	for i := range n {
+		for j := range n {
+			input[i][2*j] = in[i][j]
+		}
+		filter[i][0], filter[i][2] = f[i][0], f[i][1]
+		for j := range m {
+			output[j][i] = out[j][i]
+		}
+	}
+	for i := range m {
+		input[n+i][2*i+1], filter[n+i][1], output[i][n+i] = 1, 1, 1
+	}
+	return input, filter, output
+}
+
+func (m matrix) transposed() matrix {
+	t := make(matrix, len(m[0]))
+	for j := range t {
+		for i := range m {
+			t[j] = append(t[j], m[i][j])
+		}
+	}
+	return t
+}

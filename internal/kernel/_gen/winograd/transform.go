@@ -25,7 +25,7 @@ func transform(w Width, name string, m matrix, what string) {
 	SHLQ(U8(2), dstRow)
 	SHLQ(U8(2), Arg("srcStep"))
 	SHLQ(U8(2), Arg("dstStep"))
-	groups := m.groups()
+	groups := m.groups(w)
 
 	Label("next")
 	for _, g := range groups {
@@ -58,8 +58,8 @@ func transform(w Width, name string, m matrix, what string) {
 	Done()
 }
 
-// addresses gives the operands of up to six places a stride apart.
-type addresses struct{ one, three, five reg.GPVirtual }
+// addresses gives the operands of up to nine places a stride apart.
+type addresses struct{ one, three, five, seven reg.GPVirtual }
 
 func newAddresses(stride string, n int) addresses {
 	var a addresses
@@ -73,6 +73,10 @@ func newAddresses(stride string, n int) addresses {
 		a.five = GP64()
 		LEAQ(Mem{Base: a.one, Index: a.one, Scale: 4}, a.five)
 	}
+	if n > 7 {
+		a.seven = GP64()
+		LEAQ(Mem{Base: a.three, Index: a.one, Scale: 4}, a.seven)
+	}
 	return a
 }
 
@@ -84,6 +88,10 @@ func (a addresses) at(p reg.GPVirtual, i int) Mem {
 		return Mem{Base: p, Index: a.three, Scale: 1}
 	case 5:
 		return Mem{Base: p, Index: a.five, Scale: 1}
+	case 6:
+		return Mem{Base: p, Index: a.three, Scale: 2}
+	case 7:
+		return Mem{Base: p, Index: a.seven, Scale: 1}
 	}
 	return Mem{Base: p, Index: a.one, Scale: uint8(i)}
 }
@@ -91,35 +99,36 @@ func (a addresses) at(p reg.GPVirtual, i int) Mem {
 // rowAddress returns a register with p + i stride.
 func rowAddress(p, stride reg.GPVirtual, i int) reg.GPVirtual {
 	q := GP64()
-	switch i {
-	case 0:
-		MOVQ(p, q)
-	case 1, 2, 4:
-		LEAQ(Mem{Base: p, Index: stride, Scale: uint8(i)}, q)
-	default:
-		LEAQ(Mem{Base: p, Index: stride, Scale: uint8(i - 1)}, q)
-		ADDQ(stride, q)
+	MOVQ(p, q)
+	for scale := 8; scale > 0; scale /= 2 {
+		if i&scale != 0 {
+			LEAQ(Mem{Base: q, Index: stride, Scale: uint8(scale)}, q)
+		}
 	}
 	return q
 }
 
 // groups cuts the rows into groups that share work: two that differ only in
 // the signs of some columns, as those of points p and -p do, or, if columns
-// pair up so, those rows in which the signs of the pairs agree and the others.
-func (m matrix) groups() (g [][]int) {
-	if len(m.columnPairs()) > 0 && len(m) < len(m[0]) {
-		var even, odd []int
+// pair up so, those rows that add the pairs and those that subtract them. Rows
+// too long for the registers of AVX2 stay alone.
+func (m matrix) groups(w Width) (g [][]int) {
+	alone := w == AVX2 && len(m[0]) > 6
+	if m.pairsColumns() && !alone {
+		parts := [][]int{nil, nil}
 		for i := range m {
-			if i%2 == 0 {
-				even = append(even, i)
-			} else {
-				odd = append(odd, i)
+			part := 0
+			for _, j := range m.columnPairs() {
+				if m[i][j] != m[i][j+1] {
+					part = 1
+				}
 			}
+			parts[part] = append(parts[part], i)
 		}
-		return [][]int{even, odd}
+		return parts
 	}
 	for i := 0; i < len(m); i++ {
-		if i+1 < len(m) && paired(m[i], m[i+1]) {
+		if i+1 < len(m) && paired(m[i], m[i+1]) && !alone {
 			g = append(g, []int{i, i + 1})
 			i++
 		} else {
@@ -128,6 +137,10 @@ func (m matrix) groups() (g [][]int) {
 	}
 	return g
 }
+
+// pairsColumns reports whether work is shared by pairs of columns, as it is
+// when there are fewer rows than columns.
+func (m matrix) pairsColumns() bool { return len(m) < len(m[0]) && len(m.columnPairs()) > 0 }
 
 // paired reports whether two rows have the same magnitudes but other signs.
 func paired(a, b []float64) bool {
@@ -170,7 +183,7 @@ type term struct {
 
 // apply emits the rows of a group, given the inputs.
 func (m matrix) apply(w Width, rows []int, in func(j int) reg.VecVirtual, owned bool) []reg.VecVirtual {
-	if len(m.columnPairs()) > 0 && len(m) < len(m[0]) {
+	if m.pairsColumns() {
 		return m.applyPairedColumns(w, rows, in, owned)
 	}
 	terms := func(row []float64, use func(j int) bool) (t []term) {
@@ -202,17 +215,27 @@ func (m matrix) applyPairedColumns(w Width, rows []int, in func(j int) reg.VecVi
 	shared := map[int]term{}
 	skip := map[int]bool{}
 	for _, j := range m.columnPairs() {
+		skip[j+1] = true
+		sign := 0.0
+		for _, r := range rows {
+			if m[r][j] != 0 {
+				sign = m[r][j+1] / m[r][j]
+			}
+		}
+		if sign == 0 {
+			continue
+		}
 		a, b := in(j), in(j+1)
 		v := a
 		if !owned {
 			v = w.Vec()
 		}
-		if m[rows[0]][j] == m[rows[0]][j+1] {
+		if sign > 0 {
 			VADDPS(b, a, v)
 		} else {
 			VSUBPS(b, a, v)
 		}
-		shared[j], skip[j+1] = term{v: v}, true
+		shared[j] = term{v: v}
 	}
 	out := make([]reg.VecVirtual, len(rows))
 	for i, r := range rows {
