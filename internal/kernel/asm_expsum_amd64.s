@@ -174,6 +174,30 @@ TEXT ·expSumAVX512(SB), NOSPLIT, $0-96
 	MOVL         $0x3f800000, AX
 	VMOVD        AX, X6
 	VBROADCASTSS X6, Z6
+	MOVL         $0x3fb8aa3b, AX
+	VMOVD        AX, X7
+	VBROADCASTSS X7, Z7
+	MOVL         $0x3f318000, AX
+	VMOVD        AX, X8
+	VBROADCASTSS X8, Z8
+	MOVL         $0xb95e8083, AX
+	VMOVD        AX, X9
+	VBROADCASTSS X9, Z9
+	MOVL         $0x3ab511e8, AX
+	VMOVD        AX, X10
+	VBROADCASTSS X10, Z10
+	MOVL         $0x3c091d10, AX
+	VMOVD        AX, X11
+	VBROADCASTSS X11, Z11
+	MOVL         $0x3d2aac79, AX
+	VMOVD        AX, X12
+	VBROADCASTSS X12, Z12
+	MOVL         $0x3e2aaa49, AX
+	VMOVD        AX, X13
+	VBROADCASTSS X13, Z13
+	MOVL         $0x3efffffe, AX
+	VMOVD        AX, X14
+	VBROADCASTSS X14, Z14
 	VPXORD       Z4, Z4, Z4
 	MOVQ         a_base+0(FP), AX
 	MOVQ         h_base+24(FP), CX
@@ -181,30 +205,30 @@ TEXT ·expSumAVX512(SB), NOSPLIT, $0-96
 	MOVQ         a_len+8(FP), BX
 	XORQ         SI, SI
 	MOVL         $0xff800000, DI
-	VMOVD        DI, X7
-	VBROADCASTSS X7, Z7
+	VMOVD        DI, X15
+	VBROADCASTSS X15, Z15
 
 loop:
-	VMOVUPS       (AX)(SI*4), Z8
-	VSUBPS        (CX)(SI*4), Z8, Z8
-	VFMADD213PS   Z2, Z0, Z8
-	VFMADD231PS   (DX)(SI*4), Z1, Z8
-	VMAXPS        Z8, Z7, Z7
-	VMAXPS        Z8, Z3, Z8
-	VMINPS        Z8, Z5, Z8
-	VMULPS        expTable8<>+0(SB), Z8, Z9
-	VRNDSCALEPS   $0x00, Z9, Z9
-	VFNMADD231PS  expTable9<>+0(SB), Z9, Z8
-	VFNMADD231PS  expTable10<>+0(SB), Z9, Z8
-	VMOVUPS       expTable11<>+0(SB), Z10
-	VFMADD213PS   expTable12<>+0(SB), Z8, Z10
-	VFMADD213PS   expTable13<>+0(SB), Z8, Z10
-	VFMADD213PS   expTable14<>+0(SB), Z8, Z10
-	VFMADD213PS   expTable15<>+0(SB), Z8, Z10
-	VFMADD213PS   Z6, Z8, Z10
-	VFMADD213PS   Z6, Z8, Z10
-	VSCALEFPS     Z9, Z10, Z8
-	VADDPS        Z8, Z4, Z4
+	VMOVUPS       (AX)(SI*4), Z16
+	VSUBPS        (CX)(SI*4), Z16, Z16
+	VFMADD213PS   Z2, Z0, Z16
+	VFMADD231PS   (DX)(SI*4), Z1, Z16
+	VMAXPS        Z16, Z15, Z15
+	VMAXPS        Z16, Z3, Z16
+	VMINPS        Z16, Z5, Z16
+	VMULPS        Z7, Z16, Z17
+	VRNDSCALEPS   $0x00, Z17, Z17
+	VFNMADD231PS  Z8, Z17, Z16
+	VFNMADD231PS  Z9, Z17, Z16
+	VMOVUPS       Z10, Z18
+	VFMADD213PS   Z11, Z16, Z18
+	VFMADD213PS   Z12, Z16, Z18
+	VFMADD213PS   Z13, Z16, Z18
+	VFMADD213PS   Z14, Z16, Z18
+	VFMADD213PS   Z6, Z16, Z18
+	VFMADD213PS   Z6, Z16, Z18
+	VSCALEFPS     Z17, Z18, Z16
+	VADDPS        Z16, Z4, Z4
 	ADDQ          $0x10, SI
 	CMPQ          SI, BX
 	JL            loop
@@ -217,10 +241,10 @@ loop:
 	VMOVSHDUP     X0, X1
 	VADDPS        X1, X0, X0
 	MOVSS         X0, sum+88(FP)
-	VEXTRACTF64X4 $0x01, Z7, Y0
-	VMAXPS        Y0, Y7, Y7
-	VEXTRACTF32X4 $0x01, Y7, X0
-	VMAXPS        X0, X7, X0
+	VEXTRACTF64X4 $0x01, Z15, Y0
+	VMAXPS        Y0, Y15, Y15
+	VEXTRACTF32X4 $0x01, Y15, X0
+	VMAXPS        X0, X15, X0
 	VMOVHLPS      X0, X0, X1
 	VMAXPS        X1, X0, X0
 	VMOVSHDUP     X0, X1
@@ -228,147 +252,3 @@ loop:
 	MOVSS         X0, largest+92(FP)
 	VZEROUPPER
 	RET
-
-DATA expTable8<>+0(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+4(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+8(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+12(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+16(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+20(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+24(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+28(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+32(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+36(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+40(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+44(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+48(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+52(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+56(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+60(SB)/4, $0x3fb8aa3b
-GLOBL expTable8<>(SB), RODATA|NOPTR, $64
-
-DATA expTable9<>+0(SB)/4, $0x3f318000
-DATA expTable9<>+4(SB)/4, $0x3f318000
-DATA expTable9<>+8(SB)/4, $0x3f318000
-DATA expTable9<>+12(SB)/4, $0x3f318000
-DATA expTable9<>+16(SB)/4, $0x3f318000
-DATA expTable9<>+20(SB)/4, $0x3f318000
-DATA expTable9<>+24(SB)/4, $0x3f318000
-DATA expTable9<>+28(SB)/4, $0x3f318000
-DATA expTable9<>+32(SB)/4, $0x3f318000
-DATA expTable9<>+36(SB)/4, $0x3f318000
-DATA expTable9<>+40(SB)/4, $0x3f318000
-DATA expTable9<>+44(SB)/4, $0x3f318000
-DATA expTable9<>+48(SB)/4, $0x3f318000
-DATA expTable9<>+52(SB)/4, $0x3f318000
-DATA expTable9<>+56(SB)/4, $0x3f318000
-DATA expTable9<>+60(SB)/4, $0x3f318000
-GLOBL expTable9<>(SB), RODATA|NOPTR, $64
-
-DATA expTable10<>+0(SB)/4, $0xb95e8083
-DATA expTable10<>+4(SB)/4, $0xb95e8083
-DATA expTable10<>+8(SB)/4, $0xb95e8083
-DATA expTable10<>+12(SB)/4, $0xb95e8083
-DATA expTable10<>+16(SB)/4, $0xb95e8083
-DATA expTable10<>+20(SB)/4, $0xb95e8083
-DATA expTable10<>+24(SB)/4, $0xb95e8083
-DATA expTable10<>+28(SB)/4, $0xb95e8083
-DATA expTable10<>+32(SB)/4, $0xb95e8083
-DATA expTable10<>+36(SB)/4, $0xb95e8083
-DATA expTable10<>+40(SB)/4, $0xb95e8083
-DATA expTable10<>+44(SB)/4, $0xb95e8083
-DATA expTable10<>+48(SB)/4, $0xb95e8083
-DATA expTable10<>+52(SB)/4, $0xb95e8083
-DATA expTable10<>+56(SB)/4, $0xb95e8083
-DATA expTable10<>+60(SB)/4, $0xb95e8083
-GLOBL expTable10<>(SB), RODATA|NOPTR, $64
-
-DATA expTable11<>+0(SB)/4, $0x3ab511e8
-DATA expTable11<>+4(SB)/4, $0x3ab511e8
-DATA expTable11<>+8(SB)/4, $0x3ab511e8
-DATA expTable11<>+12(SB)/4, $0x3ab511e8
-DATA expTable11<>+16(SB)/4, $0x3ab511e8
-DATA expTable11<>+20(SB)/4, $0x3ab511e8
-DATA expTable11<>+24(SB)/4, $0x3ab511e8
-DATA expTable11<>+28(SB)/4, $0x3ab511e8
-DATA expTable11<>+32(SB)/4, $0x3ab511e8
-DATA expTable11<>+36(SB)/4, $0x3ab511e8
-DATA expTable11<>+40(SB)/4, $0x3ab511e8
-DATA expTable11<>+44(SB)/4, $0x3ab511e8
-DATA expTable11<>+48(SB)/4, $0x3ab511e8
-DATA expTable11<>+52(SB)/4, $0x3ab511e8
-DATA expTable11<>+56(SB)/4, $0x3ab511e8
-DATA expTable11<>+60(SB)/4, $0x3ab511e8
-GLOBL expTable11<>(SB), RODATA|NOPTR, $64
-
-DATA expTable12<>+0(SB)/4, $0x3c091d10
-DATA expTable12<>+4(SB)/4, $0x3c091d10
-DATA expTable12<>+8(SB)/4, $0x3c091d10
-DATA expTable12<>+12(SB)/4, $0x3c091d10
-DATA expTable12<>+16(SB)/4, $0x3c091d10
-DATA expTable12<>+20(SB)/4, $0x3c091d10
-DATA expTable12<>+24(SB)/4, $0x3c091d10
-DATA expTable12<>+28(SB)/4, $0x3c091d10
-DATA expTable12<>+32(SB)/4, $0x3c091d10
-DATA expTable12<>+36(SB)/4, $0x3c091d10
-DATA expTable12<>+40(SB)/4, $0x3c091d10
-DATA expTable12<>+44(SB)/4, $0x3c091d10
-DATA expTable12<>+48(SB)/4, $0x3c091d10
-DATA expTable12<>+52(SB)/4, $0x3c091d10
-DATA expTable12<>+56(SB)/4, $0x3c091d10
-DATA expTable12<>+60(SB)/4, $0x3c091d10
-GLOBL expTable12<>(SB), RODATA|NOPTR, $64
-
-DATA expTable13<>+0(SB)/4, $0x3d2aac79
-DATA expTable13<>+4(SB)/4, $0x3d2aac79
-DATA expTable13<>+8(SB)/4, $0x3d2aac79
-DATA expTable13<>+12(SB)/4, $0x3d2aac79
-DATA expTable13<>+16(SB)/4, $0x3d2aac79
-DATA expTable13<>+20(SB)/4, $0x3d2aac79
-DATA expTable13<>+24(SB)/4, $0x3d2aac79
-DATA expTable13<>+28(SB)/4, $0x3d2aac79
-DATA expTable13<>+32(SB)/4, $0x3d2aac79
-DATA expTable13<>+36(SB)/4, $0x3d2aac79
-DATA expTable13<>+40(SB)/4, $0x3d2aac79
-DATA expTable13<>+44(SB)/4, $0x3d2aac79
-DATA expTable13<>+48(SB)/4, $0x3d2aac79
-DATA expTable13<>+52(SB)/4, $0x3d2aac79
-DATA expTable13<>+56(SB)/4, $0x3d2aac79
-DATA expTable13<>+60(SB)/4, $0x3d2aac79
-GLOBL expTable13<>(SB), RODATA|NOPTR, $64
-
-DATA expTable14<>+0(SB)/4, $0x3e2aaa49
-DATA expTable14<>+4(SB)/4, $0x3e2aaa49
-DATA expTable14<>+8(SB)/4, $0x3e2aaa49
-DATA expTable14<>+12(SB)/4, $0x3e2aaa49
-DATA expTable14<>+16(SB)/4, $0x3e2aaa49
-DATA expTable14<>+20(SB)/4, $0x3e2aaa49
-DATA expTable14<>+24(SB)/4, $0x3e2aaa49
-DATA expTable14<>+28(SB)/4, $0x3e2aaa49
-DATA expTable14<>+32(SB)/4, $0x3e2aaa49
-DATA expTable14<>+36(SB)/4, $0x3e2aaa49
-DATA expTable14<>+40(SB)/4, $0x3e2aaa49
-DATA expTable14<>+44(SB)/4, $0x3e2aaa49
-DATA expTable14<>+48(SB)/4, $0x3e2aaa49
-DATA expTable14<>+52(SB)/4, $0x3e2aaa49
-DATA expTable14<>+56(SB)/4, $0x3e2aaa49
-DATA expTable14<>+60(SB)/4, $0x3e2aaa49
-GLOBL expTable14<>(SB), RODATA|NOPTR, $64
-
-DATA expTable15<>+0(SB)/4, $0x3efffffe
-DATA expTable15<>+4(SB)/4, $0x3efffffe
-DATA expTable15<>+8(SB)/4, $0x3efffffe
-DATA expTable15<>+12(SB)/4, $0x3efffffe
-DATA expTable15<>+16(SB)/4, $0x3efffffe
-DATA expTable15<>+20(SB)/4, $0x3efffffe
-DATA expTable15<>+24(SB)/4, $0x3efffffe
-DATA expTable15<>+28(SB)/4, $0x3efffffe
-DATA expTable15<>+32(SB)/4, $0x3efffffe
-DATA expTable15<>+36(SB)/4, $0x3efffffe
-DATA expTable15<>+40(SB)/4, $0x3efffffe
-DATA expTable15<>+44(SB)/4, $0x3efffffe
-DATA expTable15<>+48(SB)/4, $0x3efffffe
-DATA expTable15<>+52(SB)/4, $0x3efffffe
-DATA expTable15<>+56(SB)/4, $0x3efffffe
-DATA expTable15<>+60(SB)/4, $0x3efffffe
-GLOBL expTable15<>(SB), RODATA|NOPTR, $64

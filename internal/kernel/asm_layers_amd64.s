@@ -2625,6 +2625,30 @@ TEXT ·expAVX512(SB), NOSPLIT, $0-48
 	MOVL         $0x3f800000, AX
 	VMOVD        AX, X2
 	VBROADCASTSS X2, Z2
+	MOVL         $0x3fb8aa3b, AX
+	VMOVD        AX, X3
+	VBROADCASTSS X3, Z3
+	MOVL         $0x3f318000, AX
+	VMOVD        AX, X4
+	VBROADCASTSS X4, Z4
+	MOVL         $0xb95e8083, AX
+	VMOVD        AX, X5
+	VBROADCASTSS X5, Z5
+	MOVL         $0x3ab511e8, AX
+	VMOVD        AX, X6
+	VBROADCASTSS X6, Z6
+	MOVL         $0x3c091d10, AX
+	VMOVD        AX, X7
+	VBROADCASTSS X7, Z7
+	MOVL         $0x3d2aac79, AX
+	VMOVD        AX, X8
+	VBROADCASTSS X8, Z8
+	MOVL         $0x3e2aaa49, AX
+	VMOVD        AX, X9
+	VBROADCASTSS X9, Z9
+	MOVL         $0x3efffffe, AX
+	VMOVD        AX, X10
+	VBROADCASTSS X10, Z10
 	MOVQ         dst_len+8(FP), AX
 	XORQ         CX, CX
 	MOVQ         dst_base+0(FP), DX
@@ -2632,22 +2656,22 @@ TEXT ·expAVX512(SB), NOSPLIT, $0-48
 	JMP          check
 
 loop:
-	VMOVUPS      (BX)(CX*4), Z3
-	VMAXPS       Z3, Z0, Z3
-	VMINPS       Z3, Z1, Z3
-	VMULPS       expTable8<>+0(SB), Z3, Z4
-	VRNDSCALEPS  $0x00, Z4, Z4
-	VFNMADD231PS expTable9<>+0(SB), Z4, Z3
-	VFNMADD231PS expTable10<>+0(SB), Z4, Z3
-	VMOVUPS      expTable11<>+0(SB), Z5
-	VFMADD213PS  expTable12<>+0(SB), Z3, Z5
-	VFMADD213PS  expTable13<>+0(SB), Z3, Z5
-	VFMADD213PS  expTable14<>+0(SB), Z3, Z5
-	VFMADD213PS  expTable15<>+0(SB), Z3, Z5
-	VFMADD213PS  Z2, Z3, Z5
-	VFMADD213PS  Z2, Z3, Z5
-	VSCALEFPS    Z4, Z5, Z3
-	VMOVUPS      Z3, (DX)(CX*4)
+	VMOVUPS      (BX)(CX*4), Z11
+	VMAXPS       Z11, Z0, Z11
+	VMINPS       Z11, Z1, Z11
+	VMULPS       Z3, Z11, Z12
+	VRNDSCALEPS  $0x00, Z12, Z12
+	VFNMADD231PS Z4, Z12, Z11
+	VFNMADD231PS Z5, Z12, Z11
+	VMOVUPS      Z6, Z13
+	VFMADD213PS  Z7, Z11, Z13
+	VFMADD213PS  Z8, Z11, Z13
+	VFMADD213PS  Z9, Z11, Z13
+	VFMADD213PS  Z10, Z11, Z13
+	VFMADD213PS  Z2, Z11, Z13
+	VFMADD213PS  Z2, Z11, Z13
+	VSCALEFPS    Z12, Z13, Z11
+	VMOVUPS      Z11, (DX)(CX*4)
 	ADDQ         $0x10, CX
 
 check:
@@ -2655,150 +2679,6 @@ check:
 	JL   loop
 	VZEROUPPER
 	RET
-
-DATA expTable8<>+0(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+4(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+8(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+12(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+16(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+20(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+24(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+28(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+32(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+36(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+40(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+44(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+48(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+52(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+56(SB)/4, $0x3fb8aa3b
-DATA expTable8<>+60(SB)/4, $0x3fb8aa3b
-GLOBL expTable8<>(SB), RODATA|NOPTR, $64
-
-DATA expTable9<>+0(SB)/4, $0x3f318000
-DATA expTable9<>+4(SB)/4, $0x3f318000
-DATA expTable9<>+8(SB)/4, $0x3f318000
-DATA expTable9<>+12(SB)/4, $0x3f318000
-DATA expTable9<>+16(SB)/4, $0x3f318000
-DATA expTable9<>+20(SB)/4, $0x3f318000
-DATA expTable9<>+24(SB)/4, $0x3f318000
-DATA expTable9<>+28(SB)/4, $0x3f318000
-DATA expTable9<>+32(SB)/4, $0x3f318000
-DATA expTable9<>+36(SB)/4, $0x3f318000
-DATA expTable9<>+40(SB)/4, $0x3f318000
-DATA expTable9<>+44(SB)/4, $0x3f318000
-DATA expTable9<>+48(SB)/4, $0x3f318000
-DATA expTable9<>+52(SB)/4, $0x3f318000
-DATA expTable9<>+56(SB)/4, $0x3f318000
-DATA expTable9<>+60(SB)/4, $0x3f318000
-GLOBL expTable9<>(SB), RODATA|NOPTR, $64
-
-DATA expTable10<>+0(SB)/4, $0xb95e8083
-DATA expTable10<>+4(SB)/4, $0xb95e8083
-DATA expTable10<>+8(SB)/4, $0xb95e8083
-DATA expTable10<>+12(SB)/4, $0xb95e8083
-DATA expTable10<>+16(SB)/4, $0xb95e8083
-DATA expTable10<>+20(SB)/4, $0xb95e8083
-DATA expTable10<>+24(SB)/4, $0xb95e8083
-DATA expTable10<>+28(SB)/4, $0xb95e8083
-DATA expTable10<>+32(SB)/4, $0xb95e8083
-DATA expTable10<>+36(SB)/4, $0xb95e8083
-DATA expTable10<>+40(SB)/4, $0xb95e8083
-DATA expTable10<>+44(SB)/4, $0xb95e8083
-DATA expTable10<>+48(SB)/4, $0xb95e8083
-DATA expTable10<>+52(SB)/4, $0xb95e8083
-DATA expTable10<>+56(SB)/4, $0xb95e8083
-DATA expTable10<>+60(SB)/4, $0xb95e8083
-GLOBL expTable10<>(SB), RODATA|NOPTR, $64
-
-DATA expTable11<>+0(SB)/4, $0x3ab511e8
-DATA expTable11<>+4(SB)/4, $0x3ab511e8
-DATA expTable11<>+8(SB)/4, $0x3ab511e8
-DATA expTable11<>+12(SB)/4, $0x3ab511e8
-DATA expTable11<>+16(SB)/4, $0x3ab511e8
-DATA expTable11<>+20(SB)/4, $0x3ab511e8
-DATA expTable11<>+24(SB)/4, $0x3ab511e8
-DATA expTable11<>+28(SB)/4, $0x3ab511e8
-DATA expTable11<>+32(SB)/4, $0x3ab511e8
-DATA expTable11<>+36(SB)/4, $0x3ab511e8
-DATA expTable11<>+40(SB)/4, $0x3ab511e8
-DATA expTable11<>+44(SB)/4, $0x3ab511e8
-DATA expTable11<>+48(SB)/4, $0x3ab511e8
-DATA expTable11<>+52(SB)/4, $0x3ab511e8
-DATA expTable11<>+56(SB)/4, $0x3ab511e8
-DATA expTable11<>+60(SB)/4, $0x3ab511e8
-GLOBL expTable11<>(SB), RODATA|NOPTR, $64
-
-DATA expTable12<>+0(SB)/4, $0x3c091d10
-DATA expTable12<>+4(SB)/4, $0x3c091d10
-DATA expTable12<>+8(SB)/4, $0x3c091d10
-DATA expTable12<>+12(SB)/4, $0x3c091d10
-DATA expTable12<>+16(SB)/4, $0x3c091d10
-DATA expTable12<>+20(SB)/4, $0x3c091d10
-DATA expTable12<>+24(SB)/4, $0x3c091d10
-DATA expTable12<>+28(SB)/4, $0x3c091d10
-DATA expTable12<>+32(SB)/4, $0x3c091d10
-DATA expTable12<>+36(SB)/4, $0x3c091d10
-DATA expTable12<>+40(SB)/4, $0x3c091d10
-DATA expTable12<>+44(SB)/4, $0x3c091d10
-DATA expTable12<>+48(SB)/4, $0x3c091d10
-DATA expTable12<>+52(SB)/4, $0x3c091d10
-DATA expTable12<>+56(SB)/4, $0x3c091d10
-DATA expTable12<>+60(SB)/4, $0x3c091d10
-GLOBL expTable12<>(SB), RODATA|NOPTR, $64
-
-DATA expTable13<>+0(SB)/4, $0x3d2aac79
-DATA expTable13<>+4(SB)/4, $0x3d2aac79
-DATA expTable13<>+8(SB)/4, $0x3d2aac79
-DATA expTable13<>+12(SB)/4, $0x3d2aac79
-DATA expTable13<>+16(SB)/4, $0x3d2aac79
-DATA expTable13<>+20(SB)/4, $0x3d2aac79
-DATA expTable13<>+24(SB)/4, $0x3d2aac79
-DATA expTable13<>+28(SB)/4, $0x3d2aac79
-DATA expTable13<>+32(SB)/4, $0x3d2aac79
-DATA expTable13<>+36(SB)/4, $0x3d2aac79
-DATA expTable13<>+40(SB)/4, $0x3d2aac79
-DATA expTable13<>+44(SB)/4, $0x3d2aac79
-DATA expTable13<>+48(SB)/4, $0x3d2aac79
-DATA expTable13<>+52(SB)/4, $0x3d2aac79
-DATA expTable13<>+56(SB)/4, $0x3d2aac79
-DATA expTable13<>+60(SB)/4, $0x3d2aac79
-GLOBL expTable13<>(SB), RODATA|NOPTR, $64
-
-DATA expTable14<>+0(SB)/4, $0x3e2aaa49
-DATA expTable14<>+4(SB)/4, $0x3e2aaa49
-DATA expTable14<>+8(SB)/4, $0x3e2aaa49
-DATA expTable14<>+12(SB)/4, $0x3e2aaa49
-DATA expTable14<>+16(SB)/4, $0x3e2aaa49
-DATA expTable14<>+20(SB)/4, $0x3e2aaa49
-DATA expTable14<>+24(SB)/4, $0x3e2aaa49
-DATA expTable14<>+28(SB)/4, $0x3e2aaa49
-DATA expTable14<>+32(SB)/4, $0x3e2aaa49
-DATA expTable14<>+36(SB)/4, $0x3e2aaa49
-DATA expTable14<>+40(SB)/4, $0x3e2aaa49
-DATA expTable14<>+44(SB)/4, $0x3e2aaa49
-DATA expTable14<>+48(SB)/4, $0x3e2aaa49
-DATA expTable14<>+52(SB)/4, $0x3e2aaa49
-DATA expTable14<>+56(SB)/4, $0x3e2aaa49
-DATA expTable14<>+60(SB)/4, $0x3e2aaa49
-GLOBL expTable14<>(SB), RODATA|NOPTR, $64
-
-DATA expTable15<>+0(SB)/4, $0x3efffffe
-DATA expTable15<>+4(SB)/4, $0x3efffffe
-DATA expTable15<>+8(SB)/4, $0x3efffffe
-DATA expTable15<>+12(SB)/4, $0x3efffffe
-DATA expTable15<>+16(SB)/4, $0x3efffffe
-DATA expTable15<>+20(SB)/4, $0x3efffffe
-DATA expTable15<>+24(SB)/4, $0x3efffffe
-DATA expTable15<>+28(SB)/4, $0x3efffffe
-DATA expTable15<>+32(SB)/4, $0x3efffffe
-DATA expTable15<>+36(SB)/4, $0x3efffffe
-DATA expTable15<>+40(SB)/4, $0x3efffffe
-DATA expTable15<>+44(SB)/4, $0x3efffffe
-DATA expTable15<>+48(SB)/4, $0x3efffffe
-DATA expTable15<>+52(SB)/4, $0x3efffffe
-DATA expTable15<>+56(SB)/4, $0x3efffffe
-DATA expTable15<>+60(SB)/4, $0x3efffffe
-GLOBL expTable15<>(SB), RODATA|NOPTR, $64
 
 // func reluAVX512(y []float32, x []float32)
 // Requires: AVX, AVX512F

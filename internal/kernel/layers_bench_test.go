@@ -81,3 +81,37 @@ func BenchmarkPooling(b *testing.B) {
 		run("averageGrad", 4*(n+outs), func() { p.AvgPoolGrad(dx, y, s) })
 	}
 }
+
+func BenchmarkUpdates(b *testing.B) {
+	for _, n := range []int{1 << 18, 1 << 23} {
+		r := seeded(1)
+		w, g, m, v := normal(n, r).s, normal(n, r).s, normal(n, r).s, normal(n, r).s
+		for i := range v {
+			v[i] *= v[i]
+		}
+		p := NewPool(0)
+		defer p.Close()
+		run := func(name string, passes int, f func()) {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) { reportBandwidth(b, passes*4*n, f) })
+		}
+		run("copy", 2, func() { p.DoChunks(n, elemChunk, func(lo, hi int) { copy(m[lo:hi], g[lo:hi]) }) })
+		run("SGD", 5, func() { p.SGD(w, g, m, 1e-9, .9, 1e-4, false) })
+		run("AdamW", 7, func() { p.AdamW(w, g, m, v, 10, 1e-9, .9, .999, 1e-8, 1e-4) })
+	}
+}
+
+func BenchmarkElementwise(b *testing.B) {
+	for _, n := range []int{1 << 18, 1 << 23} {
+		r := seeded(1)
+		x, y, z, norm := normal(n, r).s, normal(n, r).s, normal(n, r).s, make([]float32, n/128)
+		p := NewPool(0)
+		defer p.Close()
+		run := func(name string, passes int, f func()) {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) { reportBandwidth(b, passes*4*n, f) })
+		}
+		run("ReLU", 2, func() { p.ReLU(y, x, 0) })
+		run("ReLUGrad", 3, func() { p.ReLUGrad(z, z, x, 0) })
+		run("NormalizeRows", 2, func() { p.NormalizeRows(y, norm, x, n/128, 128) })
+		run("NormalizeRowsGrad", 3, func() { p.NormalizeRowsGrad(x, x, y, norm, n/128, 128) })
+	}
+}

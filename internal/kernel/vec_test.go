@@ -47,7 +47,7 @@ func TestExp(t *testing.T) {
 			Exp(y.s, x.s)
 			for i, v := range x.s {
 				want := math.Exp(float64(v))
-				if d := math.Abs(float64(y.s[i]) - want); d > 2e-7*want+1e-45 && want < math.MaxFloat32 {
+				if d := math.Abs(float64(y.s[i]) - want); d > 1e-7*want+1e-45 && want < math.MaxFloat32 {
 					t.Fatalf("n %d: exp(%g) = %g, want %g", n, v, y.s[i], want)
 				}
 			}
@@ -58,7 +58,7 @@ func TestExp(t *testing.T) {
 		copy(x, []float32{0, inf, -inf, nan, 88.7, 88.8, 1000, -87.5, -103, -104.5, -1000})
 		Exp(x, x)
 		for i, want := range []float32{1, inf, 0, nan, float32(math.Exp(float64(float32(88.7)))), inf, inf, float32(math.Exp(-87.5)), float32(math.Exp(-103)), 0, 0} {
-			if got := x[i]; got != want && !(want != want && got != got) && !(math.Abs(float64(got-want)) <= 2e-7*float64(want)+1.5e-45) {
+			if got := x[i]; got != want && !(want != want && got != got) && !(math.Abs(float64(got-want)) <= 1e-7*float64(want)+1.5e-45) {
 				t.Errorf("special value %d gives %g, want %g", i, got, want)
 			}
 		}
@@ -163,6 +163,7 @@ func BenchmarkVectors(b *testing.B) {
 			for b.Loop() {
 				Exp(y, x)
 			}
+			b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gexp/s")
 		})
 	}
 }

@@ -16,13 +16,19 @@ import (
 // Remez' algorithm.
 func Exponential(w Width) func(x reg.VecVirtual) {
 	lo, hi, one := Splat(w, -104), Splat(w, 89), Splat(w, 1)
-	// The others stay in memory: AVX2 has sixteen registers.
-	log2e := table(w, math.Log2E)
-	ln2hi, ln2lo := table(w, 0.693359375), table(w, -2.12194440e-4)
-	first := table(w, 1.3814540179592e-3)
-	var coef []operand.Mem
+	// With AVX2, which has sixteen registers, the others stay in memory.
+	constant := func(f float64) operand.Op {
+		if w.Bytes == 64 {
+			return Splat(w, f)
+		}
+		return table(w, f)
+	}
+	log2e := constant(math.Log2E)
+	ln2hi, ln2lo := constant(0.693359375), constant(-2.12194440e-4)
+	first := constant(1.3814540179592e-3)
+	var coef []operand.Op
 	for _, c := range []float64{8.36874510894179e-3, 4.1668390783552e-2, 1.66665203990425e-1, 4.99999934321293e-1} {
-		coef = append(coef, table(w, c))
+		coef = append(coef, constant(c))
 	}
 	return func(r reg.VecVirtual) {
 		VMAXPS(r, lo, r) // a NaN in the first operand is the result
