@@ -57,7 +57,7 @@ func (g *gauges) due(epoch, epochs int) bool {
 	}
 	o := &g.plan.Options
 	trained := 3 * len(g.src.rows) * o.Views // forward and backward, in forward passes
-	read := 3*(len(g.probe)+len(g.held)) + matchCost(len(g.probe), &g.plan) + matchCost(len(g.held), &g.plan)
+	read := 3*(len(g.probe)+len(g.held)) + 2*matchCost(len(g.probe), &g.plan) + matchCost(len(g.held), &g.plan)
 	every := 1 + gaugeRarity*read/trained
 	return (epoch+1)%every == 0
 }
@@ -67,7 +67,7 @@ const gaugeRarity = 25
 // matchCost is the cost of solving an assignment of m points, in forward
 // passes of the network, roughly: both are counted in arithmetic operations.
 func matchCost(m int, p *Plan) int {
-	const perEntry = 200 // measured
+	const perEntry = 2000 // of the matrix; measured on convnet
 	return int(perEntry * int64(m) * int64(m) / max(1, p.Encoder.FLOPs()))
 }
 
