@@ -81,7 +81,14 @@ func (s *Solver) candidateCount() int {
 // candidates filled.
 func (p *lap[T]) solve(guess []int32) error {
 	p.start(guess)
-	p.reduceRows()
+	p.reduceRows(2)
+	switch {
+	case p.structured():
+		p.scalePotentials(guess)
+		p.reduceRows(4)
+	case !p.whole: // searches are dear
+		p.reduceRows(4)
+	}
 	if root, ok := p.augmentAll(); !ok {
 		e := &InfeasibleError{Rows: []int32{root}}
 		for _, j := range p.tree {

@@ -66,6 +66,7 @@ func pointProblems(sizes ...int) []problem {
 			{"tight", aroundCentres(r, n, d, 3, 1e-6)},
 			{"collapsed", aroundCentres(r, n, d, 1, 1e-2)},
 			{"one point", slices.Repeat(one, n)},
+			{"a line", alongLine(r, n, d)},
 			{"duplicated", slices.Repeat(uniformPoints(r, 1+n/3, d), 4)[:n*d]},
 			{"integers", integerPoints(r, n, d, 2)},
 			{"far", integerPoints(r, n, d, 30000)},
@@ -90,6 +91,19 @@ func pointProblems(sizes ...int) []problem {
 		}
 	}
 	return all
+}
+
+// alongLine has distances that are little but products of two numbers.
+func alongLine(r *rand.Rand, n, d int) []float32 {
+	ends := uniformPoints(r, 2, d)
+	x := make([]float32, n*d)
+	for i := range n {
+		t := r.Float32()
+		for k := range d {
+			x[i*d+k] = t*ends[k] + (1-t)*ends[d+k]
+		}
+	}
+	return x
 }
 
 func integerPoints(r *rand.Rand, n, d, below int) []float32 {
@@ -232,6 +246,33 @@ func TestConformanceOfPoints(t *testing.T) {
 			}
 			p.conform(t, got, err, slack)
 		}
+	}
+}
+
+// Points on a line leave most rows free after the row reduction; an auction spares most
+// of the searches.
+func TestAuctionOnStructure(t *testing.T) {
+	pool := kernel.NewPool(1)
+	defer pool.Close()
+	const n, d = 700, 5
+	r := rand.New(rand.NewPCG(18, 1))
+	x, y := alongLine(r, n, d), uniformPoints(r, n, d)
+	var s Solver
+	got, err := s.Points(pool, x, y, n, n, d, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !got.Optimal || got.RowScans > 150*n {
+		t.Errorf("optimal: %v, %d scans of %d rows", got.Optimal, got.RowScans, n)
+	}
+	cost := func(i, j int) float64 { return squaredDistance(x[i*d:(i+1)*d], y[j*d:(j+1)*d]) }
+	if err := Verify(got, cost, n, n, 2*storedError(d)); err != nil {
+		t.Error(err)
+	}
+	p := &s.ints
+	p.queue = p.queue[:0]
+	if p.structured() {
+		t.Error("an auction without free rows")
 	}
 }
 

@@ -318,14 +318,8 @@ func (p *lap[T]) pair(i, j int32) {
 // reduceRows is augmenting row reduction: every queued row takes its cheapest
 // column and lowers its potential until the second cheapest costs the same; the
 // row that had the column is queued in turn. Rows that tie between two occupied
-// columns wait for a search, and so does everything once the budget is spent. The more
-// rounds, the fewer and shorter the searches; where a search in vectors is as cheap as
-// ten bids, two rounds are best.
-func (p *lap[T]) reduceRows() {
-	rounds := 6
-	if p.whole {
-		rounds = 2
-	}
+// columns wait for the next round, and so does everything once the budget is spent.
+func (p *lap[T]) reduceRows(rounds int) {
 	for range rounds {
 		budget := 4 * p.n
 		p.next = p.next[:0]
