@@ -1,10 +1,12 @@
 package assign
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"nat/internal/kernel"
@@ -30,10 +32,9 @@ type LargeOptions struct {
 
 // LargeProgress says how far [Large] has come.
 type LargeProgress struct {
-	Phase   string // "potentials", "candidates", "reduction", "paths" or "proof"
-	Paired  int    // rows that have a column
-	Rows    int    // of all
-	Elapsed time.Duration
+	Phase        string // "potentials", "candidates", "reduction", "paths", "proof"
+	Paired, Rows int    // rows that have a column, and all
+	Elapsed      time.Duration
 }
 
 // LargeResult is a Result and how it came about.
@@ -47,14 +48,15 @@ type LargeResult struct {
 // Euclidean distance, in memory O(n k) where k is a few dozen: for tens or hundreds
 // of thousands of points, whose matrix nobody would want to hold.
 //
-// Distances are float64 sums in the order of the coordinates, stored in steps of at
-// most 2^-47 of the largest; on these the search is exact. U, V and Gap are
-// computed in float64 from the points: u_i + v_j <= c_ij for all pairs, and Gap is
-// what rounding to steps may have cost, some 1e-14 of the cost. Optimal says that the
-// gap is zero in steps. The result is the same for any number of workers.
+// Distances are computed in float64 and stored in steps of at most 2^-47 of the
+// largest; on these the search is exact, and Optimal says that nothing costs less. U, V
+// and Gap are computed in float64 from the points: u_i + v_j <= c_ij for all pairs up to
+// the rounding of float64, and Gap is what the steps may have cost, some 1e-14 of
+// Cost. Of two optimal permutations the search prefers the one that keeps Start. The
+// result is the same for any number of workers.
 //
-// When ctx is done or the time is up the result is the best permutation known with
-// the gap that is proven for it; in the first case the error is the cause.
+// When ctx is done or the time is up the result is the best permutation known, with
+// the gap that is proven for it; in the first case the error wraps the cause.
 //
 // Errors: *EntryError for a coordinate that is not finite.
 func Large(ctx context.Context, x, y []float32, n, d int, opt LargeOptions) (*LargeResult, error) {
@@ -76,22 +78,24 @@ func Large(ctx context.Context, x, y []float32, n, d int, opt LargeOptions) (*La
 		pool = kernel.NewPool(0)
 		defer pool.Close()
 	}
-	l := &large{opt: opt, n: n, began: time.Now(), p: newPricer(pool, x, y, n, n, d, 0), s: newSparse(n)}
+	began := time.Now()
+	l := &large{opt: opt, n: n, began: began, p: newPricer(pool, x, y, n, n, d, 0), s: newSparse(n)}
 	defer l.p.close()
 	work := ctx
 	if opt.TimeLimit > 0 {
 		var cancel context.CancelFunc
-		work, cancel = context.WithDeadline(ctx, l.began.Add(opt.TimeLimit))
+		work, cancel = context.WithDeadline(ctx, began.Add(opt.TimeLimit))
 		defer cancel()
 	}
 	err := l.solve(work)
+	l.report("proof", true)
 	r := l.result(work)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
 		r.Stopped = "canceled"
 		return r, fmt.Errorf("assign: %d of %d rows paired: %w", l.paired(), n, context.Cause(ctx))
-	case errors.Is(err, context.DeadlineExceeded):
+	default:
 		r.Stopped = "time limit"
 	}
 	return r, nil
@@ -115,53 +119,63 @@ func checkPermutation(start []int32, n int) {
 
 // large is one call of Large.
 type large struct {
-	opt    LargeOptions
-	n      int
-	began  time.Time
-	p      *pricer
-	s      *sparse
-	priced int  // rows whose costs were computed
-	filled bool // every row has a list
-	solved bool
+	opt      LargeOptions
+	n        int
+	began    time.Time
+	reported time.Time
+	p        *pricer
+	s        *sparse
+	twins    [][]int32 // rows with the same coordinates, more than one
+	twinOf   []int32   // row -> the first with its coordinates
+	priced   int       // rows whose costs were computed
+	filled   bool      // every row has a list
+	solved   bool
 }
 
-const listLength = 32
+const (
+	listLength  = 32   // columns a row knows at first
+	maxRounds   = 12   // of row reduction
+	leastRounds = 3    // of row reduction, even if no row is stale
+	denseFree   = 2048 // rows left over that are paired by the dense solver
+	reportEvery = 100 * time.Millisecond
+)
 
+// solve pairs all rows, unless ctx is done before or the tolerance is reached.
 func (l *large) solve(ctx context.Context) error {
-	if l.n == 0 {
-		l.solved = true
-		return nil
-	}
-	l.report("potentials")
+	l.findTwins()
+	l.report("potentials", true)
 	if err := l.seed(ctx); err != nil {
 		return err
 	}
-	l.report("candidates")
-	queue := make([]int32, l.n)
-	for i := range queue {
-		queue[i] = int32(i)
-	}
-	if err := l.fill(ctx, queue, listLength); err != nil {
+	l.report("candidates", true)
+	if err := l.fill(ctx, allOf(l.n), listLength); err != nil {
 		return err
 	}
 	l.filled = true
 	l.keepStart()
-	queue = l.free()
-	for round := 0; len(queue) > 0 && round < 12; round++ {
-		l.report("reduction")
+	queue := l.free()
+	for round := 0; len(queue) > 0 && round < maxRounds; round++ {
+		l.report("reduction", round == 0)
 		queue = l.s.reduce(queue, 4*l.n, func() bool { return ctx.Err() != nil })
-		stale := len(l.s.stale)
+		settled := len(l.s.stale) == 0
 		if err := l.refill(ctx, false); err != nil {
 			return err
 		}
-		if stale == 0 {
-			if round > 2 {
-				break
-			}
+		if settled && round+1 >= leastRounds {
+			break
 		}
 	}
-	for queue = l.free(); len(queue) > 0; queue = l.free() {
-		l.report("paths")
+	return l.paths(ctx)
+}
+
+// paths finds a shortest path for every row that is still free. Searches that need
+// more than the lists know are repeated once these are longer.
+func (l *large) paths(ctx context.Context) error {
+	l.report("paths", true)
+	for queue := l.free(); len(queue) > 0; queue = l.free() {
+		if l.closeEnough(len(queue)) {
+			return nil
+		}
 		for _, i := range queue {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -169,14 +183,31 @@ func (l *large) solve(ctx context.Context) error {
 			if l.s.search(i) {
 				l.s.augment(i)
 			}
+			l.report("paths", false)
 		}
 		if err := l.refill(ctx, true); err != nil {
 			return err
 		}
 	}
 	l.solved = true
-	l.report("proof")
+	l.keepIdle()
 	return ctx.Err()
+}
+
+// closeEnough reports whether the tolerance is reached if the rows still free take
+// what is left.
+func (l *large) closeEnough(left int) bool {
+	if l.opt.Tolerance <= 0 || left > denseFree {
+		return false
+	}
+	var cost, bound sum
+	least := l.known()
+	for i, j := range l.complete() {
+		cost.add(l.p.distance(int32(i), j))
+		bound.add(float64(least[i]) / l.p.scale)
+		bound.add(float64(l.s.v[i]) / l.p.scale)
+	}
+	return cost.value()-bound.value() <= l.opt.Tolerance*math.Abs(cost.value())
 }
 
 // seed sets the potentials to begin with.
@@ -184,32 +215,71 @@ func (l *large) seed(ctx context.Context) error {
 	v := l.opt.StartV
 	if v == nil {
 		var err error
-		if v, err = coarsePotentials(ctx, l.p); v == nil {
+		if v, err = coarsePotentials(ctx, l.p); err != nil {
 			return err
 		}
 	}
-	l.take(v)
-	return ctx.Err()
-}
-
-func (l *large) take(v []float64) {
 	largest := math.Inf(-1)
 	for _, x := range v {
-		largest = max(largest, x)
-	}
-	for j, x := range v {
 		if math.IsNaN(x) || math.IsInf(x, 0) {
 			panic("assign: LargeOptions.StartV must be finite")
 		}
+		largest = max(largest, x)
+	}
+	for j, x := range v {
 		l.s.v[j] = int64(max((x-largest)*l.p.scale, -(1 << (costBits + 2))))
 	}
+	return ctx.Err()
+}
+
+// findTwins groups rows with the same coordinates: their costs are computed once. It
+// is a collapsed network that makes many of them.
+func (l *large) findTwins() {
+	d := l.p.d
+	row := func(i int32) []float32 { return l.p.x[int(i)*d : (int(i)+1)*d] }
+	order := allOf(l.n)
+	slices.SortFunc(order, func(a, b int32) int {
+		return cmp.Or(slices.Compare(row(a), row(b)), cmp.Compare(a, b))
+	})
+	l.twinOf = allOf(l.n)
+	for lo := 0; lo < l.n; {
+		hi := lo + 1
+		for hi < l.n && slices.Equal(row(order[lo]), row(order[hi])) {
+			l.twinOf[order[hi]] = order[lo]
+			hi++
+		}
+		if hi > lo+1 {
+			l.twins = append(l.twins, order[lo:hi])
+		}
+		lo = hi
+	}
+}
+
+// firsts reduces rows to one of each set of twins, and returns the rest.
+func (l *large) firsts(rows []int32) (firsts, rest []int32) {
+	if len(l.twins) == 0 {
+		return rows, nil
+	}
+	taken := make(map[int32]bool)
+	for _, i := range rows {
+		first := l.twinOf[i]
+		if !taken[first] {
+			taken[first] = true
+			firsts = append(firsts, first)
+		}
+		if i != first {
+			rest = append(rest, i)
+		}
+	}
+	return firsts, rest
 }
 
 // fill gives rows lists of k columns.
 func (l *large) fill(ctx context.Context, rows []int32, k int) error {
+	rows, rest := l.firsts(rows)
 	l.priced += len(rows)
 	l.p.setPotentials(l.s.v)
-	return l.p.fill(ctx, rows, k, func(i int32, cols []int32, limit int64) {
+	err := l.p.fill(ctx, rows, k, func(i int32, cols []int32, limit int64) {
 		list := &l.s.lists[i]
 		list.cols = append(list.cols[:0], cols...)
 		list.costs = list.costs[:0]
@@ -218,14 +288,16 @@ func (l *large) fill(ctx context.Context, rows []int32, k int) error {
 		}
 		list.limit = limit
 	})
+	for _, i := range rest {
+		l.s.lists[i] = l.s.lists[l.twinOf[i]] // shared: only fill writes, and for all twins
+	}
+	return err
 }
 
-// refill gives the stale rows new lists, longer ones to those that come back.
+// refill gives the stale rows new lists, longer ones if asked.
 func (l *large) refill(ctx context.Context, longer bool) error {
-	rows := l.s.stale
-	l.s.stale = nil
 	byLength := make(map[int][]int32)
-	for _, i := range rows {
+	for _, i := range l.s.stale {
 		l.s.noted[i] = false
 		k := listLength
 		if longer {
@@ -233,21 +305,27 @@ func (l *large) refill(ctx context.Context, longer bool) error {
 		}
 		byLength[k] = append(byLength[k], i)
 	}
-	for k, rows := range byLength {
-		if err := l.fill(ctx, rows, k); err != nil {
+	l.s.stale = l.s.stale[:0]
+	for _, k := range slices.Sorted(maps.Keys(byLength)) {
+		if err := l.fill(ctx, byLength[k], k); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// start is the column that row i has in the current pairing.
+func (l *large) start(i int32) int32 {
+	if l.opt.Start == nil {
+		return i
+	}
+	return l.opt.Start[i]
+}
+
 // keepStart pairs rows that have a cheapest column of their own, their current one first.
 func (l *large) keepStart() {
 	for i := range int32(l.n) {
-		j := i
-		if l.opt.Start != nil {
-			j = l.opt.Start[i]
-		}
+		j := l.start(i)
 		cost := l.p.cost(i, j)
 		if _, _, low, _ := l.s.twoLeast(i); cost-l.s.v[j] <= min(low, l.s.lists[i].limit) {
 			l.s.pair(i, j, cost)
@@ -268,6 +346,27 @@ func (l *large) keepStart() {
 	}
 }
 
+// keepIdle goes back to the current pairing wherever leaving it gained nothing: the
+// two differ in cycles, and each that costs no less than before is undone.
+func (l *large) keepIdle() {
+	done := make([]bool, l.n)
+	for first := range int32(l.n) {
+		var cycle []int32
+		var gain int64
+		for i := first; !done[i]; i = l.s.rowOf[l.start(i)] {
+			done[i] = true
+			cycle = append(cycle, i)
+			gain += l.p.cost(i, l.start(i)) - l.s.paid[i]
+		}
+		if len(cycle) < 2 || gain > 0 {
+			continue
+		}
+		for _, i := range cycle {
+			l.s.pair(i, l.start(i), l.p.cost(i, l.start(i)))
+		}
+	}
+}
+
 // free lists the rows without a column.
 func (l *large) free() []int32 {
 	var rows []int32
@@ -281,36 +380,39 @@ func (l *large) free() []int32 {
 
 func (l *large) paired() int { return l.n - len(l.free()) }
 
-func (l *large) report(phase string) {
-	if l.opt.Progress != nil {
-		l.opt.Progress(LargeProgress{Phase: phase, Paired: l.paired(), Rows: l.n, Elapsed: time.Since(l.began)})
+// report calls Progress, at once or if it is time again.
+func (l *large) report(phase string, now bool) {
+	if l.opt.Progress == nil || !now && time.Since(l.reported) < reportEvery {
+		return
 	}
+	l.reported = time.Now()
+	l.opt.Progress(LargeProgress{Phase: phase, Paired: l.paired(), Rows: l.n, Elapsed: time.Since(l.began)})
 }
 
 // result completes the pairing and computes the certificate.
 func (l *large) result(ctx context.Context) *LargeResult {
 	r := &LargeResult{}
 	r.Method = "sparse-int64"
+	least := l.bounds(ctx)
 	r.Perm = l.complete()
 	r.U, r.V = make([]float64, l.n), make([]float64, l.n)
-	least := l.bounds(ctx)
 	r.Optimal = l.solved
 	var cost, initial, bound sum
 	for i, j := range r.Perm {
-		pair := l.p.distance(int32(i), j)
-		cost.add(pair)
-		start := int32(i)
-		if l.opt.Start != nil {
-			start = l.opt.Start[i]
-		}
-		initial.add(l.p.distance(int32(i), start))
-		r.V[i] = float64(l.s.v[i]) / l.p.scale
-		r.U[i] = float64(least[i]) / l.p.scale
-		r.Optimal = r.Optimal && least[i] == l.p.cost(int32(i), j)-l.s.v[j]
+		cost.add(l.p.distance(int32(i), j))
+		initial.add(l.p.distance(int32(i), l.start(int32(i))))
+		r.U[i], r.V[i] = least[i].exact, float64(l.s.v[i])/l.p.scale
+		r.Optimal = r.Optimal && least[i].steps == l.p.cost(int32(i), j)-l.s.v[j]
 		bound.add(r.U[i])
 		bound.add(r.V[i])
 	}
 	r.Cost, r.InitialCost = cost.value(), initial.value()
+	if r.InitialCost < r.Cost && !l.solved {
+		r.Cost = r.InitialCost
+		for i := range r.Perm {
+			r.Perm[i] = l.start(int32(i))
+		}
+	}
 	r.Gap = r.Cost - bound.value()
 	r.close()
 	r.RowScans, r.Augmentations = l.s.visits, l.s.augmentations
@@ -318,51 +420,77 @@ func (l *large) result(ctx context.Context) *LargeResult {
 	return r
 }
 
-// complete gives the rows still free the columns still free, in order.
+// complete pairs the rows still free with the columns still free: as well as can be if
+// they are not too many, else in order.
 func (l *large) complete() []int32 {
-	perm := make([]int32, l.n)
-	copy(perm, l.s.colOf)
-	j := 0
-	for i := range perm {
-		if perm[i] != free {
-			continue
+	perm := slices.Clone(l.s.colOf)
+	rows := l.free()
+	var cols []int32
+	for j, i := range l.s.rowOf {
+		if i == free {
+			cols = append(cols, int32(j))
 		}
-		for l.s.rowOf[j] != free {
-			j++
+	}
+	best := allOf(len(rows))
+	if d := l.p.d; len(rows) > 1 && len(rows) <= denseFree {
+		var s Solver
+		r, err := s.Points(l.p.pool, gather(l.p.x, rows, d), gather(l.p.y, cols, d), len(rows), len(cols), d, Options{})
+		if err == nil {
+			best = r.Perm
 		}
-		perm[i] = int32(j)
-		j++
+	}
+	for k, i := range rows {
+		perm[i] = cols[best[k]]
 	}
 	return perm
 }
 
-// bounds returns a lower bound of the reduced costs of each row: the least, if
-// there is time to look, else what the lists know.
-func (l *large) bounds(ctx context.Context) []int64 {
+// gather copies rows of x.
+func gather(x []float32, rows []int32, d int) []float32 {
+	out := make([]float32, 0, len(rows)*d)
+	for _, i := range rows {
+		out = append(out, x[int(i)*d:(int(i)+1)*d]...)
+	}
+	return out
+}
+
+// known returns what the lists prove of the least reduced cost of each row.
+func (l *large) known() []int64 {
 	least := make([]int64, l.n)
+	for i := range least {
+		_, _, low, _ := l.s.twoLeast(int32(i))
+		least[i] = min(low, l.s.lists[i].limit)
+	}
+	return least
+}
+
+// bounds returns a lower bound of the reduced costs of each row: the least, if there
+// is time to look, else what the lists know, and 0 if there are none.
+func (l *large) bounds(ctx context.Context) []proof {
+	least := make([]proof, l.n)
 	if !l.filled {
-		for i := range least {
-			least[i] = 0
-		}
 		clear(l.s.v)
 		return least
 	}
-	rows, bound := make([]int32, l.n), make([]int64, l.n)
-	for i := range rows {
-		rows[i] = int32(i)
-		_, _, low, _ := l.s.twoLeast(int32(i))
-		least[i] = min(low, l.s.lists[i].limit)
-		if j := l.s.colOf[i]; j != free {
-			bound[i] = l.s.paid[i] - l.s.v[j]
-		} else {
-			bound[i] = least[i]
+	known := l.known()
+	for i, x := range known {
+		least[i] = proof{x, float64(x-1) / l.p.scale}
+	}
+	rows, rest := l.firsts(allOf(l.n))
+	for i, j := range l.s.colOf {
+		if j != free {
+			first := l.twinOf[i]
+			known[first] = max(known[first], l.s.paid[i]-l.s.v[j])
 		}
 	}
-	l.priced += l.n
 	l.p.setPotentials(l.s.v)
-	exact := make([]int64, l.n)
-	if l.p.least(context.WithoutCancel(ctx), rows, l.s.v, bound, func(i int32, x int64) { exact[i] = x }) == nil && ctx.Err() == nil {
-		return exact
+	found := make([]proof, l.n)
+	if l.p.least(ctx, rows, l.s.v, known, func(i int32, x proof) { found[i] = x }) != nil {
+		return least
 	}
-	return least
+	l.priced += len(rows)
+	for _, i := range rest {
+		found[i] = found[l.twinOf[i]]
+	}
+	return found
 }

@@ -150,13 +150,13 @@ func (p *pricer) close() {
 }
 
 // cost is the distance of a pair in fixed point.
-func (p *pricer) cost(i, j int32) int64 {
-	return int64(math.RoundToEven(p.distance(i, j) * p.scale))
-}
+func (p *pricer) cost(i, j int32) int64 { return p.steps(p.distance(i, j)) }
+
+func (p *pricer) steps(cost float64) int64 { return int64(math.RoundToEven(cost * p.scale)) }
 
 func (p *pricer) distance(i, j int32) float64 {
 	d := p.d
-	return squaredDistance(p.x[int(i)*d:(int(i)+1)*d], p.y[int(j)*d:(int(j)+1)*d])
+	return kernel.SqDist64(p.x[int(i)*d:(int(i)+1)*d], p.y[int(j)*d:(int(j)+1)*d])
 }
 
 // setPotentials takes over column potentials for the products to come.
@@ -313,23 +313,34 @@ func (p *pricer) fill(ctx context.Context, rows []int32, k int, take func(i int3
 	})
 }
 
-// least finds for each of the rows the least reduced cost, where it is below that of
-// the row's pair: bound is c_ij - v_j of the pair in fixed point.
-func (p *pricer) least(ctx context.Context, rows []int32, v, bound []int64, take func(i int32, least int64)) error {
+// proof is the least reduced cost of a row, in steps and in float64.
+type proof struct {
+	steps int64
+	exact float64
+}
+
+// least finds for each of the rows the least reduced cost if it is at most bound, in
+// steps; else bound is what comes out, less the rounding to a step.
+func (p *pricer) least(ctx context.Context, rows []int32, v, bound []int64, take func(i int32, least proof)) error {
 	return p.blocks(ctx, rows, func(t *tile, rows []int32) {
-		limit, found := make([]float32, len(rows)), make([]int64, len(rows))
+		limit, found := make([]float32, len(rows)), make([]proof, len(rows))
 		for r, i := range rows {
 			at := float64(bound[i])/p.scale - p.rowBase[i] - p.shift
 			limit[r] = math.Nextafter32(float32(at+2*p.doubt(i, at)), float32(math.Inf(1)))
-			found[r] = bound[i]
+			found[r] = proof{bound[i], math.Inf(1)}
 		}
 		p.tiles(t, rows, func(r, lo int, dots, offset []float32) {
 			for _, h := range below(t.hits, dots, offset, limit[r]) {
 				j := int32(lo) + h
-				found[r] = min(found[r], p.cost(rows[r], j)-v[j])
+				distance := p.distance(rows[r], j)
+				found[r].steps = min(found[r].steps, p.steps(distance)-v[j])
+				found[r].exact = min(found[r].exact, distance-float64(v[j])/p.scale)
 			}
 		})
 		for r, i := range rows {
+			if math.IsInf(found[r].exact, 1) {
+				found[r].exact = float64(bound[i]-1) / p.scale
+			}
 			take(i, found[r])
 		}
 	})
