@@ -9,7 +9,8 @@ package kernel
 const (
 	kBlock   = 512     // steps of k per visit to a tile of C
 	mBlock   = 64      // rows of C per item of work, about
-	packSide = 2048    // rows and columns of B that are packed at a time
+	packSide = 2048    // rows and columns of B, and columns of A, that are packed at a time
+	packRows = 64      // rows of B, or of a transposed A, that are packed by an item
 	maxTasks = 32      // items of work to aim at
 	taskWork = 1 << 19 // multiplications that an item should have
 	minTasks = 8       // items of work to have, where more cost something
@@ -42,21 +43,23 @@ func grow[T any](s []T, n int) []T {
 
 // gemmTask is the matrix product in progress.
 type gemmTask struct {
-	p              *Pool
-	t              *tier
-	c, a, b        []float32
-	ldc, lda, ldb  int
-	transA, transB bool
-	m, n, k        int
-	acc            bool
-	inPlace        bool // B is not packed
-	packing        bool // items are panels of B to pack, else blocks of C
-	groups         int  // parts that the panels are split into
-	rows, chunks   int  // of an item of work; packing items per panel
-	aOff, cOff     []int
-	then           *epilogue
-	col            int  // of C, the first in this block
-	last           bool // no more products will be added
+	p                   *Pool
+	t                   *tier
+	c, a, b             []float32
+	ldc, lda, ldb       int
+	transA, transB      bool
+	m, n, k             int
+	acc                 bool
+	inPlace             bool // B is not packed
+	packed              bool // A is packed as a whole, in tiles
+	phase               gemmPhase
+	parts               int // that the panels are packed in
+	groups              int // parts that the panels are split into
+	rows, piece, chunks int // rows of C of an item; of B and of pieces of A that are packed
+	aOff, cOff          []int
+	then                *epilogue
+	col                 int  // of C, the first in this block
+	last                bool // no more products will be added
 }
 
 // Gemm computes C = op(A) op(B), or adds it to C if accumulate is set, where
@@ -136,57 +139,85 @@ func at(i, j, ld int, trans bool) int {
 	return i*ld + j
 }
 
-// multiply does one block that fits the packing buffer.
+// multiply does one block that fits the packing buffers.
 func (g *gemmTask) multiply() {
 	nr := g.t.nr
-	panels := ceilDiv(g.n, nr)
-	blocks := ceilDiv(g.m, g.rows)
-	tasks := maxTasks
-	if g.transA {
-		tasks /= 2 // each packs its part of A
-	}
-	g.groups = min(panels, ceilDiv(tasks, blocks), max(1, min(g.m, g.rows)*panels*nr*g.k/taskWork))
-	g.chunks = ceilDiv(g.k, kBlock)
-	tiny := g.m*g.n*g.k <= tinyWork
+	panels, blocks := ceilDiv(g.n, nr), ceilDiv(g.m, g.rows)
+	g.groups = min(panels, ceilDiv(maxTasks, blocks), max(1, min(g.m, g.rows)*panels*nr*g.k/taskWork))
 	g.inPlace = g.m <= fewRows && !g.transB && g.n%nr == 0
 	if !g.inPlace {
 		g.p.packed = grow(g.p.packed, panels*nr*g.k)
-		g.packing = true
-		g.p.loopUnless(tiny, panels*g.chunks, g)
-		g.packing = false
+		g.piece = packRows
+		if g.transB {
+			g.piece = kBlock
+		}
+		pieces := ceilDiv(g.k, g.piece)
+		g.parts = min(panels, ceilDiv(2*minTasks, pieces))
+		g.loop(packB, pieces*g.parts)
+		g.chunks = ceilDiv(g.k, packRows)
+		g.packed = g.transA && g.m <= packSide
+		if g.packed {
+			g.p.packedA = grow(g.p.packedA, ceilDiv(g.m, g.t.mr)*g.t.mr*g.k)
+			g.loop(packA, g.chunks*blocks)
+		}
 	}
-	g.p.loopUnless(tiny, blocks*g.groups, g)
+	g.loop(multiply, blocks*g.groups)
+}
+
+type gemmPhase int
+
+const (
+	packB gemmPhase = iota
+	packA
+	multiply
+)
+
+func (g *gemmTask) loop(phase gemmPhase, items int) {
+	g.phase = phase
+	g.p.loopUnless(g.m*g.n*g.k <= tinyWork, items, g)
 }
 
 func (g *gemmTask) run(worker, i int) {
-	if g.packing {
-		g.pack(i/g.chunks, i%g.chunks*kBlock)
-		return
+	switch g.phase {
+	case packB:
+		g.packPanels(i/g.parts*g.piece, i%g.parts)
+	case packA:
+		l, i0 := i%g.chunks*packRows, i/g.chunks*g.rows
+		dst := g.p.packedA[i0*g.k+l*g.t.mr:]
+		packTiles(g.t, dst, g.k, g.a[l*g.lda+i0:], g.lda, min(g.rows, g.m-i0), min(packRows, g.k-l))
+	case multiply:
+		g.block(&g.p.space[worker], i/g.groups, i%g.groups)
 	}
-	w, t := &g.p.space[worker], g.t
-	panels := ceilDiv(g.n, t.nr)
-	i0, group := i/g.groups*g.rows, i%g.groups
+}
+
+// block computes one group of the panels of one block of rows of C.
+func (g *gemmTask) block(w *workspace, block, group int) {
+	t, panels := g.t, ceilDiv(g.n, g.t.nr)
+	i0, rows := block*g.rows, min(g.rows, g.m-block*g.rows)
 	j0 := panels * group / g.groups * t.nr
 	j1 := min(panels*(group+1)/g.groups*t.nr, g.n)
-	rows := min(g.rows, g.m-i0)
 	for l := 0; l < g.k; l += kBlock {
 		k := min(kBlock, g.k-l)
 		c, acc := g.c[i0*g.ldc+j0:], g.acc || l > 0
 		a := g.a[at(i0, l, g.lda, g.transA):]
 		if g.inPlace {
 			w.inPlace(g, c, a, g.b[l*g.ldb+j0:], rows, j1-j0, k, acc)
-		} else if g.transA {
-			b := g.p.packed[j0*g.k+l*t.nr:]
-			w.packA(t, a, g.lda, rows, k)
-			w.tileRows(t, rows, k)
-			w.cols(t, c, g.ldc, w.a, w.off, t.kSeq, b, t.nr*g.k, j1-j0, k, acc)
-		} else {
-			b := g.p.packed[j0*g.k+l*t.nr:]
-			w.rows(t, c, g.cOff[:rows], a, g.aOff[:rows], b, t.nr*g.k, j1-j0, runs{n: 1, len: k}, acc)
+			continue
+		}
+		b, panel := g.p.packed[j0*g.k+l*t.nr:], t.nr*g.k
+		switch {
+		case g.packed:
+			w.cols(t, c, g.ldc, g.p.packedA[i0*g.k+l*t.mr:], w.tileRows(t, rows, g.k), t.kSeq, b, panel, j1-j0, k, acc)
+		case g.transA:
+			w.a = grow(w.a, ceilDiv(rows, t.mr)*t.mr*k)
+			packTiles(t, w.a, k, a, g.lda, rows, k)
+			w.cols(t, c, g.ldc, w.a, w.tileRows(t, rows, k), t.kSeq, b, panel, j1-j0, k, acc)
+		default:
+			w.rows(t, c, g.cOff[:rows], a, g.aOff[:rows], b, panel, j1-j0, runs{n: 1, len: k}, acc)
 		}
 	}
 	if g.then != nil && g.last {
-		g.then.apply(t, i/g.groups, i0, rows, g.col+j0, g.col+j1)
+		g.then.apply(t, block, i0, rows, g.col+j0, g.col+j1)
 	}
 }
 
@@ -207,11 +238,14 @@ func (w *workspace) inPlace(g *gemmTask, c, a, b []float32, rows, n, k int, acc 
 	w.cols(g.t, c, g.ldc, a, w.off, w.steps, b, g.t.nr, n, k, acc)
 }
 
-// pack packs kBlock rows of one panel of B, from row l on.
-func (g *gemmTask) pack(panel, l int) {
-	nr, k := g.t.nr, min(kBlock, g.k-l)
-	j := panel * nr
-	packPanel(g.t, g.p.packed[j*g.k+l*nr:][:k*nr], g.b[at(l, j, g.ldb, g.transB):], g.ldb, g.transB, min(nr, g.n-j), k)
+// packPanels packs a piece of the rows of B, from row l on, to one part of the
+// panels: few enough rows that their pages stay at hand for all panels.
+func (g *gemmTask) packPanels(l, part int) {
+	nr, k, panels := g.t.nr, min(g.piece, g.k-l), ceilDiv(g.n, g.t.nr)
+	for i := panels * part / g.parts; i < panels*(part+1)/g.parts; i++ {
+		j := i * nr
+		packPanel(g.t, g.p.packed[j*g.k+l*nr:][:k*nr], g.b[at(l, j, g.ldb, g.transB):], g.ldb, g.transB, min(nr, g.n-j), k)
+	}
 }
 
 // packPanel copies n columns of a k x n matrix, transposed if trans is set,
@@ -246,16 +280,15 @@ func packPanel(t *tier, dst, src []float32, ld int, trans bool, n, k int) {
 	}
 }
 
-// packA copies a block of rows of a transposed A, stored with k as the slow
-// axis, to tiles of [k][mr], with zeros past the last row.
-func (w *workspace) packA(t *tier, a []float32, lda, rows, k int) {
-	w.a = grow(w.a, ceilDiv(rows, t.mr)*t.mr*k)
+// packTiles copies k rows of a matrix, lda apart, to tiles of [depth][mr], the
+// first k rows of each, for rows columns, with zeros past the last one.
+func packTiles(t *tier, dst []float32, depth int, a []float32, lda, rows, k int) {
 	full := rows / t.mr
 	if full > 0 {
-		t.splitRows(w.a, k*t.mr, a, lda, full, k)
+		t.splitRows(dst, depth*t.mr, a, lda, full, k)
 	}
 	if n := rows - full*t.mr; n > 0 {
-		dst := w.a[full*t.mr*k:]
+		dst = dst[full*t.mr*depth:][:k*t.mr]
 		clear(dst)
 		for l := range k {
 			copy(dst[l*t.mr:l*t.mr+n], a[l*lda+full*t.mr:])
@@ -263,12 +296,13 @@ func (w *workspace) packA(t *tier, a []float32, lda, rows, k int) {
 	}
 }
 
-// tileRows lists the positions of the rows of a block that packA has packed.
-func (w *workspace) tileRows(t *tier, rows, k int) {
+// tileRows lists the positions of rows in tiles of [depth][mr].
+func (w *workspace) tileRows(t *tier, rows, depth int) []int {
 	w.off = w.off[:0]
 	for i := range rows {
-		w.off = append(w.off, i/t.mr*k*t.mr+i%t.mr)
+		w.off = append(w.off, i/t.mr*depth*t.mr+i%t.mr)
 	}
+	return w.off
 }
 
 // runs says of what a row of A consists: see rowGeneric.
