@@ -165,7 +165,7 @@ func passes(p *Pool, x, w, dy []float32, s ConvShape) [][]float32 {
 
 var winogradShapes = []ConvShape{
 	{N: 33, H: 10, W: 9, C: 17, OutC: 40, KH: 3, KW: 3, Stride: 1, Pad: 1},
-	{N: 33, H: 10, W: 9, C: 17, OutC: 40, KH: 4, KW: 4, Stride: 2, Pad: 1},
+	{N: 33, H: 16, W: 15, C: 17, OutC: 40, KH: 4, KW: 4, Stride: 2, Pad: 1},
 	{N: 33, H: 16, W: 15, C: 17, OutC: 40, KH: 3, KW: 3, Stride: 2, Pad: 1},
 	{N: 33, H: 4, W: 4, C: 170, OutC: 180, KH: 3, KW: 3, Stride: 1, Pad: 1},
 }
@@ -215,9 +215,9 @@ func TestWinogradChoice(t *testing.T) {
 	}{
 		{ConvShape{64, 32, 32, 64, 64, 3, 3, 1, 1}, "winograd F(4x4,3x3)"},
 		{ConvShape{64, 7, 7, 512, 512, 3, 3, 1, 1}, "winograd F(4x4,3x3)"},
-		{ConvShape{64, 2, 2, 64, 64, 3, 3, 1, 1}, "winograd F(2x2,3x3)"},
+		{ConvShape{64, 6, 6, 64, 64, 3, 3, 1, 1}, "winograd F(2x2,3x3)"},
 		{ConvShape{256, 16, 16, 64, 128, 4, 4, 2, 1}, "winograd F(4x4,2x2)"},
-		{ConvShape{256, 4, 4, 64, 128, 4, 4, 2, 1}, "winograd F(2x2,2x2)"},
+		{ConvShape{256, 14, 14, 64, 128, 4, 4, 2, 0}, "winograd F(2x2,2x2)"},
 		{ConvShape{64, 32, 32, 3, 64, 3, 3, 1, 1}, "direct"}, // few channels
 		{ConvShape{1, 4, 4, 512, 512, 3, 3, 1, 1}, "direct"}, // few tiles
 		{ConvShape{64, 32, 32, 64, 128, 5, 5, 1, 2}, "direct"},
