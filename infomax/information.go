@@ -1,0 +1,237 @@
+package infomax
+
+import (
+	"context"
+	"math"
+
+	"nat/internal/kernel"
+	"nat/internal/rng"
+	"nat/sphere"
+)
+
+// Estimate is the information at one level of noise.
+type Estimate struct {
+	Noise     float64 // sigma, the deviation per coordinate
+	Nats      float64 // I_N, unbiased
+	Stderr    float64 // its standard error, over the points
+	Recovered float64 // share of noisy points that are nearest to their own point
+	Ceiling   float64 // log n, which n points cannot exceed
+}
+
+const (
+	blockRows = 256  // noisy points at a time
+	tileCols  = 1024 // points they are compared with at a time
+	sumCols   = 256  // terms added up in float32
+	overflow  = 60   // exponents beyond this are shifted first
+)
+
+// Information estimates, for each level of noise, what a noisy copy of an
+// embedding says about which of the n points it came from, equation (6):
+//
+//	I_N = log n + E log r_n,  r_n = w(z_n) / sum_m w(z_m),  w(y) = exp(-||z~ - y||^2 / 2 sigma^2)
+//
+// with z~ = z_n + sigma eps: the log-loss of the best possible decoder. One eps is
+// drawn for each point, the stream rng.Noise of seed at its index, and is the same
+// at every level. It costs two matrix products n x d x n in all and n^2
+// exponentials a level; memory does not grow with n^2. Distances are sums in
+// float32, so that exponents carry an error of about 1e-7 ||z||^2 / sigma^2.
+//
+// z must be finite, n >= 1; the error is that of ctx.
+func Information(ctx context.Context, pool *kernel.Pool, z []float32, n, d int, noise []float64, seed uint64) ([]Estimate, error) {
+	if n < 1 || d < 1 || len(z) < n*d || len(noise) == 0 {
+		panic("infomax: Information wants n rows of d values and a level of noise")
+	}
+	for _, s := range noise {
+		if !(s > 0) || math.IsInf(s, 0) {
+			panic("infomax: noise must be positive")
+		}
+	}
+	e := newEstimator(pool, z, n, d, noise, seed)
+	for lo := 0; lo < n; lo += blockRows {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		e.block(lo, min(lo+blockRows, n))
+	}
+	return e.estimates(), nil
+}
+
+// Efficiency is the information of z divided by that of a uniform sample of as
+// many points on the sphere, drawn from the stream rng.Targets of seed, at the
+// same noise, equation (8): 1 is as informative as random points of the best
+// law. It exceeds 1 for points that are more evenly spread than random ones.
+func Efficiency(ctx context.Context, pool *kernel.Pool, of []Estimate, n, d int, seed uint64) (efficiency []float64, uniform []Estimate, err error) {
+	noise := make([]float64, len(of))
+	for i := range of {
+		noise[i] = of[i].Noise
+	}
+	uniform, err = Information(ctx, pool, sphere.Uniform(n, d, rng.New(seed, rng.Targets)), n, d, noise, seed)
+	if err != nil {
+		return nil, nil, err
+	}
+	efficiency = make([]float64, len(of))
+	for i := range of {
+		efficiency[i] = of[i].Nats / uniform[i].Nats
+	}
+	return efficiency, uniform, nil
+}
+
+// estimator is an Information in progress.
+type estimator struct {
+	pool   *kernel.Pool
+	z      []float32
+	half   []float32 // ||z_m||^2 / 2
+	n, d   int
+	noise  []float64
+	seed   uint64
+	eps    []float32 // noise of the block, blockRows x d
+	signal []float32 // <z_n, z_m> of the tile
+	noisy  []float32 // <eps_n, z_m> of the tile
+	own    [2][]float32
+	rows   []decoding // of the block, one per level and row
+	scores []score    // per level
+}
+
+// decoding is the state of one noisy point at one level: exponents are relative to that of its own point.
+type decoding struct {
+	sum, shift float64 // of e^(exponent - shift)
+	best       float64 // largest exponent of another point
+	tie        float32 // how near to zero the exponents of equal points come out
+	ties       int     // other points within tie of its own
+}
+
+// score adds up what the decodings of one level say.
+type score struct{ loss, square, recovered float64 }
+
+func newEstimator(pool *kernel.Pool, z []float32, n, d int, noise []float64, seed uint64) *estimator {
+	rows, cols := min(n, blockRows), min(n, tileCols)
+	e := &estimator{pool: pool, z: z, n: n, d: d, noise: noise, seed: seed, half: make([]float32, n),
+		eps: make([]float32, rows*d), signal: make([]float32, rows*cols), noisy: make([]float32, rows*cols),
+		rows: make([]decoding, len(noise)*blockRows), scores: make([]score, len(noise))}
+	for i := range e.own {
+		e.own[i] = make([]float32, rows*rows)
+	}
+	pool.DoChunks(n, 1024, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			row := z[i*d : (i+1)*d]
+			e.half[i] = kernel.Dot(row, row) / 2
+		}
+	})
+	return e
+}
+
+// block decodes the noisy copies of the points [lo, hi).
+func (e *estimator) block(lo, hi int) {
+	rows, d := hi-lo, e.d
+	e.pool.Do(rows, func(i int) {
+		r := rng.New(e.seed, rng.Noise, uint64(lo+i))
+		for j := range d {
+			e.eps[i*d+j] = float32(r.NormFloat64())
+		}
+	})
+	// The products of a point with itself, by the same kernel as all others: the
+	// exponents of equal points are then equal.
+	zb := e.z[lo*d : hi*d]
+	e.pool.Gemm(e.own[0], rows, zb, d, false, zb, d, true, rows, rows, d, false)
+	e.pool.Gemm(e.own[1], rows, e.eps, d, false, zb, d, true, rows, rows, d, false)
+	for i := range e.rows {
+		e.rows[i] = decoding{best: math.Inf(-1)}
+	}
+	for c := 0; c < e.n; c += tileCols {
+		cols := min(tileCols, e.n-c)
+		zt := e.z[c*d : (c+cols)*d]
+		e.pool.Gemm(e.signal, cols, zb, d, false, zt, d, true, rows, cols, d, false)
+		e.pool.Gemm(e.noisy, cols, e.eps, d, false, zt, d, true, rows, cols, d, false)
+		e.pool.DoChunks(rows, 4, func(r0, r1 int) {
+			for i := r0; i < r1; i++ {
+				e.row(i, lo+i, rows, c, cols)
+			}
+		})
+	}
+	for l := range e.noise {
+		for i := range rows {
+			e.scores[l].add(e.rows[l*blockRows+i])
+		}
+	}
+}
+
+// row adds the columns [c, c+cols) to the decodings of point n, row i of the block.
+func (e *estimator) row(i, n, rows, c, cols int) {
+	signal, noisy, half := e.signal[i*cols:(i+1)*cols], e.noisy[i*cols:(i+1)*cols], e.half[c:c+cols]
+	ownSignal, ownNoisy := e.own[0][i*rows+i]-e.half[n], e.own[1][i*rows+i]
+	for l, sigma := range e.noise {
+		alpha, beta := float32(1/(sigma*sigma)), float32(1/sigma)
+		gamma := -(alpha*ownSignal + beta*ownNoisy)
+		tie := 1e-6 * (1 + max(alpha*ownSignal, -alpha*ownSignal) + max(beta*ownNoisy, -beta*ownNoisy))
+		r := &e.rows[l*blockRows+i]
+		r.tie = tie
+		// The point itself adds e^0 in the end.
+		own := min(max(n-c, 0), cols)
+		r.addRange(signal, half, noisy, 0, own, alpha, beta, gamma)
+		if n < c {
+			own--
+		}
+		r.addRange(signal, half, noisy, own+1, cols, alpha, beta, gamma)
+	}
+}
+
+// addRange adds the columns [lo, hi) in pieces short enough for float32 sums.
+func (r *decoding) addRange(signal, half, noisy []float32, lo, hi int, alpha, beta, gamma float32) {
+	for ; lo < hi; lo += sumCols {
+		m := min(lo+sumCols, hi)
+		r.add(signal[lo:m], half[lo:m], noisy[lo:m], alpha, beta, gamma)
+	}
+}
+
+// add adds up e^t over t = alpha (signal - half) + beta noisy + gamma.
+func (r *decoding) add(signal, half, noisy []float32, alpha, beta, gamma float32) {
+	if len(signal) == 0 {
+		return
+	}
+	sum, best := kernel.ExpSum(signal, half, noisy, alpha, beta, gamma)
+	r.best = max(r.best, float64(best))
+	if best > -r.tie && best < r.tie {
+		for i, s := range signal {
+			if t := alpha*(s-half[i]) + beta*noisy[i] + gamma; t > -r.tie && t < r.tie {
+				r.ties++
+			}
+		}
+	}
+	if best > overflow {
+		shifted, _ := kernel.ExpSum(signal, half, noisy, alpha, beta, gamma-best)
+		r.addShifted(float64(shifted), float64(best))
+		return
+	}
+	r.addShifted(float64(sum), 0)
+}
+
+// addShifted adds sum e^shift.
+func (r *decoding) addShifted(sum, shift float64) {
+	if shift > r.shift {
+		r.sum *= math.Exp(r.shift - shift)
+		r.shift = shift
+	}
+	r.sum += sum * math.Exp(shift-r.shift)
+}
+
+func (s *score) add(r decoding) {
+	r.addShifted(1, 0) // the point itself
+	loss := math.Log(r.sum) + r.shift
+	s.loss += loss
+	s.square += loss * loss
+	if r.best < float64(r.tie) {
+		s.recovered += 1 / float64(1+r.ties)
+	}
+}
+
+func (e *estimator) estimates() []Estimate {
+	out, n := make([]Estimate, len(e.noise)), float64(e.n)
+	for l, s := range e.scores {
+		mean := s.loss / n
+		out[l] = Estimate{Noise: e.noise[l], Nats: math.Log(n) - mean, Recovered: s.recovered / n, Ceiling: math.Log(n)}
+		if e.n > 1 {
+			out[l].Stderr = math.Sqrt(max(s.square/n-mean*mean, 0) / (n - 1))
+		}
+	}
+	return out
+}
