@@ -50,7 +50,7 @@ const module = "nat"
 var level = map[string]int{
 	"internal/rng": 0, "internal/kernel": 0, "internal/tensorfile": 0,
 	"assign": 1, "sphere": 1,
-	"index": 2, "encoder": 2, "dataset": 2,
+	"infomax": 2, "index": 2, "encoder": 2, "dataset": 2,
 	"objective": 3, "probe": 3,
 	".": 4, "internal/bench": 4,
 	"cmd/nat":       5,
