@@ -101,6 +101,10 @@ func checkMemory(needs []need, available int64) error {
 		sum>>20, available>>20, largest.what, largest.bytes>>20, largest.flags)
 }
 
+// AvailableMemory returns the bytes that can be had without swapping and within the
+// limits set for this process, if they can be found out.
+func AvailableMemory() (bytes int64, ok bool) { return availableMemory() }
+
 // parseMeminfo finds what Linux says can be had without swapping.
 func parseMeminfo(r io.Reader) (bytes int64, ok bool) {
 	lines := bufio.NewScanner(r)

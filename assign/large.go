@@ -413,7 +413,7 @@ func (l *large) result(ctx context.Context) *LargeResult {
 			r.Perm[i] = l.start(int32(i))
 		}
 	}
-	r.Gap = r.Cost - bound.value()
+	r.Gap = r.Cost - max(bound.value(), 0) // no distance is negative
 	r.close()
 	r.RowScans, r.Augmentations = l.s.visits, l.s.augmentations
 	r.Passes = float64(l.priced) / float64(max(l.n, 1))

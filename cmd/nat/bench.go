@@ -32,7 +32,7 @@ called effective. Let nothing else run meanwhile.`,
 			return usagef("what is to be measured? %s", known)
 		},
 	}
-	cmd.AddCommand(a.benchGemmCommand(), a.benchTrainCommand(), a.benchEmbedCommand())
+	cmd.AddCommand(a.benchGemmCommand(), a.benchTrainCommand(), a.benchEmbedCommand(), a.benchAssignCommand())
 	return cmd
 }
 

@@ -81,6 +81,18 @@
 // JSON: run, data, train_rows, test_rows, classes, rows[]{name, layer, dim, knn, linear, mlp}, and with --per-class also
 // labels_per_class and few_label_rows[].
 //
+// # nat assign
+//
+//	nat assign Z.npy C.npy [-o PERM.npy] [--duals UV.npz] [--tolerance 0] [--time-limit 10m] [--overwrite] [--workers N]
+//	nat assign --cost M.npy [-o PERM.npy] [--duals UV.npz]
+//
+// Pair points with points at the least sum of squared distances, or the rows of a matrix with its columns at the least
+// sum of costs (inf forbids a pair), exactly and with a proof: potentials u and v with u_i + v_j <= c_ij for every pair,
+// whose sum no pairing can cost less than. PERM.npy holds for each row the column it is paired with, int64, -1 for a row
+// left over; UV.npz holds u and v, float64. Hundreds of thousands of points on both sides are paired without the matrix.
+//
+// JSON: n, m, cost, mean_cost, lower_bound, gap, relative_gap, optimal, method, seconds, and if so stopped, out, duals.
+//
 // # nat landscape
 //
 //	nat landscape figure [--offset 45] [--svg OUT.svg]
@@ -102,12 +114,14 @@
 //	nat bench gemm [--sizes 1024,256x1024x784] [--steps 15] [--workers N]
 //	nat bench train [--encoder convnet] [--batch 256] [--views 1] [--size 32] [--dim 64] [--steps 15] [--workers N]
 //	nat bench embed [--encoder convnet] [--batch 256] [--size 32] [--dim 64] [--steps 15] [--workers N]
+//	nat bench assign [--sizes 256,1024] [--dim 64] [--steps 15] [--workers N]
 //
 // Measure matrix products, whole training steps and embedding on this machine, as shares of its peak of float32, which is
 // measured in the same run. Times are medians.
 //
 // JSON of gemm: rows[]{name, algorithm, transpose, flops, seconds, best_seconds, spread, gflops, fraction_of_peak},
-// peak_gflops, threads, kernel, steps. JSON of train and embed: encoder, input, batch, dim, parameters, flops_per_image,
+// peak_gflops, threads, kernel, steps. JSON of assign: rows[]{n, dim, median_seconds, method, relative_gap, repeats},
+// threads, kernel. JSON of train and embed: encoder, input, batch, dim, parameters, flops_per_image,
 // images_per_second, seconds, best_seconds, spread, gflops, peak_gflops, fraction_of_peak, threads, kernel, steps,
 // step_allocs, peak_bytes; of train also views and the parts of the step, forward_fraction, assignment_fraction,
 // backward_fraction, optimizer_fraction.

@@ -25,9 +25,13 @@ import (
 //	npy FILE ROWS DIM                float32 vectors
 //	labels FILE ROWS CLASSES         int64
 //	nan FILE ROW DIM                 put a NaN into a row
+//	costs FILE C ...                 a square matrix of float64, inf for -1
 //	cut FILE BYTES                   remove bytes from the end
 //	flip FILE OFFSET                 invert a byte (negative: from the end)
 func generate(kind, path string, args []string) error {
+	if kind == "costs" {
+		return writeCosts(path, args)
+	}
 	n := make([]int, len(args))
 	for i, a := range args {
 		v, err := strconv.Atoi(a)
@@ -180,6 +184,22 @@ func writeVectors(path string, rows, dim int) error {
 		z[i] = float32(r.NormFloat64()) + float32((i/dim)%3*2*(i%2))
 	}
 	return writeArray(path, []int{rows, dim}, z)
+}
+
+func writeCosts(path string, args []string) error {
+	var costs []float64
+	for _, arg := range args {
+		x, err := strconv.ParseFloat(arg, 64)
+		if err != nil {
+			return err
+		}
+		if x == -1 {
+			x = math.Inf(1)
+		}
+		costs = append(costs, x)
+	}
+	side := int(math.Sqrt(float64(len(costs))))
+	return writeArray(path, []int{side, side}, costs)
 }
 
 func writeLabels(path string, rows, classes int) error {
