@@ -251,9 +251,7 @@ type CheckpointInfo struct {
 // Info gathers what is known about the run, checksums included.
 func (r *Run) Info() (*RunInfo, error) {
 	info := &RunInfo{Run: r.Dir, Record: r.Record, Checkpoints: []CheckpointInfo{}}
-	for _, l := range r.Record.Encoder.Layers {
-		info.Layers = append(info.Layers, l.Name)
-	}
+	info.Layers = r.Record.Encoder.LayerNames()
 	names, err := checkpointNames(r.Dir)
 	if err != nil {
 		return nil, err

@@ -248,13 +248,15 @@ func (p *placer) list(layers []Layer, prefix string, x int) int {
 	return x
 }
 
-// LayerNames returns the names of the layers of a valid description, with
-// those inside blocks, in the order in which they run.
-func (s Spec) LayerNames() []string {
-	layers := s.named().place()
-	names := make([]string, len(layers))
-	for i, l := range layers {
-		names[i] = l.Name
+// LayerNames returns the names of the layers, with those inside blocks, in the
+// order in which they run: shortcut, main path, then the block itself.
+func (s Spec) LayerNames() []string { return layerNames(nil, s.named().Layers, "") }
+
+func layerNames(names []string, layers []Layer, prefix string) []string {
+	for _, l := range layers {
+		name := prefix + l.Name
+		names = layerNames(names, l.Shortcut, name+".shortcut.")
+		names = append(layerNames(names, l.Layers, name+"."), name)
 	}
 	return names
 }

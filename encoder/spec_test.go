@@ -164,6 +164,11 @@ func TestBlockNames(t *testing.T) {
 		"block2.shortcut.conv1 block2.shortcut.bn1 block2.conv1 block2.bn1 block2 pool2"; !strings.Contains(names, want) {
 		t.Errorf("the layers are %s, want %s among them", names, want)
 	}
+	for i, l := range net.prog.layers {
+		if net.LayerNames()[i] != l.Name {
+			t.Errorf("layer %d is called %s and %s", i, net.LayerNames()[i], l.Name)
+		}
+	}
 	var tensors []string
 	for _, s := range net.State() {
 		tensors = append(tensors, s.Name)
