@@ -80,9 +80,7 @@ func BenchmarkPointsWarm(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					for i, x := range uniformPoints(r, n, d) {
-						z[i] = (z[i] + move*x) / float32(math.Sqrt(float64(1+move*move)))
-					}
+					nudge(z, move, r, n, d)
 					var last *Result
 					for b.Loop() {
 						if last, err = s.Points(pool, z, c, n, n, d, Options{Start: before.Perm, V: before.V}); err != nil {
@@ -92,6 +90,20 @@ func BenchmarkPointsWarm(b *testing.B) {
 					report(b, last)
 				})
 			}
+		}
+	}
+}
+
+// nudge moves unit vectors by about move.
+func nudge(z []float32, move float32, r *rand.Rand, n, d int) {
+	for i, x := range uniformPoints(r, n, d) {
+		z[i] += move * x
+	}
+	for i := range n {
+		row := z[i*d : (i+1)*d]
+		norm := float32(math.Sqrt(squaredNorm(row)))
+		for k := range row {
+			row[k] /= norm
 		}
 	}
 }
