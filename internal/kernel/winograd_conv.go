@@ -167,6 +167,11 @@ func (q *winogradTask) convolve(images, rows, cols int, e Epilogue) {
 		q.block = min(q.innerP, max(winogradLimits.filters/(cells*nr)/lanes, 1)*lanes)
 	}
 	q.uCell = q.block*nr + lanes
+	ownV, ownU := 0, cells*q.uCell // of each worker
+	if q.ahead {
+		ownV, ownU = cells*q.vCell, 0
+	}
+	q.reserve(q.innerP, ownV, ownU, cells*q.mCell, max(v.m*v.m, v.r*v.r*q.block)*nr)
 	q.p.then.start(e, q.dst, images*rows*cols, q.n, q.cut.items)
 	if q.ahead {
 		q.u = grow(q.u, len(q.phases)*q.panels*cells*q.uCell)
@@ -177,6 +182,17 @@ func (q *winogradTask) convolve(images, rows, cols int, e Epilogue) {
 	}
 	q.p.then.end()
 	q.end()
+}
+
+// reserve gives every worker its scratch memory, so that no later call has to
+// because other workers took part. width is that of the pixels of an image.
+func (q *winogradTask) reserve(width, v, u, m, tile int) {
+	step := q.v.m * q.v.stride
+	image := ((q.cut.band-1)*step + q.v.n) * ((q.cut.cols-1)*step + q.v.n) * width
+	for i := range q.p.workers {
+		w := &q.space[i]
+		w.image, w.v, w.u, w.m, w.tile = grow(w.image, image), grow(w.v, v), grow(w.u, u), grow(w.m, m), grow(w.tile, tile)
+	}
 }
 
 // convolveSplit computes V for some items at a time, and then their products.

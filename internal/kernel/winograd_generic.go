@@ -21,18 +21,12 @@ type winogradTier struct {
 // winogradTransforms are the transforms of a variant, by winogradMatrices.
 type winogradTransforms struct{ input, filter, output, gradFilter, gradOutput transformFunc }
 
-const genericLanes = 4
+const genericLanes = 4 // of the plain Go loops
 
 var winogradGeneric = newWinogradGeneric()
 
 func newWinogradGeneric() *winogradTier {
-	t := &winogradTier{lanes: genericLanes, mr: 2}
-	t.row = func(c, a []float32, aGroup int, b []float32, tiles, groups int, acc bool) {
-		winoRowGeneric(t.lanes, c, a, aGroup, b, tiles*t.mr, groups, acc)
-	}
-	t.col = func(c, a []float32, aGroup int, b []float32, bGroup, groups, k int, acc bool) {
-		winoColGeneric(t.lanes, c, a, aGroup, b, bGroup, groups, k, acc)
-	}
+	t := &winogradTier{lanes: genericLanes, mr: 2, row: winoRowPlain, col: winoColPlain}
 	t.copy = func(dst []float32, dstStep int, src []float32, srcStep, vectors, n int) {
 		winoCopyGeneric(t.lanes, dst, dstStep, src, srcStep, vectors, n)
 	}
@@ -122,6 +116,43 @@ func winoColGeneric(lanes int, c, a []float32, aGroup int, b []float32, bGroup, 
 				}
 			}
 		}
+	}
+}
+
+// winoRowPlain is winoRowGeneric for genericLanes, in tiles of 2 x 4 that fit
+// into registers.
+func winoRowPlain(c, a []float32, aGroup int, b []float32, tiles, groups int, acc bool) {
+	for i := range 2 * tiles {
+		half := i % 2 * 4
+		var s0, s1, s2, s3, t0, t1, t2, t3 float32
+		for g := range groups {
+			x := (*[8]float32)(a[g*aGroup+i/2*8:])
+			panel := (*[32]float32)(b[g*32:])
+			for l := range 4 {
+				v := (*[4]float32)(panel[8*l+half:])
+				s0, s1, s2, s3 = s0+x[l]*v[0], s1+x[l]*v[1], s2+x[l]*v[2], s3+x[l]*v[3]
+				t0, t1, t2, t3 = t0+x[4+l]*v[0], t1+x[4+l]*v[1], t2+x[4+l]*v[2], t3+x[4+l]*v[3]
+			}
+		}
+		row := c[i/2*16+half:]
+		store4((*[4]float32)(row), &[4]float32{s0, s1, s2, s3}, acc)
+		store4((*[4]float32)(row[8:]), &[4]float32{t0, t1, t2, t3}, acc)
+	}
+}
+
+// winoColPlain is winoColGeneric for genericLanes, in tiles of 2 x 4.
+func winoColPlain(c, a []float32, aGroup int, b []float32, bGroup, groups, k int, acc bool) {
+	for i := range 4 * groups {
+		tile, half := i/4*aGroup+i/2%2*2, i%2*bGroup
+		var s0, s1, s2, s3, t0, t1, t2, t3 float32
+		for l := range k {
+			x, v := (*[2]float32)(a[tile+4*l:]), (*[4]float32)(b[half+4*l:])
+			s0, s1, s2, s3 = s0+x[0]*v[0], s1+x[0]*v[1], s2+x[0]*v[2], s3+x[0]*v[3]
+			t0, t1, t2, t3 = t0+x[1]*v[0], t1+x[1]*v[1], t2+x[1]*v[2], t3+x[1]*v[3]
+		}
+		row := c[i/2*16+i%2*4:]
+		store4((*[4]float32)(row), &[4]float32{s0, s1, s2, s3}, acc)
+		store4((*[4]float32)(row[8:]), &[4]float32{t0, t1, t2, t3}, acc)
 	}
 }
 

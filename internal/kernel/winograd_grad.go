@@ -39,6 +39,8 @@ func (p *Pool) winogradWeightGrad(dw, x, dy []float32, s ConvShape, v *winogradV
 	if q.parts > 1 {
 		q.partial = grow(q.partial, q.parts*size)
 	}
+	cells := v.n * v.n
+	q.reserve(q.block, cells*q.vCell, cells*q.uCell, cells*q.mCell, max(v.m*v.m*q.strip, v.r*v.r*lanes))
 	q.loop(winogradGradPart, q.parts*q.blocks*q.strips)
 	if q.parts > 1 {
 		q.loop(winogradAddParts, ceilDiv(size, elemChunk))
