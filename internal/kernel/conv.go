@@ -112,6 +112,12 @@ type convTask struct {
 	work     work
 	clipped  bool // windows end at the border of the image: see conv_clipped.go
 	clips    []clip
+	from, to []int    // positions of windows and results of an item
+	places   []places // the same for the phases of an input gradient
+	taps     []int    // positions of the filter's taps in a window
+	pixels   []int    // pairs of positions: of a window, and of its row of dy
+	met      [][]int  // the same for each tap, of clipped windows
+	unpacked bool     // a weight gradient reads dy in place
 	phases   []convPhase
 	parts    int // pieces of the batch with a weight gradient of their own
 	splits   int // parts that the panels are split into
@@ -163,6 +169,10 @@ func (p *Pool) ConvWeightGrad(dw, x, dy []float32, s ConvShape) {
 	q.parts = min(max(gradFloats/q.partSize, 2), maxGradParts, q.work.items)
 	q.splits = min(ceilDiv(2*minTasks, q.parts), ceilDiv(s.OutC, q.t.nr))
 	p.partial = grow(p.partial, q.parts*q.partSize)
+	if !q.unpacked {
+		columns := (ceilDiv(s.OutC, q.t.nr)/q.splits + 1) * q.t.nr
+		p.reserve(0, q.work.images*q.work.band*s.OutW()*columns)
+	}
 	q.loop(weightGrad, q.parts*q.splits)
 	q.loop(addParts, ceilDiv(q.partSize, elemChunk))
 	q.end()
@@ -185,7 +195,10 @@ func (p *Pool) ConvInputGrad(dx, dy, w []float32, s ConvShape) {
 
 func (p *Pool) startConv(s ConvShape, x, w, y []float32) *convTask {
 	q := &p.conv
-	*q = convTask{p: p, t: active, s: s, x: x, w: w, y: y, phases: q.phases[:0], clips: q.clips, splits: 1}
+	*q = convTask{
+		p: p, t: active, s: s, x: x, w: w, y: y, splits: 1, phases: q.phases[:0], clips: q.clips,
+		from: q.from, to: q.to, places: q.places, taps: q.taps, pixels: q.pixels, met: q.met,
+	}
 	return q
 }
 

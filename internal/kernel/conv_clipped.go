@@ -12,6 +12,14 @@ type clip struct {
 	base, image, row, col int // positions in the result
 	n                     int // columns of the result
 	panel                 int // elements of a panel of packed weights
+	classes               []class
+}
+
+// A class is the outputs that meet the same taps: the product of two spans.
+type class struct {
+	r, c     span
+	outputs  int   // of an image
+	from, to []int // positions of sources and results
 }
 
 // A span is a stretch [o0, o1) of outputs along one axis that all meet the
@@ -46,7 +54,7 @@ func pairsOf(spans []span) int {
 func (k *clip) forward(s *ConvShape, nr int) {
 	outH, outW := s.OutH(), s.OutW()
 	*k = clip{
-		rows: spans(k.rows[:0], 0, outH, s.KH, s.Stride, s.Pad, s.H), cols: spans(k.cols[:0], 0, outW, s.KW, s.Stride, s.Pad, s.W),
+		rows: spans(k.rows[:0], 0, outH, s.KH, s.Stride, s.Pad, s.H), cols: spans(k.cols[:0], 0, outW, s.KW, s.Stride, s.Pad, s.W), classes: k.classes,
 		h: s.H, w: s.W, c: s.C, taps: s.KH, wide: s.KW, stride: s.Stride, padH: s.Pad, padW: s.Pad,
 		image: outH * outW * s.OutC, row: outW * s.OutC, col: s.OutC, n: s.OutC, panel: s.KH * s.KW * s.C * nr,
 	}
@@ -66,7 +74,7 @@ func (k *clip) inputGrad(s *ConvShape, ph *convPhase, nr int) {
 	y0, y1 := phaseRange(first, last+1, ph.kh0, s.H, s)
 	x0, x1 := phaseRange(left, right+1, ph.kw0, s.W, s)
 	*k = clip{
-		rows: spans(k.rows[:0], y0, y1, ph.taps, 1, ph.taps-1, s.OutH()), cols: spans(k.cols[:0], x0, x1, ph.wide, 1, ph.wide-1, s.OutW()),
+		rows: spans(k.rows[:0], y0, y1, ph.taps, 1, ph.taps-1, s.OutH()), cols: spans(k.cols[:0], x0, x1, ph.wide, 1, ph.wide-1, s.OutW()), classes: k.classes,
 		h: s.OutH(), w: s.OutW(), c: s.OutC, taps: ph.taps, wide: ph.wide, stride: 1, padH: ph.taps - 1, padW: ph.wide - 1,
 		base: ((ph.kh0-s.Pad)*s.W + ph.kw0 - s.Pad) * s.C, image: s.H * s.W * s.C, row: s.Stride * s.W * s.C, col: s.Stride * s.C,
 		n: s.C, panel: ph.taps * ph.wide * s.OutC * nr,
@@ -98,43 +106,52 @@ func clipImages(t *tier, n int, clips []clip) int {
 	return t.mr * max(1, min(clipFloats/tile, clipRows/(t.mr*outputs)))
 }
 
+// list lists the classes for items of so many images.
+func (k *clip) list(images int) {
+	n := len(k.rows) * len(k.cols)
+	if cap(k.classes) < n {
+		k.classes = append(k.classes[:cap(k.classes)], make([]class, n-cap(k.classes))...)
+	}
+	k.classes = k.classes[:n]
+	for i := range k.classes {
+		r, c := k.rows[i/len(k.cols)], k.cols[i%len(k.cols)]
+		old := &k.classes[i]
+		*old = class{
+			r: r, c: c, outputs: (r.o1 - r.o0) * (c.o1 - c.o0),
+			from: positions(old.from, images, k.h*k.w*k.c, r.o1-r.o0, k.stride*k.w*k.c, c.o1-c.o0, k.stride*k.c),
+			to:   positions(old.to, images, k.image, r.o1-r.o0, k.row, c.o1-c.o0, k.col),
+		}
+	}
+}
+
 // multiply computes columns [j0, j1) of the results of some images. The
 // result starts at dst, their sources at src.
 func (k *clip) multiply(w *workspace, t *tier, dst, src, packed []float32, images, j0, j1 int) {
 	step := max(1, clipBlock/(max(1, k.wide)*k.c*t.nr)) // rows of taps at a time
-	if len(w.classes) < len(k.rows)*len(k.cols) {
-		w.classes = make([]class, len(k.rows)*len(k.cols))
-	}
 	for tap := 0; tap == 0 || tap < k.taps; tap += step {
 		for j := j0; j < j1; j += t.nr {
-			for i := range k.rows {
-				for l := range k.cols {
-					r, c := &k.rows[i], &k.cols[l]
-					at := &w.classes[i*len(k.cols)+l]
-					to := at.to.of(images, k.image, r.o1-r.o0, k.row, c.o1-c.o0, k.col)
-					out := dst[k.base+r.o0*k.row+c.o0*k.col+j:]
-					width := min(t.nr, k.n-j)
-					if r.k0 == r.k1 || c.k0 == c.k1 {
-						for _, off := range to {
-							clear(out[off : off+width])
-						}
-						continue
-					}
-					k0, k1 := max(r.k0, tap), min(r.k1, tap+step)
-					if k0 >= k1 {
-						continue
-					}
-					from := at.from.of(images, k.h*k.w*k.c, r.o1-r.o0, k.stride*k.w*k.c, c.o1-c.o0, k.stride*k.c)
-					start := ((r.o0*k.stride+k0-k.padH)*k.w + c.o0*k.stride + c.k0 - k.padW) * k.c
-					met := c.k1 - c.k0
-					b := packed[j/t.nr*k.panel+(k0*k.wide+c.k0)*k.c*t.nr:]
-					w.rows(t, out, to, src[start:], from, b, k.panel, width,
-						runs{n: k1 - k0, len: met * k.c, stride: k.w * k.c, gap: (k.wide - met) * k.c * t.nr}, r.k0 < tap)
-				}
+			b := packed[j/t.nr*k.panel:]
+			for i := range k.classes {
+				k.product(w, t, &k.classes[i], dst[j:], src, b, images, min(t.nr, k.n-j), tap, tap+step)
 			}
 		}
 	}
 }
 
-// class holds the positions of the sources and the results of one class.
-type class struct{ from, to positions }
+// product multiplies one class by rows [tap, end) of the taps of one panel.
+func (k *clip) product(w *workspace, t *tier, q *class, dst, src, b []float32, images, width, tap, end int) {
+	out, to := dst[k.base+q.r.o0*k.row+q.c.o0*k.col:], q.to[:images*q.outputs]
+	if q.r.k0 == q.r.k1 || q.c.k0 == q.c.k1 {
+		for _, off := range to {
+			clear(out[off : off+width])
+		}
+		return
+	}
+	k0, k1, met := max(q.r.k0, tap), min(q.r.k1, end), q.c.k1-q.c.k0
+	if k0 >= k1 {
+		return
+	}
+	start := ((q.r.o0*k.stride+k0-k.padH)*k.w + q.c.o0*k.stride + q.c.k0 - k.padW) * k.c
+	w.rows(t, out, to, src[start:], q.from[:len(to)], b[(k0*k.wide+q.c.k0)*k.c*t.nr:], k.panel, width,
+		runs{n: k1 - k0, len: met * k.c, stride: k.w * k.c, gap: (k.wide - met) * k.c * t.nr}, q.r.k0 < tap)
+}

@@ -17,9 +17,22 @@ func (q *convTask) planWeightGrad() {
 	if 20*met <= 19*pixels*s.KH*s.KW && s.C >= 32 && images > 0 {
 		q.clipped = true
 		q.whole(images, s.OutH())
+		q.taps = positions(q.taps, 1, 0, 1, 0, s.C, 1)
+		q.listMet(images)
 		return
 	}
 	q.work = cut(s.N, s.OutH(), s.OutW(), gradPixels, s.Stride*(s.W+2*s.Pad)*s.C)
+	q.windowsOf()
+	row, _ := q.scratch(q.work.band)
+	q.taps = positions(q.taps, 1, 0, s.KH, row, s.KW*s.C, 1)
+	stride := q.t.nr
+	if q.unpacked = len(q.taps) <= fewTaps && s.OutC%q.t.nr == 0; q.unpacked {
+		stride = s.OutC
+	}
+	q.pixels = grow(q.pixels, 2*len(q.from))
+	for i, v := range q.from {
+		q.pixels[2*i], q.pixels[2*i+1] = v, i*stride
+	}
 }
 
 // metRange returns the outputs [lo, hi) along an axis that meet an input by tap k.
@@ -38,41 +51,28 @@ func metPixels(s *ConvShape, kh, kw int) int {
 	return (y1 - y0) * (x1 - x0)
 }
 
-// tapPairs are, for every tap of a filter, the positions of the inputs that it
-// meets and of the outputs' rows in a packed panel. They are kept like positions.
-type tapPairs struct {
-	shape ConvShape
-	nr    int
-	at    [][]int
-}
-
-// of returns the pairs for images images of a shape.
-func (p *tapPairs) of(s ConvShape, images, nr int) [][]int {
-	s.N = images
-	if p.shape == s && p.nr == nr {
-		return p.at
+// listMet lists, for every tap, the positions of the inputs that it meets in
+// some images, and of the outputs' rows in a packed panel.
+func (q *convTask) listMet(images int) {
+	s, nr := &q.s, q.t.nr
+	for len(q.met) < s.KH*s.KW {
+		q.met = append(q.met, nil)
 	}
-	p.shape, p.nr = s, nr
-	for len(p.at) < s.KH*s.KW {
-		p.at = append(p.at, nil)
-	}
-	for kh := range s.KH {
+	for tap := range s.KH * s.KW {
+		kh, kw := tap/s.KW, tap%s.KW
 		y0, y1 := metRange(kh, s.Stride, s.Pad, s.H, s.OutH())
-		for kw := range s.KW {
-			x0, x1 := metRange(kw, s.Stride, s.Pad, s.W, s.OutW())
-			at := p.at[kh*s.KW+kw][:0]
-			for n := range images {
-				for y := y0; y < y1; y++ {
-					for x := x0; x < x1; x++ {
-						in := ((n*s.H+y*s.Stride+kh-s.Pad)*s.W + x*s.Stride + kw - s.Pad) * s.C
-						at = append(at, in, ((n*s.OutH()+y)*s.OutW()+x)*nr)
-					}
+		x0, x1 := metRange(kw, s.Stride, s.Pad, s.W, s.OutW())
+		at := grow(q.met[tap], 2*images*(y1-y0)*(x1-x0))[:0]
+		for n := range images {
+			for y := y0; y < y1; y++ {
+				for x := x0; x < x1; x++ {
+					in := ((n*s.H+y*s.Stride+kh-s.Pad)*s.W + x*s.Stride + kw - s.Pad) * s.C
+					at = append(at, in, ((n*s.OutH()+y)*s.OutW()+x)*nr)
 				}
 			}
-			p.at[kh*s.KW+kw] = at
 		}
+		q.met[tap] = at
 	}
-	return p.at
 }
 
 // weightGradPart adds up the weight gradient over one part of the items, for
@@ -89,32 +89,19 @@ func (q *convTask) weightGradPart(w *workspace, part, split int) {
 			q.addTaps(w, dst, q.x[n0*s.H*s.W*s.C:], dy, n1-n0, j0, j1, i > first)
 			continue
 		}
-		a, row, image := q.images(w, n0, n1, r0, r1)
-		taps := w.taps.of(1, 0, s.KH, row, s.KW*s.C, 1)
-		off := w.from.of(n1-n0, image, r1-r0, row*s.Stride, s.OutW(), s.C*s.Stride)
-		k := len(off)
-		if len(taps) <= fewTaps && s.OutC%q.t.nr == 0 {
-			w.cols(q.t, dst, s.OutC, a, taps, w.pixels.of(off, s.OutC), dy[j0:], q.t.nr, j1-j0, k, i > first)
-			continue
+		a, _ := q.images(w, n0, n1, r0, r1)
+		k := (n1 - n0) * (r1 - r0) * s.OutW()
+		b, panel := dy[j0:], q.t.nr
+		if !q.unpacked {
+			w.packPixels(q.t, dy, s.OutC, k, j0, j1)
+			b, panel = w.b, q.t.nr*k
 		}
-		w.packPixels(q.t, dy, s.OutC, k, j0, j1)
-		w.cols(q.t, dst, s.OutC, a, taps, w.pixels.of(off, q.t.nr), w.b, q.t.nr*k, j1-j0, k, i > first)
+		w.cols(q.t, dst, s.OutC, a, q.taps, q.pixels[:2*k], b, panel, j1-j0, k, i > first)
 	}
 }
 
 // fewTaps is for how many rows of a weight gradient packing does not pay.
 const fewTaps = 64
-
-// pixelPairs are positions, and those of rows that are row elements apart.
-type pixelPairs struct{ at []int }
-
-func (p *pixelPairs) of(off []int, row int) []int {
-	p.at = p.at[:0]
-	for i, v := range off {
-		p.at = append(p.at, v, i*row)
-	}
-	return p.at
-}
 
 // packPixels packs columns [j0, j1) of the rows of k pixels to panels.
 func (w *workspace) packPixels(t *tier, dy []float32, c, k, j0, j1 int) {
@@ -130,11 +117,10 @@ func (q *convTask) addTaps(w *workspace, dst, x, dy []float32, images, j0, j1 in
 	s := &q.s
 	k := images * s.OutH() * s.OutW()
 	w.packPixels(q.t, dy, s.OutC, k, j0, j1)
-	channels := w.taps.of(1, 0, 1, 0, s.C, 1)
-	for tap, at := range w.met.of(*s, images, q.t.nr)[:s.KH*s.KW] {
-		d := dst[tap*s.C*s.OutC:]
-		if len(at) > 0 {
-			w.cols(q.t, d, s.OutC, x, channels, at, w.b, q.t.nr*k, j1-j0, len(at)/2, acc)
+	for tap := range s.KH * s.KW {
+		d, met := dst[tap*s.C*s.OutC:], images*metPixels(s, tap/s.KW, tap%s.KW)
+		if met > 0 {
+			w.cols(q.t, d, s.OutC, x, q.taps, q.met[tap][:2*met], w.b, q.t.nr*k, j1-j0, met, acc)
 		} else if !acc {
 			clearRows(d, s.OutC, s.C, j1-j0)
 		}

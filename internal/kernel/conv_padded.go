@@ -1,21 +1,19 @@
 package kernel
 
 // images prepares the windows of output rows [r0, r1) of images [n0, n1): it
-// returns the memory they lie in, from the first window on, and the distances
-// between rows and between images there. Without padding they lie where they
-// are.
-func (q *convTask) images(w *workspace, n0, n1, r0, r1 int) (a []float32, row, image int) {
+// returns the memory they lie in, from the first window on, and the distance
+// between rows there. Without padding they lie where they are.
+func (q *convTask) images(w *workspace, n0, n1, r0, r1 int) (a []float32, row int) {
 	s := &q.s
+	row, image := q.scratch(r1 - r0)
 	if s.Pad == 0 {
-		return q.x[(n0*s.H+r0*s.Stride)*s.W*s.C:], s.W * s.C, s.H * s.W * s.C
+		return q.x[(n0*s.H+r0*s.Stride)*s.W*s.C:], row
 	}
-	rows, cols := (r1-r0-1)*s.Stride+s.KH, (s.OutW()-1)*s.Stride+s.KW
-	row, image = cols*s.C, rows*cols*s.C
 	w.a = grow(w.a, (n1-n0)*image)
 	for n := n0; n < n1; n++ {
-		padImage(w.a[(n-n0)*image:], q.x[n*s.H*s.W*s.C:], s.H, s.W, s.C, r0*s.Stride-s.Pad, -s.Pad, rows, cols)
+		padImage(w.a[(n-n0)*image:], q.x[n*s.H*s.W*s.C:], s.H, s.W, s.C, r0*s.Stride-s.Pad, -s.Pad, image/row, row/s.C)
 	}
-	return w.a, row, image
+	return w.a, row
 }
 
 // padImage copies the rows x cols pixels from (top, left) on of an h x w image
@@ -34,27 +32,41 @@ func padImage(dst, src []float32, h, w, c, top, left, rows, cols int) {
 	}
 }
 
-// positions are those of images x rows x cols elements that are image, row and
-// col apart. They are kept, as most items of work have the same shape.
-type positions struct {
-	shape [6]int
-	at    []int
-}
-
-func (p *positions) of(images, image, rows, row, cols, col int) []int {
-	shape := [6]int{images, image, rows, row, cols, col}
-	if p.shape == shape {
-		return p.at
-	}
-	p.shape, p.at = shape, p.at[:0]
+// positions lists, in the memory of dst, those of images x rows x cols elements
+// that are image, row and col apart. An item with fewer images, or with one
+// image and fewer rows, uses the first of them.
+func positions(dst []int, images, image, rows, row, cols, col int) []int {
+	dst = grow(dst, images*rows*cols)[:0]
 	for n := range images {
 		for r := range rows {
 			for c := range cols {
-				p.at = append(p.at, n*image+r*row+c*col)
+				dst = append(dst, n*image+r*row+c*col)
 			}
 		}
 	}
-	return p.at
+	return dst
+}
+
+// scratch returns the distances between rows and between images of the padded
+// windows of so many output rows, in elements, or those in place.
+func (q *convTask) scratch(rows int) (row, image int) {
+	s := &q.s
+	if s.Pad == 0 {
+		return s.W * s.C, s.H * s.W * s.C
+	}
+	row = ((s.OutW()-1)*s.Stride + s.KW) * s.C
+	return row, ((rows-1)*s.Stride + s.KH) * row
+}
+
+// windowsOf lists the positions of the windows of an item, and makes room for
+// their images.
+func (q *convTask) windowsOf() {
+	s, k := &q.s, &q.work
+	row, image := q.scratch(k.band)
+	q.from = positions(q.from, k.images, image, k.band, row*s.Stride, s.OutW(), s.C*s.Stride)
+	if s.Pad > 0 {
+		q.p.reserve(k.images*image, 0)
+	}
 }
 
 // planForward cuts the output into items.
@@ -65,8 +77,11 @@ func (q *convTask) planForward() {
 	if images := clipImages(q.t, s.N, q.clips[:1]); images > 0 {
 		q.clipped = true
 		q.whole(images, s.OutH())
+		q.clips[0].list(images)
 	} else {
 		q.work = cut(s.N, s.OutH(), s.OutW(), convRows, s.Stride*(s.W+2*s.Pad)*s.C)
+		q.windowsOf()
+		q.to = positions(q.to, 1, 0, 1, 0, len(q.from), s.OutC)
 	}
 	q.split(s.OutC)
 }
@@ -81,13 +96,13 @@ func (q *convTask) forwardItem(w *workspace, i, j0, j1 int) {
 		q.p.then.apply(q.t, i, n0*pixels, (n1-n0)*pixels, j0, j1)
 		return
 	}
-	a, row, image := q.images(w, n0, n1, r0, r1)
+	a, row := q.images(w, n0, n1, r0, r1)
 	outH, outW := s.OutH(), s.OutW()
-	off := w.from.of(n1-n0, image, r1-r0, row*s.Stride, outW, s.C*s.Stride)
+	n := (n1 - n0) * (r1 - r0) * outW
 	y := q.y[(n0*outH+r0)*outW*s.OutC:]
 	b := q.p.packed[j0*s.KH*s.KW*s.C:]
-	w.windows(q.t, y[j0:], w.to.of(1, 0, 1, 0, len(off), s.OutC), a, off, b, j1-j0, s.KH, s.KW*s.C, row)
-	q.p.then.apply(q.t, i, (n0*outH+r0)*outW, len(off), j0, j1)
+	w.windows(q.t, y[j0:], q.to[:n], a, q.from[:n], b, j1-j0, s.KH, s.KW*s.C, row)
+	q.p.then.apply(q.t, i, (n0*outH+r0)*outW, n, j0, j1)
 }
 
 // windowBlock is how many rows of a panel are worth a visit to a tile of the
@@ -141,14 +156,44 @@ func (q *convTask) planPhases() {
 	if images := clipImages(q.t, s.N, q.clips[:len(q.phases)]); images > 0 {
 		q.clipped = true
 		q.whole(images, s.H)
+		for i := range q.phases {
+			q.clips[i].list(images)
+		}
 	} else {
 		first, last := quotients(s.H, s)
 		left, right := quotients(s.W, s)
 		cols := right - left + ceilDiv(s.KW, s.Stride)
 		q.work = cut(s.N, last-first+1, right-left+1, convRows, cols*s.OutC)
+		q.listPhases(first, left, right, cols*s.OutC)
 	}
 	q.split(s.C)
 }
+
+// listPhases lists the positions of windows and results of every phase, and
+// makes room for an item's part of dy, whose rows are row elements apart.
+func (q *convTask) listPhases(first, left, right, row int) {
+	s, k := &q.s, &q.work
+	image := (k.band + ceilDiv(s.KH, s.Stride) - 1) * row
+	q.p.reserve(k.images*image, 0)
+	for len(q.places) < len(q.phases) {
+		q.places = append(q.places, places{})
+	}
+	for i := range q.phases {
+		ph, at := &q.phases[i], &q.places[i]
+		rows := k.band
+		if k.bands == 1 {
+			y0, y1 := phaseRange(first, first+rows, ph.kh0, s.H, s)
+			rows = max(y1-y0, 0)
+		}
+		x0, x1 := phaseRange(left, right+1, ph.kw0, s.W, s)
+		cols := max(x1-x0, 0)
+		at.from = positions(at.from, k.images, image, rows, row, cols, s.OutC)
+		at.to = positions(at.to, k.images, s.H*s.W*s.C, rows, s.Stride*s.W*s.C, cols, s.Stride*s.C)
+	}
+}
+
+// places are the positions of windows and of results.
+type places struct{ from, to []int }
 
 // quotients returns the first and last (i + Pad) / Stride over i < size.
 func quotients(size int, s *ConvShape) (first, last int) {
@@ -200,8 +245,8 @@ func (q *convTask) inputGradItem(w *workspace, i, j0, j1 int) {
 			continue
 		}
 		start := ((y0-q0+maxTaps-ph.taps)*cols + x0 - left + maxWide - ph.wide) * s.OutC
-		off := w.from.of(n1-n0, image, y1-y0, cols*s.OutC, x1-x0, s.OutC)
-		to := w.to.of(n1-n0, s.H*s.W*s.C, y1-y0, s.Stride*s.W*s.C, x1-x0, s.Stride*s.C)
+		n := (n1 - n0) * (y1 - y0) * (x1 - x0)
+		from, to := q.places[j].from[:n], q.places[j].to[:n]
 		dx := q.x[((n0*s.H+y0*s.Stride+ph.kh0-s.Pad)*s.W+x0*s.Stride+ph.kw0-s.Pad)*s.C:]
 		if ph.taps == 0 || ph.wide == 0 {
 			for _, off := range to {
@@ -210,7 +255,7 @@ func (q *convTask) inputGradItem(w *workspace, i, j0, j1 int) {
 			continue
 		}
 		b := q.p.packed[ph.packed+j0*ph.taps*ph.wide*s.OutC:]
-		w.windows(q.t, dx[j0:], to, w.a[start:], off, b, j1-j0, ph.taps, ph.wide*s.OutC, cols*s.OutC)
+		w.windows(q.t, dx[j0:], to, w.a[start:], from, b, j1-j0, ph.taps, ph.wide*s.OutC, cols*s.OutC)
 	}
 }
 

@@ -20,16 +20,29 @@ const (
 
 // A workspace is the scratch memory of one worker.
 type workspace struct {
-	a, b       []float32  // panels and padded images
-	off, steps []int      // positions of rows of A, and of its columns and the rows of B
-	tile       []float32  // one tile at an edge of C
-	edge       []int      // positions of its rows of A
-	pixels     pixelPairs // of a convolution and of rows of its result
-	from       positions  // of the windows or pixels of a convolution
-	to         positions  // of its results
-	taps       positions  // of the filter, in a window
-	classes    []class    // the same, of windows that end at the border
-	met        tapPairs   // of a weight gradient from small images
+	a, b       []float32 // panels and padded images
+	off, steps []int     // positions of rows of A, and of its columns and the rows of B
+	tile       []float32 // one tile at an edge of C
+	edge       []int     // positions of its rows of A
+}
+
+// reserve makes room for a and b in every worker's scratch memory, so that
+// nothing is allocated later by a worker that had no item at first.
+func (p *Pool) reserve(a, b int) {
+	t := active
+	for i := range p.space {
+		w := &p.space[i]
+		w.a, w.b = reserved(w.a, a), reserved(w.b, b)
+		w.tile, w.edge = reserved(w.tile, t.mr*t.nr), reserved(w.edge, t.mr)
+	}
+}
+
+// reserved returns s or, if its memory is less, new memory for n elements.
+func reserved[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s
 }
 
 // grow returns s with length n, reusing its memory when it suffices. The
@@ -161,7 +174,24 @@ func (g *gemmTask) multiply() {
 			g.loop(packA, g.chunks*blocks)
 		}
 	}
+	g.reserve()
 	g.loop(multiply, blocks*g.groups)
+}
+
+// reserve makes room for what block and inPlace need of a worker's memory.
+func (g *gemmTask) reserve() {
+	tiles := 0
+	if g.transA && !g.inPlace && !g.packed {
+		tiles = (g.rows + g.t.mr) * kBlock
+	}
+	g.p.reserve(tiles, 0)
+	for i := range g.p.space {
+		w := &g.p.space[i]
+		w.off = reserved(w.off, g.rows)
+		if g.inPlace {
+			w.steps = reserved(w.steps, 2*kBlock)
+		}
+	}
 }
 
 type gemmPhase int
