@@ -133,12 +133,12 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 func flagError(cmd *cobra.Command, err error) error {
 	unknown, ok := err.(*pflag.NotExistError)
 	if !ok {
-		return usagef("%s; see nat help %s", flagMessage(err), cmd.Name())
+		return usagef("%s; see nat help %s", flagMessage(err), strings.TrimPrefix(cmd.CommandPath(), "nat "))
 	}
 	if near := nearestFlag(cmd, unknown.GetSpecifiedName()); near != "" {
 		return usagef("%v; did you mean --%s?", err, near)
 	}
-	return usagef("%v; nat help %s lists the flags", err, cmd.Name())
+	return usagef("%v; nat help %s lists the flags", err, strings.TrimPrefix(cmd.CommandPath(), "nat "))
 }
 
 // flagMessage drops strconv's prefix, which says nothing to a user: "strconv.ParseInt: parsing "x": invalid syntax".

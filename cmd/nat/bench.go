@@ -32,7 +32,7 @@ called effective. Let nothing else run meanwhile.`,
 			return usagef("what is to be measured? %s", known)
 		},
 	}
-	cmd.AddCommand(a.benchGemmCommand(), a.benchTrainCommand(), a.benchEmbedCommand(), a.benchAssignCommand())
+	cmd.AddCommand(a.benchGemmCommand(), a.benchConvCommand(), a.benchTrainCommand(), a.benchEmbedCommand(), a.benchAssignCommand())
 	return cmd
 }
 
@@ -128,6 +128,79 @@ func (a *app) printGemm(r *bench.GemmResult) {
 	a.printMachine(r.Machine, "")
 }
 
+func (a *app) benchConvCommand() *cobra.Command {
+	var o bench.ConvOptions
+	cmd := &cobra.Command{
+		Use:   "conv",
+		Short: "convolutions: forward, and the gradients to input and weights",
+		Long: `Time every shape of convolution of a network in its three directions, by the definition (direct) and, where
+training uses one, by an algorithm of Winograd. Rows are named batch x height x width x channels - output channels,
+kernel / stride and direction. GB/s is what moving input, weights and output once makes of the time; it stands beside
+the rate of a copy for those marked *, in which moving takes over a quarter of what the arithmetic takes at the peak.`,
+		Example: "  nat bench conv\n  nat bench conv --encoder dcgan32 --batch 64 --winograd=false",
+		Args:    a.arguments(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.Validate(); err != nil {
+				return usagef("%v", err)
+			}
+			r, err := bench.Conv(cmd.Context(), o, a.benchProgress())
+			a.progress.clear()
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(r)
+			}
+			a.printConv(r)
+			return nil
+		},
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringVar(&o.Encoder, "encoder", "", "a preset with convolutions (default: resnet18, dcgan32 and convnet)")
+	fs.IntVar(&o.Batch, "batch", 0, "images (0: 64 for resnet18 and alexnet, 256 for the others)")
+	fs.IntVar(&o.Size, "size", 0, "side of the images in pixels (0: what the encoder is made for)")
+	addWinograd(cmd, &o.Winograd)
+	addSteps(cmd, &o.Steps, "9")
+	addWorkers(cmd, &o.Workers)
+	completeWords(cmd, "encoder", encoder.Presets()...)
+	return cmd
+}
+
+// addWinograd adds the flag that forbids Winograd's algorithms.
+func addWinograd(cmd *cobra.Command, winograd *bool) {
+	cmd.Flags().BoolVar(winograd, "winograd", true, "allow Winograd's algorithms for convolutions")
+}
+
+func (a *app) printConv(r *bench.ConvResult) {
+	var rows [][]string
+	encoder := ""
+	for _, row := range r.Rows {
+		if row.Encoder != encoder {
+			encoder = row.Encoder
+			rows = append(rows, []string{encoder, "", "", "", "", "", "", "", "", "", ""})
+		}
+		algorithm, gflops, bound := row.Algorithm, fmt.Sprintf("%.1f", row.GFLOPS), ""
+		if row.Effective {
+			algorithm, gflops = row.Variant, gflops+" eff."
+		}
+		if row.MemoryBound {
+			bound = "*"
+		}
+		rows = append(rows, []string{"  " + row.Name, fmt.Sprint(row.Count), algorithm, milliseconds(row.Seconds), spread(row.Spread), gflops,
+			percent(row.Fraction), fmt.Sprintf("%.1f", row.True), percent(row.TrueShare), fmt.Sprintf("%.1f", row.GBps), percent(row.CopyShare) + bound})
+	}
+	table(a.stdout, []string{"shape and direction", "times", "algorithm", "ms", "spread", "GFLOP/s", "of peak", "computed", "of peak", "GB/s", "of copy"}, rows, 1)
+	fmt.Fprintln(a.stdout)
+	rows = nil
+	for _, t := range r.Totals {
+		rows = append(rows, []string{fmt.Sprintf("%s, batch %d", t.Encoder, t.Batch), t.Direction, t.Algorithm, milliseconds(t.Seconds),
+			fmt.Sprintf("%.1f", t.GFLOPS), percent(t.Fraction)})
+	}
+	table(a.stdout, []string{"all convolutions of a step", "direction", "algorithm", "ms", "GFLOP/s", "of peak"}, rows, 3)
+	a.printMachine(r.Machine, fmt.Sprintf(", copy %.1f GB/s", r.Copy))
+}
+
 // networkFlags are those of the commands that measure a whole network.
 func networkFlags(cmd *cobra.Command, o *bench.NetworkOptions) {
 	fs := cmd.Flags()
@@ -136,6 +209,7 @@ func networkFlags(cmd *cobra.Command, o *bench.NetworkOptions) {
 	fs.IntVar(&o.Batch, "batch", 0, "rows in a step (0: 256, and 64 for resnet18 and alexnet)")
 	fs.IntVar(&o.Size, "size", 0, "side of the images in pixels (0: what the encoder is made for)")
 	fs.IntVar(&o.Dim, "dim", 0, "dimension of the embedding (0: 64)")
+	addWinograd(cmd, &o.Winograd)
 	addSteps(cmd, &o.Steps, "as many as fit in five seconds, from 10 to 200")
 	addWorkers(cmd, &o.Workers)
 	completeWords(cmd, "encoder", encoder.Presets()...)

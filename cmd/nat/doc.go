@@ -112,19 +112,25 @@
 // # nat bench
 //
 //	nat bench gemm [--sizes 1024,256x1024x784] [--steps 15] [--workers N]
-//	nat bench train [--encoder convnet] [--batch 256] [--views 1] [--size 32] [--dim 64] [--steps 15] [--workers N]
-//	nat bench embed [--encoder convnet] [--batch 256] [--size 32] [--dim 64] [--steps 15] [--workers N]
+//	nat bench conv [--encoder resnet18] [--batch 64] [--size 32] [--winograd=false] [--steps 9] [--workers N]
+//	nat bench train [--encoder convnet] [--batch 256] [--views 1] [--dim 64] [--winograd=false] [--steps 50] [--workers N]
+//	nat bench embed [--encoder convnet] [--batch 256] [--dim 64] [--winograd=false] [--steps 50] [--workers N]
 //	nat bench assign [--sizes 256,1024] [--dim 64] [--steps 15] [--workers N]
 //
-// Measure matrix products, whole training steps and embedding on this machine, as shares of its peak of float32, which is
-// measured in the same run. Times are medians.
+// Measure matrix products, convolutions, whole training steps and embedding on this machine, as shares of its peak of
+// float32, which is measured in the same run. Times are medians. Flops are those of the definitions, so that Winograd's
+// algorithms, which compute fewer, have an effective rate, marked so, beside that of the products they do compute.
 //
-// JSON of gemm: rows[]{name, algorithm, transpose, flops, seconds, best_seconds, spread, gflops, fraction_of_peak},
-// peak_gflops, threads, kernel, steps. JSON of assign: rows[]{n, dim, median_seconds, method, relative_gap, repeats},
-// threads, kernel. JSON of train and embed: encoder, input, batch, dim, parameters, flops_per_image,
-// images_per_second, seconds, best_seconds, spread, gflops, peak_gflops, fraction_of_peak, threads, kernel, steps,
-// step_allocs, peak_bytes; of train also views and the parts of the step, forward_fraction, assignment_fraction,
-// backward_fraction, optimizer_fraction.
+// JSON of gemm and conv: rows[]{name, algorithm, flops, seconds, best_seconds, spread, gflops, fraction_of_peak},
+// peak_gflops, threads, kernel, steps. Rows of gemm have transpose; rows of conv have variant, encoder, direction, count,
+// chosen, effective, true_gflops, true_fraction_of_peak, bytes, gbytes_per_second, fraction_of_copy, memory_bound, and
+// beside them are totals[]{encoder, batch, direction, algorithm, flops, seconds, gflops, fraction_of_peak} and
+// copy_gbytes_per_second.
+//
+// JSON of assign: rows[]{n, dim, median_seconds, method, relative_gap, repeats}, threads, kernel.
+// JSON of train and embed: encoder, input, batch, dim, parameters, winograd, flops_per_image, images_per_second, seconds,
+// best_seconds, spread, gflops, peak_gflops, fraction_of_peak, threads, kernel, steps, step_allocs, peak_bytes; of train
+// also views and the shares of the step, forward_fraction, assignment_fraction, backward_fraction, optimizer_fraction.
 //
 // # nat info
 //

@@ -141,5 +141,7 @@ func (n *Network) fill(o NetworkOptions, spec encoder.Spec, b *bench, seconds []
 
 // newBench starts a pool for a network.
 func (o NetworkOptions) newBench() *bench {
-	return &bench{pool: kernel.NewPool(o.Workers)}
+	b := &bench{pool: kernel.NewPool(o.Workers)}
+	b.pool.SetWinograd(o.Winograd)
+	return b
 }

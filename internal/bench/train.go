@@ -163,7 +163,7 @@ const allocSteps = 4
 const (
 	stepTime          = 5 * time.Second
 	minSteps, maxAuto = 10, 200
-	looks             = 40 // at the peak in a measurement, about
+	looks             = 40 // at the peak in a measurement
 )
 
 // steps times n steps, or a number that fits in stepTime, and looks at the
@@ -179,7 +179,6 @@ func (b *bench) steps(ctx context.Context, n int, progress Progress, step func()
 	if n == 0 {
 		n = min(max(int(stepTime/max(last, 1)), minSteps), maxAuto)
 	}
-	pause := max(n/looks, 1)
 	seconds := make([]float64, 0, n)
 	for i := range n {
 		if ctx.Err() != nil {
@@ -190,7 +189,7 @@ func (b *bench) steps(ctx context.Context, n int, progress Progress, step func()
 			return nil, err
 		}
 		seconds = append(seconds, d.Seconds())
-		if i%pause == 0 {
+		for range (i+1)*looks/n - i*looks/n {
 			b.lookForPeak()
 		}
 		if progress != nil {

@@ -37,15 +37,17 @@ func PeakFMA(p *Pool, d time.Duration) float64 {
 	vector := fmaChains * active.lanes
 	x := make([]float32, items*vector)
 	rounds := 1 << 5
-	repeat := func() time.Duration {
+	for took := time.Duration(0); took < peakRepeat/peakItems; {
+		rounds *= 2
+		start := time.Now()
+		active.fma(x[:vector], rounds)
+		took = time.Since(start)
+	}
+	best := fastest(d, func() time.Duration {
 		start := time.Now()
 		p.Do(items, func(i int) { active.fma(x[i*vector:(i+1)*vector], rounds) })
 		return time.Since(start)
-	}
-	for repeat() < peakRepeat {
-		rounds *= 2
-	}
-	best := fastest(d, repeat)
+	})
 	return 2 * float64(rounds) * float64(items*vector) / best.Seconds() / 1e9
 }
 
@@ -59,17 +61,17 @@ func fastest(d time.Duration, repeat func() time.Duration) time.Duration {
 	return best
 }
 
-// copyFloats is the length of the buffers of CopyRate, 128 MiB each, and
+// copyFloats is the length of the buffers of CopyRate, 64 MiB each, and
 // copyPiece what a worker copies at a time.
 const (
-	copyFloats = 32 << 20
+	copyFloats = 16 << 20
 	copyPiece  = 1 << 20
 )
 
 // CopyRate measures the ceiling of what is bound by memory: billions of bytes
 // a second, read and written counted both, that all workers of p together copy
 // between two buffers far larger than the caches. It is the best of several
-// copies during about d, at least one, and holds 256 MiB meanwhile.
+// copies during about d, at least one, and holds 128 MiB meanwhile.
 func CopyRate(p *Pool, d time.Duration) float64 {
 	dst, src := make([]float32, copyFloats), make([]float32, copyFloats)
 	for i := 0; i < copyFloats; i += 256 {
