@@ -216,12 +216,20 @@ func (a *app) plan(ctx context.Context, opt nat.Options) error {
 		"optimizer", fmt.Sprintf("%s, peak learning rate %.3g, %s of warm-up", o.Optimizer, o.LR, plural(max(o.Warmup, 0), "step")),
 		"memory", "about "+size(p.MemoryBytes),
 		"disk", "at most "+size(p.DiskBytes),
-		"time", "about "+duration(p.ETA)+" on this machine as busy as it is now")
+		"time", "about "+duration(p.ETA)+" on this machine as busy as it is now"+besides(o))
 	a.warn(p.Warnings)
 	if !a.quiet {
 		fmt.Fprintln(a.stderr, "\nNothing was trained and nothing written; leave out --dry-run to do it.")
 	}
 	return nil
+}
+
+// besides names what the estimate of the time leaves out.
+func besides(o nat.Options) string {
+	if o.Assign != "global" {
+		return ""
+	}
+	return fmt.Sprintf(", besides re-pairing all rows %s", plural((o.Epochs-1)/o.AssignEvery, "time"))
 }
 
 func assignName(o nat.Options) string {
