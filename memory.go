@@ -44,13 +44,14 @@ func (j *job) memory() []need {
 	if o.Assign == objective.AssignGlobal {
 		whole = objective.RematchAllBytes(p.Data.Train, o.Dim)
 	}
-	const program = 40 << 20    // runtime, code, scratch
-	const reporting = 220 << 20 // the report's maps and images
+	inference := p.Encoder.MemoryBytes(embedRows, false) - 4*int64(p.Params) // of the gauges
+	const program = 40 << 20                                                 // runtime, code, scratch
+	const reporting = 220 << 20                                              // the report's maps and images
 	return []need{
 		{"the program and its report", program + reporting, ""},
 		{"the data", 24*points + min(int64(o.Cache)<<20, 4*int64(p.Data.Rows)*int64(p.Data.Shape.Size())), "--cache or --limit"},
 		{"the targets", 4 * points * dim, "--dim or --limit"},
-		{"the network and its optimizer", p.Encoder.MemoryBytes(int(rows), true) + 4*int64(p.Params), "--batch, --views or --size, or choose a smaller --encoder"},
+		{"the network and its optimizer", p.Encoder.MemoryBytes(int(rows), true) + 4*int64(p.Params) + inference, "--batch, --views or --size, or choose a smaller --encoder"},
 		{"the batches read ahead", 6 * rows * input, "--batch, --views or --size"},
 		{"the assignment", whole + solverBytes(matched, dim) + solverBytes(min(gaugeRows, points), dim), matching},
 	}

@@ -75,7 +75,9 @@ func train(net *Network, opt Optimizer, rows, steps int) []float32 {
 
 // TestWorkersDoNotMatter trains with 1, 2, 3 and 5 workers: the same bits.
 func TestWorkersDoNotMatter(t *testing.T) {
-	for _, spec := range []Spec{mixedSpec(), mustPreset(t, "convnet", Shape{28, 28, 1}, 8)} {
+	blocks := Spec{Name: "blocks", Input: Shape{16, 16, 64}, Layers: []Layer{
+		residual(64, 64), residual(64, 128), {Type: GlobalPool}, {Type: Dense, Out: 8}, {Type: L2Normalize}}}
+	for _, spec := range []Spec{mixedSpec(), mustPreset(t, "convnet", Shape{28, 28, 1}, 8), blocks} {
 		var want []float32
 		for _, workers := range []int{1, 2, 3, 5} {
 			pool := testPool(t, workers)
