@@ -55,15 +55,15 @@ func chunks(n, size int) int { return (n + size - 1) / size }
 // squared Euclidean distance c_ij = ||z_i - c_j||^2.
 //
 // If all of them lie in the unit ball (norm at most 1.001, as unit vectors and
-// their means do) the distances are computed in float32 by one matrix product
-// and stored as int32 in steps of 2^-26 = 1.5e-8. On these the solver is exact:
-// it ends, the result is the same wherever the matrix product rounds the same way,
-// and Optimal says that Perm is the best for the stored distances. Cost and the
-// certificate are recomputed in float64 from the points themselves: potentials are
-// feasible for the true distances, and Gap is what float32 and the steps may have
-// cost: about 3e-8 a row for spread points, up to 4 (d+8) 2^-24 + 2^-23 a row where
-// more than 32 targets are equally good for it. Points beyond the unit ball are
-// solved like a [Solver.Matrix] of their float64 distances, which takes longer.
+// their means do) the distances are computed in float32 by one matrix product, summed in
+// one order on every machine, and stored as int32 in steps of 2^-26 = 1.5e-8. A stored
+// distance is within 2 (d+8) 2^-24 + 2^-24 of the true one. On these the solver is exact:
+// it ends, the result is the same everywhere, and Optimal says that Perm is the best for
+// the stored distances. Cost and the certificate are computed in float64 from the points
+// themselves, for every pair that might have the least reduced cost of its row:
+// potentials are feasible for the true distances, and Gap, some 1e-8 to 1e-7 a row, is
+// what float32 and the steps may have cost. Points beyond the unit ball are solved like a
+// [Solver.Matrix] of their float64 distances, which takes several times longer.
 //
 // Errors: *ShapeError for a number of coordinates that does not fit n, m and d,
 // *EntryError for a coordinate that is not finite.
