@@ -83,17 +83,31 @@ type winogradPhase struct {
 // images, or a band of rows of one.
 type tileCut struct{ n, rows, cols, images, band, bands, items int }
 
-func cutTiles(n, rows, cols, limit int) tileCut {
+func cutTiles(n, rows, cols, limit, mr int) tileCut {
 	c := tileCut{n: n, rows: rows, cols: cols, images: 1, band: rows, bands: 1}
 	if rows*cols <= limit {
 		c.images = max(1, min(limit/(rows*cols), n))
 	} else {
-		c.bands = ceilDiv(rows, max(1, limit/cols))
-		c.band = ceilDiv(rows, c.bands)
+		c.band = bestBand(rows, cols, limit, mr)
 		c.bands = ceilDiv(rows, c.band)
 	}
 	c.items = ceilDiv(n, c.images) * c.bands
 	return c
+}
+
+// bestBand returns how many rows of tiles make a band, of about limit tiles at
+// most: those that fill up products of mr tiles best and then those that make
+// the fewest bands, of the most equal length.
+func bestBand(rows, cols, limit, mr int) (best int) {
+	least := 0
+	for band := max(1, min(rows, limit*5/4/cols)); band > 0; band-- {
+		bands := ceilDiv(rows, band)
+		cost := rows/band*roundUp(band*cols, mr) + roundUp(rows%band*cols, mr)
+		if cost = cost*rows + bands; best == 0 || cost <= least {
+			best, least = band, cost
+		}
+	}
+	return best
 }
 
 // tiles returns how many tiles an item has, at most.
@@ -159,7 +173,7 @@ func (q *winogradTask) convolve(images, rows, cols int, e Epilogue) {
 	if q.ahead {
 		limit = min(limit, winogradLimits.fused/(cells*q.innerP))
 	}
-	q.cut = cutTiles(images, ceilDiv(rows, v.m), ceilDiv(cols, v.m), roundUp(max(limit, 1), q.k.mr))
+	q.cut = cutTiles(images, ceilDiv(rows, v.m), ceilDiv(cols, v.m), roundUp(max(limit, 1), q.k.mr), q.k.mr)
 	q.tiles = roundUp(q.cut.tiles(), q.k.mr)
 	q.vCell, q.mCell = q.innerP*q.tiles+lanes, nr*q.tiles+lanes
 	q.block = q.innerP

@@ -32,7 +32,7 @@ func (p *Pool) winogradWeightGrad(dw, x, dy []float32, s ConvShape, v *winogradV
 		q.block = min(q.block, winogradBlock/2)
 	}
 	q.blocks, q.strips = ceilDiv(q.inner, q.block), ceilDiv(q.n, q.strip)
-	q.cut = cutTiles(s.N, ceilDiv(s.OutH(), v.m), ceilDiv(s.OutW(), v.m), winogradGradTiles)
+	q.cut = cutTiles(s.N, ceilDiv(s.OutH(), v.m), ceilDiv(s.OutW(), v.m), winogradGradTiles, 1)
 	q.tiles = q.cut.tiles()
 	q.vCell, q.mCell, q.uCell = q.block*q.tiles+lanes, q.strip*q.tiles+lanes, q.block*q.strip+lanes
 	q.parts = min(ceilDiv(minTasks, q.blocks*q.strips), winogradMaxParts, q.cut.items)
