@@ -9,8 +9,8 @@ package kernel
 const (
 	kBlock   = 512     // steps of k per visit to a tile of C
 	mBlock   = 64      // rows of C per item of work, about
-	packSide = 2048    // rows and columns of B, and columns of A, that are packed at a time
-	packRows = 64      // rows of B, or of a transposed A, that are packed by an item
+	packSide = 2048    // rows and columns of B that are packed at a time
+	packRows = 64      // rows of B that are packed by an item
 	maxTasks = 32      // items of work to aim at
 	taskWork = 1 << 19 // multiplications that an item should have
 	minTasks = 8       // items of work to have, where more cost something
@@ -56,23 +56,22 @@ func grow[T any](s []T, n int) []T {
 
 // gemmTask is the matrix product in progress.
 type gemmTask struct {
-	p                   *Pool
-	t                   *tier
-	c, a, b             []float32
-	ldc, lda, ldb       int
-	transA, transB      bool
-	m, n, k             int
-	acc                 bool
-	inPlace             bool // B is not packed
-	packed              bool // A is packed as a whole, in tiles
-	phase               gemmPhase
-	parts               int // that the panels are packed in
-	groups              int // parts that the panels are split into
-	rows, piece, chunks int // rows of C of an item; of B and of pieces of A that are packed
-	aOff, cOff          []int
-	then                *epilogue
-	col                 int  // of C, the first in this block
-	last                bool // no more products will be added
+	p              *Pool
+	t              *tier
+	c, a, b        []float32
+	ldc, lda, ldb  int
+	transA, transB bool
+	m, n, k        int
+	acc            bool
+	inPlace        bool // B is not packed
+	phase          gemmPhase
+	parts          int // that the panels are packed in
+	groups         int // parts that the panels are split into
+	rows, piece    int // rows of C of an item, and of B that are packed by one
+	aOff, cOff     []int
+	then           *epilogue
+	col            int  // of C, the first in this block
+	last           bool // no more products will be added
 }
 
 // Gemm computes C = op(A) op(B), or adds it to C if accumulate is set, where
@@ -156,7 +155,11 @@ func at(i, j, ld int, trans bool) int {
 func (g *gemmTask) multiply() {
 	nr := g.t.nr
 	panels, blocks := ceilDiv(g.n, nr), ceilDiv(g.m, g.rows)
-	g.groups = min(panels, ceilDiv(maxTasks, blocks), max(1, min(g.m, g.rows)*panels*nr*g.k/taskWork))
+	tasks := maxTasks
+	if g.transA {
+		tasks /= 2 // each packs its part of A for itself
+	}
+	g.groups = min(panels, ceilDiv(tasks, blocks), max(1, min(g.m, g.rows)*panels*nr*g.k/taskWork))
 	g.inPlace = g.m <= fewRows && !g.transB && g.n%nr == 0
 	if !g.inPlace {
 		g.p.packed = grow(g.p.packed, panels*nr*g.k)
@@ -167,12 +170,6 @@ func (g *gemmTask) multiply() {
 		pieces := ceilDiv(g.k, g.piece)
 		g.parts = min(panels, ceilDiv(2*minTasks, pieces))
 		g.loop(packB, pieces*g.parts)
-		g.chunks = ceilDiv(g.k, packRows)
-		g.packed = g.transA && g.m <= packSide
-		if g.packed {
-			g.p.packedA = grow(g.p.packedA, ceilDiv(g.m, g.t.mr)*g.t.mr*g.k)
-			g.loop(packA, g.chunks*blocks)
-		}
 	}
 	g.reserve()
 	g.loop(multiply, blocks*g.groups)
@@ -181,7 +178,7 @@ func (g *gemmTask) multiply() {
 // reserve makes room for what block and inPlace need of a worker's memory.
 func (g *gemmTask) reserve() {
 	tiles := 0
-	if g.transA && !g.inPlace && !g.packed {
+	if g.transA && !g.inPlace {
 		tiles = (g.rows + g.t.mr) * kBlock
 	}
 	g.p.reserve(tiles, 0)
@@ -198,7 +195,6 @@ type gemmPhase int
 
 const (
 	packB gemmPhase = iota
-	packA
 	multiply
 )
 
@@ -211,10 +207,6 @@ func (g *gemmTask) run(worker, i int) {
 	switch g.phase {
 	case packB:
 		g.packPanels(i/g.parts*g.piece, i%g.parts)
-	case packA:
-		l, i0 := i%g.chunks*packRows, i/g.chunks*g.rows
-		dst := g.p.packedA[i0*g.k+l*g.t.mr:]
-		packTiles(g.t, dst, g.k, g.a[l*g.lda+i0:], g.lda, min(g.rows, g.m-i0), min(packRows, g.k-l))
 	case multiply:
 		g.block(&g.p.space[worker], i/g.groups, i%g.groups)
 	}
@@ -235,14 +227,11 @@ func (g *gemmTask) block(w *workspace, block, group int) {
 			continue
 		}
 		b, panel := g.p.packed[j0*g.k+l*t.nr:], t.nr*g.k
-		switch {
-		case g.packed:
-			w.cols(t, c, g.ldc, g.p.packedA[i0*g.k+l*t.mr:], w.tileRows(t, rows, g.k), t.kSeq, b, panel, j1-j0, k, acc)
-		case g.transA:
+		if g.transA {
 			w.a = grow(w.a, ceilDiv(rows, t.mr)*t.mr*k)
-			packTiles(t, w.a, k, a, g.lda, rows, k)
+			packTiles(t, w.a, a, g.lda, rows, k)
 			w.cols(t, c, g.ldc, w.a, w.tileRows(t, rows, k), t.kSeq, b, panel, j1-j0, k, acc)
-		default:
+		} else {
 			w.rows(t, c, g.cOff[:rows], a, g.aOff[:rows], b, panel, j1-j0, runs{n: 1, len: k}, acc)
 		}
 	}
@@ -310,15 +299,16 @@ func packPanel(t *tier, dst, src []float32, ld int, trans bool, n, k int) {
 	}
 }
 
-// packTiles copies k rows of a matrix, lda apart, to tiles of [depth][mr], the
-// first k rows of each, for rows columns, with zeros past the last one.
-func packTiles(t *tier, dst []float32, depth int, a []float32, lda, rows, k int) {
+// packTiles copies rows columns of k rows of a matrix, lda apart, to tiles of
+// [k][mr], with zeros past the last column. A worker packs what it uses itself:
+// what another has just written comes slowly from that one's cache.
+func packTiles(t *tier, dst, a []float32, lda, rows, k int) {
 	full := rows / t.mr
 	if full > 0 {
-		t.splitRows(dst, depth*t.mr, a, lda, full, k)
+		t.splitRows(dst, k*t.mr, a, lda, full, k)
 	}
 	if n := rows - full*t.mr; n > 0 {
-		dst = dst[full*t.mr*depth:][:k*t.mr]
+		dst = dst[full*t.mr*k:][:k*t.mr]
 		clear(dst)
 		for l := range k {
 			copy(dst[l*t.mr:l*t.mr+n], a[l*lda+full*t.mr:])
@@ -326,11 +316,11 @@ func packTiles(t *tier, dst []float32, depth int, a []float32, lda, rows, k int)
 	}
 }
 
-// tileRows lists the positions of rows in tiles of [depth][mr].
-func (w *workspace) tileRows(t *tier, rows, depth int) []int {
+// tileRows lists the positions of rows in tiles of [k][mr].
+func (w *workspace) tileRows(t *tier, rows, k int) []int {
 	w.off = w.off[:0]
 	for i := range rows {
-		w.off = append(w.off, i/t.mr*depth*t.mr+i%t.mr)
+		w.off = append(w.off, i/t.mr*k*t.mr+i%t.mr)
 	}
 	return w.off
 }

@@ -54,7 +54,6 @@ type Pool struct {
 	// Scratch memory and the arguments of the kernel in progress, kept so that
 	// a kernel allocates nothing once it has seen its largest shape.
 	space    []workspace // one per worker
-	packedA  []float32   // a transposed A, in tiles
 	packed   []float32   // B or the weights of a convolution, in panels
 	partial  []float32   // weight gradients of pieces of the batch
 	gemm     gemmTask
