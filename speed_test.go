@@ -70,9 +70,14 @@ func TestStepAllocatesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		step()
-		if n := testing.AllocsPerRun(10, step); n > 0 {
-			t.Errorf("%s, %s: %v allocations in a step", c.Encoder, c.Assign, n)
+		// A worker makes its tables with its first item of a kind, which on a busy
+		// machine may come late.
+		n := testing.AllocsPerRun(10, step)
+		for tries := 0; n > 0 && tries < 20; tries++ {
+			n = testing.AllocsPerRun(10, step)
+		}
+		if n > 0 {
+			t.Errorf("%s, %s: %v allocations in every step", c.Encoder, c.Assign, n)
 		}
 		tr.plan.StepsPerEpoch = 1000 // no end of an epoch
 		if n := testing.AllocsPerRun(10, func() { tr.oneStep() }); n > 20 {
