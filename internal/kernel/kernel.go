@@ -1,6 +1,6 @@
 // Package kernel holds the arithmetic that the time of training goes to:
 // matrix product, convolution and its two gradients, batch normalisation,
-// row normalisation, optimiser updates, and a few vector primitives.
+// pooling, row normalisation, optimiser updates, and a few vector primitives.
 //
 //	p := kernel.NewPool(0)
 //	defer p.Close()
