@@ -15,17 +15,19 @@
 // FMA and for AVX-512. The best that the machine has is chosen at start; the
 // environment variable NAT_KERNEL=generic, avx2 or avx512 asks for another, and
 // Tier tells which is in use. The build tag purego leaves the assembly out. The
-// three differ in rounding, as they add up in different orders.
+// three differ in rounding, as they add up in different orders, and so does
+// plain Go on an architecture with an instruction for it, as arm64, where a
+// product and a sum are rounded in one.
 //
 // Convolutions go by Winograd's method where that was measured to be faster:
 // two to three times for 3x3 filters. Its rounding errors are up to some times
 // larger; see Pool.SetWinograd, which forbids it, and Pool.Algorithm.
 //
-// Every kernel gives the same bits for any number of workers: an output
-// element is computed by one goroutine, and reductions over rows are cut into
-// pieces of a fixed size whose results are added in order. A Pool's kernels
-// share its scratch memory: call them from one goroutine at a time, and not
-// from inside Do of the same Pool.
+// With one of them, on one architecture, every kernel gives the same bits for
+// any number of workers: an output element is computed by one goroutine, and
+// reductions over rows are cut into pieces of a fixed size whose results are
+// added in order. A Pool's kernels share its scratch memory: call them from one
+// goroutine at a time, and not from inside Do of the same Pool.
 package kernel
 
 //go:generate go run -C _gen ./gemm
