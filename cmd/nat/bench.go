@@ -277,12 +277,16 @@ func (a *app) benchEmbedCommand() *cobra.Command {
 
 // printNetwork prints the figures of a network, and more pairs of name and value.
 func (a *app) printNetwork(n *bench.Network, batch string, more ...string) {
+	computed := ""
+	if n.Effective {
+		computed = fmt.Sprintf(" (effective); computed %.0f GFLOP/s, %s", n.True, percent(n.TrueShare))
+	}
 	pairs(a.stdout, append([]string{
 		"encoder", fmt.Sprintf("%s, input %s, d = %d, %s parameters", n.Encoder, n.Input, n.Dim, count(n.Parameters)),
 		"batch", batch,
 		"rate", fmt.Sprintf("%s images/s", count(int(n.ImagesPerSecond))),
 		"step", fmt.Sprintf("%s ms, %s", milliseconds(n.Seconds), spread(n.Spread)),
-		"arithmetic", fmt.Sprintf("%.1f MFLOP an image, %.0f GFLOP/s, %s of peak", float64(n.Flops)/1e6, n.GFLOPS, percent(n.Fraction)),
+		"arithmetic", fmt.Sprintf("%.1f MFLOP an image, %.0f GFLOP/s, %s of peak%s", float64(n.Flops)/1e6, n.GFLOPS, percent(n.Fraction), computed),
 		"memory", fmt.Sprintf("%s, %.4g allocations a step", size(n.Bytes), n.Allocs),
 	}, more...)...)
 	a.printMachine(n.Machine, "")

@@ -54,9 +54,16 @@ func TestFlops(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if forward, step := flops(spec); forward != c.forward || step != c.step {
-			t.Errorf("%s: %d forward and %d in a step, want %d and %d", c.preset, forward, step, c.forward, c.step)
+		pool := kernel.NewPool(1)
+		pool.SetWinograd(false)
+		if got, want := workOf(spec, 3, pool), (work{3 * c.forward, 3 * c.step, 3 * c.forward, 3 * c.step}); got != want {
+			t.Errorf("%s: work %+v, want %+v", c.preset, got, want)
 		}
+		pool.SetWinograd(true)
+		if got := workOf(spec, 64, pool); got.TrueStep > got.Step || got.Step != 64*c.step {
+			t.Errorf("%s: work with Winograd %+v", c.preset, got)
+		}
+		pool.Close()
 		if got := spec.ParamCount(); got != c.parameters {
 			t.Errorf("%s: %d parameters, want %d", c.preset, got, c.parameters)
 		}
@@ -286,10 +293,9 @@ func BenchmarkStep(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			_, flops := flops(spec)
-			images := float64(b.N*o.Batch) / b.Elapsed().Seconds()
-			b.ReportMetric(images, "images/s")
-			b.ReportMetric(images*float64(flops)/1e9, "GFLOP/s")
+			steps := float64(b.N) / b.Elapsed().Seconds()
+			b.ReportMetric(steps*float64(o.Batch), "images/s")
+			b.ReportMetric(steps*float64(workOf(spec, o.Batch, m.pool).Step)/1e9, "GFLOP/s") // effective
 		})
 	}
 }

@@ -122,7 +122,7 @@ func convs(spec encoder.Spec, o NetworkOptions) (list []conv) {
 		if l.Type != encoder.Conv {
 			return
 		}
-		s := kernel.ConvShape{N: o.Batch, H: in.H, W: in.W, C: in.C, OutC: l.Out, KH: l.Kernel, KW: l.Kernel, Stride: l.Stride, Pad: l.Pad}
+		s := convShape(l, in, o.Batch)
 		if _, seen := index[s]; !seen {
 			index[s] = len(list)
 			list = append(list, conv{shape: s, first: len(list) == 0})

@@ -39,8 +39,8 @@ func Embed(ctx context.Context, o NetworkOptions, progress Progress) (*EmbedResu
 		return nil, err
 	}
 	r := &EmbedResult{}
-	r.Flops, _ = flops(spec)
-	r.fill(o, spec, b, seconds, o.Batch)
+	w := workOf(spec, o.Batch, b.pool)
+	r.fill(o, spec, b, seconds, o.Batch, w.Forward, w.TrueForward)
 	r.Allocs = allocations(allocSteps, func() { _, err = step() })
 	r.Bytes = liveHeap() - before
 	runtime.KeepAlive(net)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 
 	"nat/encoder"
 	"nat/internal/kernel"
@@ -73,23 +74,43 @@ func (o *NetworkOptions) resolve() (encoder.Spec, error) {
 	return encoder.Preset(o.Encoder, in, o.Dim)
 }
 
-// flops are the multiplications and additions per row, forward and in a whole
-// training step: the backward pass costs twice the forward pass, but that
-// nobody wants the gradient of the first layer's input.
-func flops(spec encoder.Spec) (forward, step int64) {
-	forward, first := spec.FLOPs(), int64(0)
-	spec.Visit(func(l encoder.Layer, in, out encoder.Shape) {
-		if first > 0 {
-			return
+// work counts the multiplications and additions of matrix products and
+// convolutions: Forward, and in a whole training Step, in which nobody wants
+// the gradient of the first layer's input. The True ones are of the products
+// that are computed, by Winograd's algorithms where the pool uses them.
+type work struct{ Forward, Step, TrueForward, TrueStep int64 }
+
+// workOf counts the work for rows inputs of a network.
+func workOf(spec encoder.Spec, rows int, pool *kernel.Pool) (n work) {
+	add := func(direct int64, product func(pass kernel.ConvPass) int64) {
+		first := n.Forward == 0
+		n.Forward += direct
+		n.TrueForward += product(kernel.Forward)
+		for _, pass := range []kernel.ConvPass{kernel.Forward, kernel.InputGrad, kernel.WeightGrad} {
+			if !first || pass != kernel.InputGrad {
+				n.Step += direct
+				n.TrueStep += product(pass)
+			}
 		}
+	}
+	spec.Visit(func(l encoder.Layer, in, out encoder.Shape) {
 		switch l.Type {
 		case encoder.Conv:
-			first = 2 * int64(out.Size()) * int64(l.Kernel*l.Kernel) * int64(in.C)
+			s := convShape(l, in, rows)
+			add(int64(s.Flops()), func(pass kernel.ConvPass) int64 {
+				return productFlops(s, pass, strings.TrimPrefix(pool.Algorithm(s, pass), "winograd "))
+			})
 		case encoder.Dense:
-			first = 2 * int64(in.Size()) * int64(out.Size())
+			direct := 2 * int64(rows) * int64(in.Size()) * int64(out.Size())
+			add(direct, func(kernel.ConvPass) int64 { return direct })
 		}
 	})
-	return forward, 3*forward - first
+	return n
+}
+
+// convShape is the shape of a convolution over rows images.
+func convShape(l encoder.Layer, in encoder.Shape, rows int) kernel.ConvShape {
+	return kernel.ConvShape{N: rows, H: in.H, W: in.W, C: in.C, OutC: l.Out, KH: l.Kernel, KW: l.Kernel, Stride: l.Stride, Pad: l.Pad}
 }
 
 // liveHeap returns the bytes of memory that are reachable.
@@ -125,18 +146,23 @@ type Network struct {
 	ImagesPerSecond float64 `json:"images_per_second"`
 	GFLOPS          float64 `json:"gflops"`
 	Fraction        float64 `json:"fraction_of_peak"`
+	Effective       bool    `json:"effective"` // gflops counts more than was computed
+	True            float64 `json:"true_gflops"`
+	TrueShare       float64 `json:"true_fraction_of_peak"`
 	Allocs          float64 `json:"step_allocs"` // heap objects per step after the first
 	Bytes           int64   `json:"peak_bytes"`  // memory held, inputs not counted
 }
 
-// fill computes the rates from the times of steps over a number of images each.
-func (n *Network) fill(o NetworkOptions, spec encoder.Spec, b *bench, seconds []float64, images int) {
+// fill computes the rates from the times of steps over a number of images
+// each, with the flops of the definition and those of the computed products.
+func (n *Network) fill(o NetworkOptions, spec encoder.Spec, b *bench, seconds []float64, images int, flops, products int64) {
 	n.Encoder, n.Input, n.Batch, n.Dim = o.Encoder, spec.Input.String(), o.Batch, o.Dim
-	n.Parameters, n.Winograd = spec.ParamCount(), o.Winograd
+	n.Parameters, n.Winograd, n.Flops = spec.ParamCount(), o.Winograd, flops/int64(images)
 	n.Machine, n.Timing = b.machine(len(seconds)), newTiming(seconds)
 	n.ImagesPerSecond = float64(images) / n.Seconds
-	n.GFLOPS = n.ImagesPerSecond * float64(n.Flops) / 1e9
-	n.Fraction = n.GFLOPS / b.peak
+	n.GFLOPS, n.True = rate(flops, n.Seconds), rate(products, n.Seconds)
+	n.Fraction, n.TrueShare = n.GFLOPS/b.peak, n.True/b.peak
+	n.Effective = products != flops
 }
 
 // newBench starts a pool for a network.

@@ -145,8 +145,9 @@ func Train(ctx context.Context, o TrainOptions, progress Progress) (*TrainResult
 	for k, share := range []*float64{&r.Forward, &r.Assignment, &r.Backward, &r.Optimizer} {
 		*share = newTiming(shares[k][warmups:]).Seconds
 	}
-	_, r.Flops = flops(spec)
-	r.fill(o.NetworkOptions, spec, b, seconds, o.Views*o.Batch)
+	rows := o.Views * o.Batch
+	w := workOf(spec, rows, b.pool)
+	r.fill(o.NetworkOptions, spec, b, seconds, rows, w.Step, w.TrueStep)
 	r.Allocs = allocations(allocSteps, func() { err = errors.Join(err, s.run()) })
 	r.Bytes = liveHeap() - before
 	runtime.KeepAlive(s)
