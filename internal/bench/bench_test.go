@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"flag"
 	"math"
 	"strings"
 	"testing"
@@ -266,6 +268,9 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
+// batchFlag lets profiles be taken of batches that are too large for CI.
+var batchFlag = flag.Int("batch", 0, "rows in each step of BenchmarkStep (0: few)")
+
 // BenchmarkStep is a whole training step, as [Train] times it.
 func BenchmarkStep(b *testing.B) {
 	for _, c := range []struct {
@@ -273,7 +278,7 @@ func BenchmarkStep(b *testing.B) {
 		batch  int
 	}{{"mlp", 256}, {"convnet", 256}, {"dcgan32", 64}, {"resnet18", 8}, {"alexnet", 1}} {
 		b.Run(c.preset, func(b *testing.B) {
-			o := TrainOptions{NetworkOptions: NetworkOptions{Encoder: c.preset, Batch: c.batch, Winograd: true}}
+			o := TrainOptions{NetworkOptions: NetworkOptions{Encoder: c.preset, Batch: cmp.Or(*batchFlag, c.batch), Winograd: true}}
 			spec, err := o.resolve()
 			if err != nil {
 				b.Fatal(err)
