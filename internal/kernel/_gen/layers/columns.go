@@ -10,9 +10,10 @@ import (
 	. "nat/internal/kernel/_gen/asm"
 )
 
-// The rows of a tile. Sums of so many rows are taken in float32. Passes without
-// sums need shorter tiles to be worth their start, and short ones spare the
-// translation of addresses where rows are pages apart.
+// The rows of a tile. Sums of so many rows are taken in float32. A pass without
+// sums loads the coefficients of columns once per tile; where a row has more
+// than one group of columns, it goes row by row all the same, since rows whole
+// pages apart stand in each other's way.
 const (
 	sumRows  = 32
 	passRows = 8
@@ -90,6 +91,12 @@ func (k columnKernel) emit(w Width) {
 	Label("tile")
 	MOVQ(left, f.rows)
 	MOVQ(U32(rows), step)
+	if rows == passRows {
+		one := GP64()
+		MOVQ(U32(1), one)
+		CMPQ(f.c, U32(w.Bytes/16*w.Lanes()))
+		CMOVQGT(one, step)
+	}
 	CMPQ(f.rows, step)
 	CMOVQGT(step, f.rows)
 	XORQ(f.col, f.col)
