@@ -128,6 +128,7 @@
 // copy_gbytes_per_second.
 //
 // JSON of assign: rows[]{n, dim, median_seconds, method, relative_gap, repeats}, threads, kernel.
+//
 // JSON of train and embed: encoder, input, batch, dim, parameters, winograd, flops_per_image, images_per_second, seconds,
 // best_seconds, spread, gflops, peak_gflops, fraction_of_peak, effective, true_gflops, true_fraction_of_peak, threads,
 // kernel, steps, step_allocs, peak_bytes; of train also views and the shares of the step, forward_fraction,
