@@ -229,3 +229,15 @@ func TestLargeLimits(t *testing.T) {
 		t.Errorf("NaN: %v", err)
 	}
 }
+
+func TestConformanceOfLarge(t *testing.T) {
+	problems := pointProblems(1, 6, 40, 150)
+	for i := range problems {
+		p := &problems[i]
+		got, err := Large(context.Background(), p.x, p.y, p.n, p.d, LargeOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.conform(t, &got.Result, nil, 0)
+	}
+}
