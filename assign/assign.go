@@ -43,7 +43,8 @@ type Result struct {
 }
 
 // Options are hints: they change the speed and the choice among equal optima,
-// never the cost of the result.
+// never the cost of the result. Hints that do not fit the problem are a *ShapeError, a
+// *StartError or an *EntryError.
 type Options struct {
 	// Start is the current pairing, row -> column, -1 for none; nil means
 	// identity. Of two optimal assignments the solver prefers the one that keeps
@@ -102,25 +103,51 @@ func (p *lap[T]) solve(guess []int32) error {
 	return nil
 }
 
-// checkStart panics unless start pairs each column at most once.
-func (s *Solver) checkStart(start []int32, n, m int) {
+// check returns an error unless the hints fit an n x m problem.
+func (s *Solver) check(opt *Options, n, m int) error {
+	s.taken = grow(s.taken, m)
+	if err := checkStart(opt.Start, s.taken, n); err != nil {
+		return err
+	}
+	return checkPotentials(opt.V, m)
+}
+
+// checkStart returns an error unless start pairs n rows, or some of them, with columns of
+// their own; taken has room for the columns.
+func checkStart(start []int32, taken []bool, n int) error {
 	if start == nil {
-		return
+		return nil
 	}
 	if len(start) != n {
-		panic("assign: Options.Start must have one entry per row")
+		return &ShapeError{In: "start", Rows: n, Cols: 1, Len: len(start)}
 	}
-	s.taken = grow(s.taken, m)
-	clear(s.taken)
-	for _, j := range start {
+	clear(taken)
+	for i, j := range start {
 		if j == free {
 			continue
 		}
-		if j < free || int(j) >= m || s.taken[j] {
-			panic("assign: Options.Start must pair each column at most once")
+		if j < free || int(j) >= len(taken) || taken[j] {
+			return &StartError{Row: i, Col: int(j), Cols: len(taken)}
 		}
-		s.taken[j] = true
+		taken[j] = true
 	}
+	return nil
+}
+
+// checkPotentials returns an error unless there are m finite ones, or none.
+func checkPotentials(v []float64, m int) error {
+	if v == nil {
+		return nil
+	}
+	if len(v) != m {
+		return &ShapeError{In: "potentials", Rows: m, Cols: 1, Len: len(v)}
+	}
+	for j, x := range v {
+		if !(math.Abs(x) <= maxEntry) {
+			return &EntryError{In: "potentials", Row: j, Value: x}
+		}
+	}
+	return nil
 }
 
 // guessOf writes the current pairing, identity if there is none, to s.guess.

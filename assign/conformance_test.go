@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"nat/internal/kernel"
@@ -310,6 +311,10 @@ func TestShapesAreNamed(t *testing.T) {
 	var s Solver
 	pool := kernel.NewPool(1)
 	defer pool.Close()
+	large := func(points, targets int) (*Result, error) {
+		_, err := Large(t.Context(), make([]float32, points), make([]float32, targets), 2, 3, LargeOptions{Pool: pool})
+		return nil, err
+	}
 	for in, solve := range map[string]func() (*Result, error){
 		"cost matrix": func() (*Result, error) { return s.Matrix(make([]float64, 5), 2, 3, Options{}) },
 		"points": func() (*Result, error) {
@@ -318,7 +323,10 @@ func TestShapesAreNamed(t *testing.T) {
 		"targets": func() (*Result, error) {
 			return s.Points(pool, make([]float32, 6), make([]float32, 5), 2, 2, 3, Options{})
 		},
+		"points ":  func() (*Result, error) { return large(5, 6) },
+		"targets ": func() (*Result, error) { return large(6, 5) },
 	} {
+		in = strings.TrimSpace(in)
 		_, err := solve()
 		var shape *ShapeError
 		if !errors.As(err, &shape) || shape.In != in || shape.Rows != 2 || shape.Cols != 3 || shape.Len != 5 {
@@ -328,6 +336,12 @@ func TestShapesAreNamed(t *testing.T) {
 	for _, bad := range [][2]int{{-1, 2}, {2, -1}, {math.MaxInt, 2}, {1 << 40, 1 << 40}} {
 		_, err := s.Matrix(nil, bad[0], bad[1], Options{})
 		var shape *ShapeError
+		if _, err := s.Points(pool, nil, nil, bad[0], bad[0], bad[1], Options{}); !errors.As(err, &shape) {
+			t.Errorf("points, %v: %v", bad, err)
+		}
+		if _, err := Large(t.Context(), nil, nil, bad[0], bad[1], LargeOptions{}); !errors.As(err, &shape) {
+			t.Errorf("large, %v: %v", bad, err)
+		}
 		if !errors.As(err, &shape) {
 			t.Errorf("%v: %v", bad, err)
 		}

@@ -12,7 +12,7 @@ var ErrInfeasible = errors.New("no complete assignment avoids the forbidden pair
 
 // EntryError names the entry of the input that is no number to compute with.
 type EntryError struct {
-	In       string // "cost matrix", "points" or "targets"
+	In       string // "cost matrix", "points", "targets" or "potentials"
 	Row, Col int    // of the matrix; point and coordinate of points and targets
 	Value    float64
 }
@@ -23,7 +23,7 @@ func (e *EntryError) Error() string {
 
 func (e *EntryError) hint() string {
 	switch {
-	case e.In == "cost matrix" && !math.IsNaN(e.Value) && !math.IsInf(e.Value, 0):
+	case (e.In == "cost matrix" || e.In == "potentials") && !math.IsNaN(e.Value) && !math.IsInf(e.Value, 0):
 		return fmt.Sprintf(" below %g in magnitude", maxEntry)
 	case e.In == "cost matrix":
 		return " (+Inf forbids a pair)"
@@ -33,7 +33,7 @@ func (e *EntryError) hint() string {
 
 // ShapeError is an input whose length does not fit the number of rows and columns.
 type ShapeError struct {
-	In         string // "cost matrix", "points" or "targets"
+	In         string // "cost matrix", "points", "targets", "start" or "potentials"
 	Rows, Cols int    // asked for; of points and targets, their number and dimension
 	Len        int    // entries there are
 }
@@ -48,6 +48,20 @@ func checkShape(in string, rows, cols, entries int) error {
 		return &ShapeError{in, rows, cols, entries}
 	}
 	return nil
+}
+
+// StartError is a pairing to begin with that is none: Row has a column that does not
+// exist, or that a row before it has too.
+type StartError struct {
+	Row, Col int
+	Cols     int // columns there are
+}
+
+func (e *StartError) Error() string {
+	if e.Col >= 0 && e.Col < e.Cols {
+		return fmt.Sprintf("assign: start: row %d is paired with column %d, and so is a row before it", e.Row, e.Col)
+	}
+	return fmt.Sprintf("assign: start: row %d is paired with column %d; want 0 to %d, and none twice", e.Row, e.Col, e.Cols-1)
 }
 
 // InfeasibleError proves that there is no complete assignment. The longer of Rows and

@@ -58,19 +58,12 @@ type LargeResult struct {
 // When ctx is done or the time is up the result is the best permutation known, with
 // the gap that is proven for it; in the first case the error wraps the cause.
 //
-// Errors: *EntryError for a coordinate that is not finite.
+// Errors: *ShapeError for d < 1, n < 0 or fewer than n*d coordinates of either set (as many
+// points on one side as on the other are wanted, for others see [Solver.Points]);
+// *EntryError for a coordinate or potential that is not finite; *ShapeError or *StartError
+// for a Start that is no permutation.
 func Large(ctx context.Context, x, y []float32, n, d int, opt LargeOptions) (*LargeResult, error) {
-	if n < 0 || d < 1 || len(x) < n*d || len(y) < n*d {
-		panic("assign: Large needs n*d coordinates of both sets, d >= 1")
-	}
-	checkPermutation(opt.Start, n)
-	if opt.StartV != nil && len(opt.StartV) != n {
-		panic("assign: LargeOptions.StartV must have one entry per column")
-	}
-	if _, err := largestNorm("points", x, n, d); err != nil {
-		return nil, err
-	}
-	if _, err := largestNorm("targets", y, n, d); err != nil {
+	if err := opt.check(x, y, n, d); err != nil {
 		return nil, err
 	}
 	pool := opt.Pool
@@ -101,20 +94,18 @@ func Large(ctx context.Context, x, y []float32, n, d int, opt LargeOptions) (*La
 	return r, nil
 }
 
-func checkPermutation(start []int32, n int) {
-	if start == nil {
-		return
+// check returns an error unless the points make a problem and the hints fit it.
+func (opt *LargeOptions) check(x, y []float32, n, d int) error {
+	if _, _, err := checkPoints(x, y, n, n, d); err != nil {
+		return err
 	}
-	if len(start) != n {
-		panic("assign: LargeOptions.Start must have one entry per row")
+	if err := checkStart(opt.Start, make([]bool, n), n); err != nil {
+		return err
 	}
-	taken := make([]bool, n)
-	for _, j := range start {
-		if j < 0 || int(j) >= n || taken[j] {
-			panic("assign: LargeOptions.Start must be a permutation")
-		}
-		taken[j] = true
+	if i := slices.Index(opt.Start, free); i >= 0 {
+		return &StartError{Row: i, Col: free, Cols: n}
 	}
+	return checkPotentials(opt.StartV, n)
 }
 
 // large is one call of Large.
@@ -221,9 +212,6 @@ func (l *large) seed(ctx context.Context) error {
 	}
 	largest := math.Inf(-1)
 	for _, x := range v {
-		if math.IsNaN(x) || math.IsInf(x, 0) {
-			panic("assign: LargeOptions.StartV must be finite")
-		}
 		largest = max(largest, x)
 	}
 	for j, x := range v {

@@ -53,7 +53,9 @@ func (s *Solver) Rows(n, m int, row func(i int, dst []float64), opt Options) (*R
 
 // dense solves the n x m matrix that fill writes.
 func (s *Solver) dense(n, m int, opt Options, fill func(dst []float64)) (*Result, error) {
-	s.checkStart(opt.Start, n, m)
+	if err := s.check(&opt, n, m); err != nil {
+		return nil, err
+	}
 	guess := s.guessOf(opt.Start, n, m)
 	p := &s.floats
 	if n <= m {
@@ -108,7 +110,7 @@ func (s *Solver) solveFloats(guess []int32, v []float64) (*Result, error) {
 	case n < m:
 		clear(p.v) // columns that stay free must keep 0, above all others
 	case v != nil:
-		copyPotentials(p.v, v)
+		copy(p.v, v)
 	default:
 		p.columnMinima(0, m)
 		for j, x := range p.v {
@@ -129,19 +131,6 @@ func (s *Solver) solveFloats(guess []int32, v []float64) (*Result, error) {
 	r := p.floatResult(guess)
 	r.Optimal = optimal
 	return r, nil
-}
-
-// copyPotentials takes over the potentials of an earlier result.
-func copyPotentials(dst, v []float64) {
-	if len(v) != len(dst) {
-		panic("assign: Options.V must have one entry per column")
-	}
-	for _, x := range v {
-		if !(math.Abs(x) <= maxEntry) {
-			panic("assign: Options.V must be finite")
-		}
-	}
-	copy(dst, v)
 }
 
 // floatResult reads the certificate off the potentials: u_i is the least reduced

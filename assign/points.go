@@ -65,7 +65,11 @@ func chunks(n, size int) int { return (n + size - 1) / size }
 // what float32 and the steps may have cost. Points beyond the unit ball are solved like a
 // [Solver.Matrix] of their float64 distances, which takes several times longer.
 //
-// Errors: *ShapeError for a number of coordinates that does not fit n, m and d,
+// The matrix of distances is held, 4 n m bytes (8 beyond the unit ball), which is also
+// the way for many points of which there are more on one side: [Large] wants as many on
+// both.
+//
+// Errors: *ShapeError for d < 1 or a number of coordinates that does not fit n, m and d,
 // *EntryError for a coordinate that is not finite.
 func (s *Solver) Points(pool *kernel.Pool, z, c []float32, n, m, d int, opt Options) (*Result, error) {
 	r := new(Result)
@@ -77,22 +81,14 @@ func (s *Solver) Points(pool *kernel.Pool, z, c []float32, n, m, d int, opt Opti
 
 // pointsInto is Points with a result to reuse.
 func (s *Solver) pointsInto(r *Result, pool *kernel.Pool, z, c []float32, n, m, d int, opt Options) error {
-	if d < 1 {
-		panic("assign: Points needs at least one dimension")
+	zMax, cMax, err := checkPoints(z, c, n, m, d)
+	if err == nil {
+		err = s.check(&opt, n, m)
 	}
-	if err := errors.Join(checkShape("points", n, d, len(z)), checkShape("targets", m, d, len(c))); err != nil {
+	if err != nil {
 		return err
 	}
-	s.checkStart(opt.Start, n, m)
 	guess := s.guessOf(opt.Start, n, m)
-	zMax, err := largestNorm("points", z, n, d)
-	if err != nil {
-		return err
-	}
-	cMax, err := largestNorm("targets", c, m, d)
-	if err != nil {
-		return err
-	}
 	switch {
 	case zMax > 1+ballSlack || cMax > 1+ballSlack:
 		return s.farPoints(r, pool, z, c, n, m, d, opt)
@@ -103,6 +99,20 @@ func (s *Solver) pointsInto(r *Result, pool *kernel.Pool, z, c []float32, n, m, 
 		r.swap(n)
 	}
 	return nil
+}
+
+// checkPoints checks numbers and coordinates of both sets and returns the largest norms.
+func checkPoints(x, y []float32, n, m, d int) (xMax, yMax float64, err error) {
+	if d < 1 {
+		return 0, 0, &ShapeError{"points", n, d, len(x)}
+	}
+	if err = errors.Join(checkShape("points", n, d, len(x)), checkShape("targets", m, d, len(y))); err != nil {
+		return 0, 0, err
+	}
+	if xMax, err = largestNorm("points", x, n, d); err == nil {
+		yMax, err = largestNorm("targets", y, m, d)
+	}
+	return xMax, yMax, err
 }
 
 // largestNorm checks the coordinates and returns the largest norm of a point.
@@ -208,17 +218,11 @@ func (b *pointBuffers) fixedNorms(dst []int32, x []float32, n int) []int32 {
 // quantise takes over potentials, shifted so that the largest is 0 and none is
 // further below it than costs can differ.
 func (p *lap[T]) quantise(v []float64) {
-	if len(v) != len(p.v) {
-		panic("assign: Options.V must have one entry per column")
-	}
 	largest := math.Inf(-1)
 	for _, x := range v {
 		largest = max(largest, x)
 	}
 	for j, x := range v {
-		if math.IsNaN(x) || math.IsInf(x, 0) {
-			panic("assign: Options.V must be finite")
-		}
 		p.v[j] = T(max((x-largest)*scale, -4*scale))
 	}
 }

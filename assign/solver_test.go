@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -450,24 +451,54 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 }
 
-func TestCallersBugsPanic(t *testing.T) {
+func TestBruteForceRefusesMany(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	BruteForce(make([]float64, 100), 10)
+}
+
+// Every solver says alike what is wrong with hints.
+func TestHintsAreChecked(t *testing.T) {
+	pool := kernel.NewPool(1)
+	defer pool.Close()
 	var s Solver
-	for what, f := range map[string]func(){
-		"no dimension":       func() { s.Points(nil, nil, nil, 0, 0, 0, Options{}) },
-		"short start":        func() { s.Matrix(make([]float64, 4), 2, 2, Options{Start: []int32{0}}) },
-		"start out of range": func() { s.Matrix(make([]float64, 4), 2, 2, Options{Start: []int32{0, 2}}) },
-		"start twice":        func() { s.Matrix(make([]float64, 4), 2, 2, Options{Start: []int32{1, 1}}) },
-		"NaN potential":      func() { s.Matrix(make([]float64, 4), 2, 2, Options{V: []float64{0, math.NaN()}}) },
-		"large brute force":  func() { BruteForce(make([]float64, 100), 10) },
+	points := []float32{0, 1, 1, 0}
+	for name, solve := range map[string]func(Options) (*Result, error){
+		"Matrix": func(opt Options) (*Result, error) { return s.Matrix(make([]float64, 4), 2, 2, opt) },
+		"Points": func(opt Options) (*Result, error) { return s.Points(pool, points, points, 2, 2, 2, opt) },
+		"Large": func(opt Options) (*Result, error) {
+			r, err := Large(t.Context(), points, points, 2, 2, LargeOptions{Pool: pool, Start: opt.Start, StartV: opt.V})
+			if err != nil {
+				return nil, err
+			}
+			return &r.Result, nil
+		},
 	} {
-		func() {
-			defer func() {
-				if recover() == nil {
-					t.Errorf("%s: no panic", what)
-				}
-			}()
-			f()
-		}()
+		for _, c := range []struct {
+			opt  Options
+			want error
+		}{
+			{Options{Start: []int32{0}}, &ShapeError{"start", 2, 1, 1}},
+			{Options{Start: []int32{0, 2}}, &StartError{1, 2, 2}},
+			{Options{Start: []int32{-2, 1}}, &StartError{0, -2, 2}},
+			{Options{Start: []int32{1, 1}}, &StartError{1, 1, 2}},
+			{Options{V: []float64{0}}, &ShapeError{"potentials", 2, 1, 1}},
+			{Options{V: []float64{0, math.Inf(1)}}, &EntryError{"potentials", 1, 0, math.Inf(1)}},
+		} {
+			if _, err := solve(c.opt); !reflect.DeepEqual(err, c.want) {
+				t.Errorf("%s: %v, want %v", name, err, c.want)
+			}
+		}
+		if _, err := solve(Options{Start: []int32{1, 0}, V: []float64{0, -1}}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	_, err := Large(t.Context(), points, points, 2, 2, LargeOptions{Pool: pool, Start: []int32{1, free}})
+	if !reflect.DeepEqual(err, &StartError{1, free, 2}) {
+		t.Errorf("a row without a column: %v", err)
 	}
 }
 
