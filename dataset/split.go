@@ -90,6 +90,20 @@ func (s *Set) HoldOut() (train, held []int) {
 	return s.divide(min(2048, s.Len()/20), "hold out")
 }
 
+// Sample returns k of the given rows, all if there are no more, in their order: those that
+// [Options.Limit] would have left of them, chosen by a hash of their identity.
+func (s *Set) Sample(rows []int, k int) []int {
+	if k >= len(rows) {
+		return rows
+	}
+	pick := smallestHashes(len(rows), k, "limit", func(b []byte, i int) []byte { return s.appendID(b, rows[i]) })
+	out := make([]int, len(pick))
+	for i, p := range pick {
+		out[i] = rows[p]
+	}
+	return out
+}
+
 // SplitTest divides the rows of a set that has no test split 80/20 by a hash of
 // their identity.
 func (s *Set) SplitTest() (train, test []int) {

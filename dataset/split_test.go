@@ -102,3 +102,26 @@ func TestHashesAreFixed(t *testing.T) {
 		t.Errorf("hash %s", got)
 	}
 }
+
+// Sample leaves of all rows those that Options.Limit leaves, and keeps the order of any.
+func TestSampleIsThatOfTheLimit(t *testing.T) {
+	const n = 50
+	path := write(t, npyBytes(t, []int{n, 2}, ramp(2*n)), t.TempDir(), "x.npy")
+	whole, some := mustOpen(t, path, Options{}), mustOpen(t, path, Options{Limit: 12})
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	picked := whole.Sample(all, 12)
+	if len(picked) != 12 || some.Len() != 12 {
+		t.Fatalf("%d rows sampled, %d left by the limit", len(picked), some.Len())
+	}
+	for i, row := range picked {
+		if whole.ID(row) != some.ID(i) {
+			t.Errorf("row %d: %s, by the limit %s", i, whole.ID(row), some.ID(i))
+		}
+	}
+	if got := whole.Sample(all[:3], 5); !slices.Equal(got, []int{0, 1, 2}) {
+		t.Errorf("5 of 3 rows: %v", got)
+	}
+}

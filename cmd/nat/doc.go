@@ -99,15 +99,20 @@
 //	nat landscape enumerate [--n 7 --dim 2 --instances 20 --seed 1]
 //	nat landscape enumerate --points X.npy --targets C.npy
 //	nat landscape descend [--n 2000 --dim 16 --batch 2,8,32,128,512] [--svg OUT.svg]
+//	nat landscape descend --run RUN DATA [--batch 64,256,1024] [--epochs 3] [--limit 4096] [--svg OUT.svg]
 //
 // Does re-pairing one minibatch at a time get stuck? figure draws the smallest example, three points on a circle;
 // enumerate counts the local minima among all permutations of up to nine points; descend runs thousands of points to a
-// standstill and compares the cost with the exact optimum.
+// standstill and compares the cost with the exact optimum. With --run the points are rows of DATA as a run's network
+// embeds them, with the targets that training left them, and beside the network held still it goes on training, for
+// each batch size and, at the run's, with --assign pool and global; RUN is not changed.
 //
-// JSON: figure: offset_degrees, permutations[]{perm, cost, local_minimum, global_minimum}, local_minima, global_minima,
-// trapping_offsets. enumerate: n, dim, instances, rows[]{batch, local_minima, local_minima_sd, trapped, global_minima,
-// neighbours, out_degree_bound, edge_probability, edge_probability_quoted}. descend: n, dim, optimal_cost, start_cost,
-// rows[]{batch, final_cost, excess, steps, last_gain_step, seconds, standstill, improvable}.
+// JSON: figure: offset_degrees, tolerance, permutations[]{perm, cost, local_minimum, global_minimum}, local_minima,
+// global_minima, trapping_offsets. enumerate: n, dim, instances, tolerance, rows[]{batch, local_minima, local_minima_sd,
+// trapped, global_minima, neighbours, out_degree_bound, edge_probability, edge_probability_quoted}. descend: n, dim,
+// tolerance, optimal_cost, optimal_seconds, start_cost, rows[]{batch, assign, theta, epoch, final_cost, optimal_cost,
+// excess, steps, last_gain_step, seconds, standstill, improvable}, and with --run also run, data, targets (run, or fresh
+// for other data) and warnings. theta is fixed or moving; a row without a standstill is the end of an epoch, 0 the start.
 //
 // # nat bench
 //

@@ -27,7 +27,7 @@ permutations, and it can stand still where no batch gains although a better perm
 
   figure     three points on a circle, where it can be seen
   enumerate  up to nine points: every permutation, counted exactly
-  descend    thousands of points: walk to a standstill, and compare with the exact optimum`,
+  descend    thousands of points: walk to a standstill, and compare with the exact optimum; with --run, in training too`,
 		Args: unknownCommand,
 		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
@@ -35,12 +35,14 @@ permutations, and it can stand still where no batch gains although a better perm
 	return cmd
 }
 
-// costTolerance is the difference of costs below which two permutations of few points cost the same.
+// costTolerance is the difference up to which two costs of few points are equal. An equal neighbour is no better one (the
+// weak form of a local minimum), so that at 30 degrees, where the traps tie with their neighbours, they count.
 const costTolerance = 1e-9
 
 // figureResult is what landscape figure prints under --json.
 type figureResult struct {
 	Offset       float64       `json:"offset_degrees"`
+	Tolerance    float64       `json:"tolerance"`
 	Permutations []permutation `json:"permutations"`
 	LocalMinima  int           `json:"local_minima"`
 	GlobalMinima int           `json:"global_minima"`
@@ -64,7 +66,7 @@ func (a *app) landscapeFigure() *cobra.Command {
 		Short: "three points on a circle, where a batch of two can be trapped",
 		Long: `Three points stand on a circle at 0, 120 and 240 degrees, and three targets at the same angles turned by --offset.
 The table has all six pairings; --svg draws them. A pairing is a local minimum if exchanging two targets never lowers
-its cost (the sum of squared distances).`,
+its cost (the sum of squared distances) by more than 1e-9.`,
 		Example: `  nat landscape figure --offset 45 --svg figure.svg`,
 		Args:    a.arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -107,7 +109,7 @@ func (a *app) figure(offset float64, out string) error {
 	for _, t := range res.Trapping {
 		ranges = append(ranges, fmt.Sprintf("%.4g to %.4g", t[0], t[1]))
 	}
-	fmt.Fprintf(a.stdout, "offsets with a local minimum that is not global: %s degrees (and every 120 on)\n", strings.Join(ranges, ", "))
+	fmt.Fprintf(a.stdout, "offsets with a local minimum that is not global: %s degrees (and every 120 on; 30 included, 60 not)\n", strings.Join(ranges, ", "))
 	if out != "" {
 		pairs(a.stdout, "drawing", out)
 	}
@@ -148,7 +150,7 @@ func threePoints(offset float64) figureResult {
 			cost[3*i+j] = 2 - 2*math.Cos((120*float64(j-i)+offset)*math.Pi/180)
 		}
 	}
-	res := figureResult{Offset: offset}
+	res := figureResult{Offset: offset, Tolerance: costTolerance}
 	least := math.Inf(1)
 	for _, perm := range [][]int32{{0, 1, 2}, {1, 2, 0}, {2, 0, 1}, {0, 2, 1}, {1, 0, 2}, {2, 1, 0}} {
 		p := permutation{Perm: perm}
@@ -228,6 +230,7 @@ type enumerateResult struct {
 	N         int         `json:"n"`
 	Dim       int         `json:"dim"`
 	Instances int         `json:"instances"`
+	Tolerance float64     `json:"tolerance"`
 	Rows      []minimaRow `json:"rows"`
 }
 
@@ -250,7 +253,9 @@ func (a *app) landscapeEnumerate() *cobra.Command {
 		Short: "count the local minima of up to nine points exactly",
 		Long: `Look at every permutation of N points and targets, N at most 9, and count for each batch size those that no batch
 improves (local minima) and those of least cost (global minima). The points are given, or drawn uniformly
-on the sphere in --dim dimensions, --instances times: the table then has means.
+on the sphere in --dim dimensions, --instances times: the table then has means. Costs that differ by 1e-9 or less are
+equal, and an equal neighbour is no improvement. with a trap is the share of the instances that have a local minimum
+which is not global.
 
 neighbours is the exact number of other permutations that one batch can lead to, and edge the share of all others;
 quoted are the figures that are commonly given, C(N,B) B! and 1/(N-B)!, which count the same neighbour more than once.`,
@@ -284,6 +289,7 @@ func (a *app) enumerate(ctx context.Context, opt enumerateOptions) error {
 	if err != nil {
 		return err
 	}
+	res.Tolerance = costTolerance
 	pool := kernel.NewPool(opt.workers)
 	defer pool.Close()
 	sums := make([]minimaSums, res.N-1)
@@ -369,7 +375,7 @@ func (a *app) printMinima(res enumerateResult) {
 		if res.Instances > 1 {
 			local += fmt.Sprintf(" ± %.2g", r.LocalSD)
 		}
-		rows = append(rows, []string{count(r.Batch), local, fmt.Sprintf("%.4g", r.Global), fmt.Sprintf("%.0f %%", 100*r.Trapped),
+		rows = append(rows, []string{count(r.Batch), local, fmt.Sprintf("%.4g", r.Global), fmt.Sprintf("%.3g %%", 100*r.Trapped),
 			count(r.Neighbours), count(r.OutDegree), fmt.Sprintf("%.3g", r.Edge), fmt.Sprintf("%.3g", r.EdgeQuoted)})
 	}
 	table(a.stdout, []string{"batch", "local minima", "global", "with a trap", "neighbours", "quoted", "edge", "quoted"}, rows, 0)

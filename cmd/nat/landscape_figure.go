@@ -60,8 +60,7 @@ func contrast(res figureResult) (current, other permutation) {
 		if &p.Perm[0] == &current.Perm[0] {
 			continue
 		}
-		better := other.Perm == nil || p.Cost < other.Cost
-		if better {
+		if other.Perm == nil || p.Cost < other.Cost {
 			other = p
 		}
 	}
@@ -127,7 +126,6 @@ func costsOverOffset(d *drawing, res figureResult) {
 	}
 	d.line(p.x.from, p.y.at(6), p.x.to, p.y.at(6), inkGrey, 2, "1 5")
 	d.text(p.x.at(0), p.y.at(6)-7, 12, "middle", inkGrey, "the three odd pairings")
-	if at := math.Mod(res.Offset+60, 120) - 60; at >= -60 {
-		d.line(p.x.at(at), p.y.from, p.x.at(at), p.y.to, inkDark, 1, "4 4")
-	}
+	at := res.Offset - 120*math.Round(res.Offset/120) // a third of a turn only renames the targets
+	d.line(p.x.at(at), p.y.from, p.x.at(at), p.y.to, inkDark, 1, "4 4")
 }
