@@ -3,6 +3,7 @@ package assign
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"nat/internal/kernel"
@@ -10,7 +11,9 @@ import (
 
 // Standstills of Descend.
 const (
-	// Proven: no batch of that size can gain (20), shown by IsLocalMinimum.
+	// Proven: no batch of that size can gain (20). For a batch of all points their
+	// exact assignment shows it, for two all exchanges that were tried, and for
+	// sizes between IsLocalMinimum.
 	Proven = "proven"
 	// Idle: 20 passes over the points, each cut into batches at random, gained
 	// nothing; some batch may still, see Descent.Improvable.
@@ -25,8 +28,13 @@ const idlePasses = 20
 
 // DescentOptions steer Descend.
 type DescentOptions struct {
-	Batch     int
-	Tolerance float64 // a gain up to this is none; 0 means 1e-6
+	Batch int
+	// Tolerance is the gain up to which a batch, or an exchange in a proof, gains
+	// nothing; 0 means 1e-6. Sums of squared distances are computed in float64, but
+	// of more than two points a batch is matched by distances in steps of 1.5e-8
+	// that float32 rounds (see Solver.Points): of points in the unit ball a batch
+	// may miss gains of some 1e-7 a row.
+	Tolerance float64
 	// ProofCost is the number of additions that proofs of a minimum may take
 	// together (see MinimumProofCost); 0 means that none is tried.
 	ProofCost float64
@@ -55,12 +63,14 @@ type Descent struct {
 
 // Descend improves m, whose points are z and targets c (both N x d), by
 // batches of opt.Batch rows until it stands still: it shuffles the points with
-// r, cuts them into batches, matches each exactly, and starts over. After 20
-// passes without a gain it tries to prove that there is none to be had. If
-// there is one, pairs go on until they find it; larger batches might try for
-// ages, as one exchange of 7 rows among 60 is in one batch of 8 out of 300
-// million. The context ends it early, without an error; the error is that of a
-// batch that could not be solved.
+// r, cuts them into batches, matches each exactly, and starts over; points left
+// over when N is no multiple of the batch sit a pass out, others each time. After
+// 20 passes without a gain (one, if all points are in the batch) it tries to prove
+// that there is none to be had. If there is one, pairs go on until they find it;
+// larger batches might try for ages, as one exchange of 7 rows among 60 is in one
+// batch of 8 out of 300 million. A proof takes four matrices of N x N float64, but
+// for pairs and for all points none. The context ends it early, without an error;
+// the error is that of a batch that could not be solved.
 func (m *Matching) Descend(ctx context.Context, pool *kernel.Pool, z, c []float32, d int, r *rand.Rand, opt DescentOptions) (Descent, error) {
 	n := len(m.Perm)
 	if opt.Batch < 2 || opt.Batch > n {
@@ -89,7 +99,7 @@ func (m *Matching) Descend(ctx context.Context, pool *kernel.Pool, z, c []float3
 		switch {
 		case ctx.Err() != nil || opt.MaxSteps > 0 && t.Steps >= opt.MaxSteps:
 			t.Standstill = Stopped
-		case idle == idlePasses:
+		case idle == idlePasses, idle > 0 && opt.Batch == n:
 			idle = 0
 			t.Standstill = t.prove(ctx)
 		}
@@ -111,8 +121,7 @@ type descentRun struct {
 	order    []int32   // of the points in this pass
 	points   []float32 // of the batch
 	cost     float64
-	matrix   []float64 // of all costs, once a proof needs it
-	spent    float64   // additions of proofs
+	spent    float64 // additions of proofs
 	began    time.Time
 	proofing time.Duration
 }
@@ -160,36 +169,36 @@ func (t *descentRun) match(rows []int32) (gain float64, err error) {
 
 // swap is match for two rows, where a solver would only be overhead.
 func (t *descentRun) swap(a, b int32) float64 {
-	p, q := t.Perm[a], t.Perm[b]
-	gain := t.at(a, p) + t.at(b, q) - t.at(a, q) - t.at(b, p)
+	gain := t.swapGain(a, b)
 	if gain <= t.opt.Tolerance {
 		return 0
 	}
-	t.Perm[a], t.Perm[b] = q, p
+	t.Perm[a], t.Perm[b] = t.Perm[b], t.Perm[a]
 	return gain
+}
+
+// swapGain is what exchanging the targets of two rows would gain.
+func (t *descentRun) swapGain(a, b int32) float64 {
+	p, q := t.Perm[a], t.Perm[b]
+	return t.at(a, p) + t.at(b, q) - t.at(a, q) - t.at(b, p)
 }
 
 func (t *descentRun) at(i, j int32) float64 {
 	return squaredDistance(t.z[int(i)*t.d:int(i+1)*t.d], t.c[int(j)*t.d:int(j+1)*t.d])
 }
 
-// prove returns the standstill that 20 idle passes amount to, "" if it is none.
+// prove returns the standstill that idle passes amount to, "" if it is none.
 func (t *descentRun) prove(ctx context.Context) string {
 	n := len(t.Perm)
+	if t.Batch == n {
+		return Proven
+	}
 	if t.spent += MinimumProofCost(n, t.Batch); t.spent > t.opt.ProofCost {
 		return Idle
 	}
 	start := time.Now()
 	defer func() { t.proofing += time.Since(start) }()
-	if t.matrix == nil {
-		t.matrix = make([]float64, n*n)
-		t.pool.Do(n, func(i int) {
-			for j := range n {
-				t.matrix[i*n+j] = t.at(int32(i), int32(j))
-			}
-		})
-	}
-	minimal, err := IsLocalMinimum(ctx, t.pool, t.matrix, t.Perm, t.Batch, t.opt.Tolerance)
+	minimal, err := t.minimal(ctx)
 	switch {
 	case err != nil:
 		return Stopped
@@ -200,6 +209,35 @@ func (t *descentRun) prove(ctx context.Context) string {
 	}
 	t.Improvable = true
 	return Idle
+}
+
+// minimal decides whether some batch would gain.
+func (t *descentRun) minimal(ctx context.Context) (bool, error) {
+	n := len(t.Perm)
+	if t.Batch == 2 {
+		return !t.anySwapGains(ctx), ctx.Err()
+	}
+	cost := make([]float64, n*n)
+	t.pool.Do(n, func(i int) {
+		for j := range n {
+			cost[i*n+j] = t.at(int32(i), int32(j))
+		}
+	})
+	return IsLocalMinimum(ctx, t.pool, cost, t.Perm, t.Batch, t.opt.Tolerance)
+}
+
+// anySwapGains tries all pairs of rows, without a matrix.
+func (t *descentRun) anySwapGains(ctx context.Context) bool {
+	var gains atomic.Bool
+	t.pool.Do(len(t.Perm), func(row int) {
+		i := int32(row)
+		for j := int32(0); j < i && !gains.Load() && ctx.Err() == nil; j++ {
+			if t.swapGain(i, j) > t.opt.Tolerance {
+				gains.Store(true)
+			}
+		}
+	})
+	return gains.Load()
 }
 
 // matchedCost is the sum of squared distances under Perm.
