@@ -103,6 +103,9 @@ func (p *lap[T]) reset(n, m, k int, inf T) {
 	p.pred = grow(p.pred, m)
 	p.seen = grow(p.seen, m)
 	p.fresh = grow(p.fresh, n)
+	// Room for the longest search, so that none of a later problem allocates.
+	p.tree, p.saved, p.vacant = grow(p.tree, m)[:0], grow(p.saved, m)[:0], grow(p.vacant, m)[:0]
+	p.queue, p.next = grow(p.queue, n)[:0], grow(p.next, n)[:0]
 	clear(p.seen)
 	clear(p.fresh)
 	p.round = 0
@@ -322,6 +325,9 @@ func (p *lap[T]) pair(i, j int32) {
 func (p *lap[T]) reduceRows(rounds int) {
 	for range rounds {
 		budget := 4 * p.n
+		if p.whole { // searches in vectors cost little more than bids
+			budget = 2 * p.n
+		}
 		p.next = p.next[:0]
 		for k := 0; k < len(p.queue); {
 			i := p.queue[k]

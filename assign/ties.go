@@ -17,6 +17,7 @@ type walkBuffers struct {
 func (p *lap[T]) undoIdle(guess []int32, w *walkBuffers) {
 	w.owner = grow(w.owner, p.m)
 	w.done = grow(w.done, p.n)
+	w.rows, w.terms = grow(w.rows, p.n), grow(w.terms, 2*p.n)
 	for j := range w.owner {
 		w.owner[j] = free
 	}

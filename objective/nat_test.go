@@ -4,6 +4,8 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -388,6 +390,29 @@ func TestStepReusesItsBuffers(t *testing.T) {
 	step()
 	if allocs := testing.AllocsPerRun(20, step); allocs > 0 {
 		t.Errorf("%v allocations per step", allocs)
+	}
+}
+
+// Batches differ in how long the searches of their assignments are.
+func TestOtherBatchesAllocateNothing(t *testing.T) {
+	const n, d, b = 512, 16, 64
+	o := newNAT(t, n, d, NATOptions{}, 1)
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var first uint64 // of the first batch, which makes room
+	for i := range 60 {
+		rows, z, dz := batch(rand.New(rand.NewPCG(7, uint64(i))), o, b)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := o.Step(rows, z, dz); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if allocs := after.Mallocs - before.Mallocs; i == 0 {
+			first = allocs
+		} else if allocs > 0 {
+			t.Errorf("batch %d: %d allocations, after %d in the first", i, allocs, first)
+		}
 	}
 }
 
