@@ -96,7 +96,13 @@ func Large(ctx context.Context, x, y []float32, n, d int, opt LargeOptions) (*La
 
 // check returns an error unless the points make a problem and the hints fit it.
 func (opt *LargeOptions) check(x, y []float32, n, d int) error {
-	if _, _, err := checkPoints(x, y, n, n, d); err != nil {
+	if err := checkPoints(x, y, n, n, d); err != nil {
+		return err
+	}
+	if _, err := largestNorm("points", x, n, d, nil); err != nil {
+		return err
+	}
+	if _, err := largestNorm("targets", y, n, d, nil); err != nil {
 		return err
 	}
 	if err := checkStart(opt.Start, make([]bool, n), n); err != nil {

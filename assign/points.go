@@ -24,7 +24,7 @@ type pointBuffers struct {
 	fix  kernel.FixedCosts
 	into *Result
 
-	zero   []float32 // d zeros
+	zz, cc []float64 // squared norms
 	cost   []float64 // of the pair of each row, in float64
 	tight  []bool    // row passed the exact check
 	floats []float64
@@ -40,10 +40,9 @@ func (b *pointBuffers) prepare(p *lap[int32], z, c []float32, d int, into *Resul
 		b.fill, b.certify, b.fillRows = b.fillChunk, b.certifyChunk, b.fillRange
 	}
 	b.p, b.into = p, into
-	b.zero = grow(b.zero, d)
 	f := &b.fix
 	f.N, f.M, f.D, f.Z, f.C, f.Scale, f.Dst = p.n, p.m, d, z, c, 2*scale, p.c
-	f.ZZ, f.CC = b.fixedNorms(f.ZZ, z, p.n), b.fixedNorms(f.CC, c, p.m)
+	f.ZZ, f.CC = inSteps(f.ZZ, b.zz), inSteps(f.CC, b.cc)
 }
 
 // release lets go of the caller's memory.
@@ -81,10 +80,19 @@ func (s *Solver) Points(pool *kernel.Pool, z, c []float32, n, m, d int, opt Opti
 
 // pointsInto is Points with a result to reuse.
 func (s *Solver) pointsInto(r *Result, pool *kernel.Pool, z, c []float32, n, m, d int, opt Options) error {
-	zMax, cMax, err := checkPoints(z, c, n, m, d)
-	if err == nil {
-		err = s.check(&opt, n, m)
+	if err := checkPoints(z, c, n, m, d); err != nil {
+		return err
 	}
+	if err := s.check(&opt, n, m); err != nil {
+		return err
+	}
+	b := &s.points
+	b.zz, b.cc = grow(b.zz, n), grow(b.cc, m)
+	zMax, err := largestNorm("points", z, n, d, b.zz)
+	if err != nil {
+		return err
+	}
+	cMax, err := largestNorm("targets", c, m, d, b.cc)
 	if err != nil {
 		return err
 	}
@@ -95,31 +103,31 @@ func (s *Solver) pointsInto(r *Result, pool *kernel.Pool, z, c []float32, n, m, 
 	case n <= m:
 		s.ballPoints(r, pool, z, c, n, m, d, guess, opt.V)
 	default:
+		b.zz, b.cc = b.cc, b.zz
 		s.ballPoints(r, pool, c, z, m, n, d, invert(guess, m), nil)
 		r.swap(n)
 	}
 	return nil
 }
 
-// checkPoints checks numbers and coordinates of both sets and returns the largest norms.
-func checkPoints(x, y []float32, n, m, d int) (xMax, yMax float64, err error) {
+// checkPoints returns an error unless there are coordinates for n points and m targets.
+func checkPoints(x, y []float32, n, m, d int) error {
 	if d < 1 {
-		return 0, 0, &ShapeError{"points", n, d, len(x)}
+		return &ShapeError{"points", n, d, len(x)}
 	}
-	if err = errors.Join(checkShape("points", n, d, len(x)), checkShape("targets", m, d, len(y))); err != nil {
-		return 0, 0, err
-	}
-	if xMax, err = largestNorm("points", x, n, d); err == nil {
-		yMax, err = largestNorm("targets", y, m, d)
-	}
-	return xMax, yMax, err
+	return errors.Join(checkShape("points", n, d, len(x)), checkShape("targets", m, d, len(y)))
 }
 
-// largestNorm checks the coordinates and returns the largest norm of a point.
-func largestNorm(in string, x []float32, n, d int) (float64, error) {
+// largestNorm checks the coordinates and returns the largest norm of a point. squares
+// receives the squared norms, unless it is nil.
+func largestNorm(in string, x []float32, n, d int, squares []float64) (float64, error) {
 	largest := 0.0
 	for i := range n {
-		largest = max(largest, squaredNorm(x[i*d:(i+1)*d]))
+		square := squaredNorm(x[i*d : (i+1)*d])
+		if squares != nil {
+			squares[i] = square
+		}
+		largest = max(largest, square)
 		if math.IsNaN(largest) || math.IsInf(largest, 0) {
 			for k, value := range x[i*d : (i+1)*d] {
 				if x := float64(value); math.IsNaN(x) || math.IsInf(x, 0) {
@@ -131,19 +139,17 @@ func largestNorm(in string, x []float32, n, d int) (float64, error) {
 	return math.Sqrt(largest), nil
 }
 
+// origin is what norms are distances from, in pieces.
+var origin [256]float32
+
+// squaredNorm is ||x||^2 in float64.
 func squaredNorm(x []float32) float64 {
-	var a, b, c, d float64
-	for len(x) >= 4 {
-		a += float64(x[0]) * float64(x[0])
-		b += float64(x[1]) * float64(x[1])
-		c += float64(x[2]) * float64(x[2])
-		d += float64(x[3]) * float64(x[3])
-		x = x[4:]
+	var total float64
+	for len(x) > len(origin) {
+		total += kernel.SqDist64(x[:len(origin)], origin[:])
+		x = x[len(origin):]
 	}
-	for _, v := range x {
-		a += float64(v) * float64(v)
-	}
-	return a + b + (c + d)
+	return total + kernel.SqDist64(x, origin[:len(x)])
 }
 
 // farPoints solves points outside the unit ball on their float64 distances.
@@ -186,7 +192,7 @@ func (s *Solver) ballPoints(r *Result, pool *kernel.Pool, z, c []float32, n, m, 
 	} else {
 		b.fix.Low, b.fix.Done = p.v, nil
 		pool.FixedCosts(&b.fix)
-		pool.Do(chunks(n, rowChunk), b.fill)
+		b.each(pool, b.fill)
 	}
 	p.scans += n
 	if err := p.solve(guess); err != nil {
@@ -194,6 +200,19 @@ func (s *Solver) ballPoints(r *Result, pool *kernel.Pool, z, c []float32, n, m, 
 	}
 	p.undoIdle(guess, &s.walk)
 	s.pointResult(pool, guess)
+}
+
+// each calls f for every chunk of rows; few rows are not worth waking workers for.
+func (b *pointBuffers) each(pool *kernel.Pool, f func(chunk int)) {
+	const few = 1 << 16 // costs
+	count := chunks(b.p.n, rowChunk)
+	if b.p.n*b.p.m > few {
+		pool.Do(count, f)
+		return
+	}
+	for k := range count {
+		f(k)
+	}
 }
 
 func (b *pointBuffers) fillChunk(k int) { b.fillRange(k*rowChunk, min((k+1)*rowChunk, b.p.n)) }
@@ -205,12 +224,11 @@ func (b *pointBuffers) fillRange(lo, hi int) {
 	}
 }
 
-// fixedNorms are squared norms in steps.
-func (b *pointBuffers) fixedNorms(dst []int32, x []float32, n int) []int32 {
-	dst = grow(dst, n)
-	d := len(b.zero)
-	for i := range dst {
-		dst[i] = int32(math.RoundToEven(squaredDistance(x[i*d:(i+1)*d], b.zero) * scale))
+// inSteps writes squared norms in steps to dst.
+func inSteps(dst []int32, squares []float64) []int32 {
+	dst = grow(dst, len(squares))
+	for i, x := range squares {
+		dst[i] = int32(math.RoundToEven(x * scale))
 	}
 	return dst
 }
@@ -244,7 +262,7 @@ func (s *Solver) pointResult(pool *kernel.Pool, guess []int32) {
 		r.V[j] = float64(x) / scale
 	}
 	b.cost, b.tight = grow(b.cost, p.n), grow(b.tight, p.n)
-	pool.Do(chunks(p.n, rowChunk), b.certify)
+	b.each(pool, b.certify)
 	var cost, initial, gap sum
 	r.Optimal = true
 	for i, j := range p.colOf {

@@ -502,6 +502,31 @@ func TestHintsAreChecked(t *testing.T) {
 	}
 }
 
+// The same bits for any number of workers, of sizes that are shared among them and others.
+func TestPointsWorkers(t *testing.T) {
+	for _, size := range [][3]int{{250, 250, 64}, {700, 700, 16}, {300, 700, 32}} {
+		n, m, d := size[0], size[1], size[2]
+		r := rand.New(rand.NewPCG(31, 1))
+		z, c := aroundCentres(r, n, d, 5, .3), uniformPoints(r, m, d)
+		var first *Result
+		for workers := range 4 {
+			pool := kernel.NewPool(workers + 1)
+			var s Solver
+			got, err := s.Points(pool, z, c, n, m, d, Options{})
+			pool.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first == nil {
+				first = got
+			}
+			if !reflect.DeepEqual(got, first) {
+				t.Errorf("%v: another result of %d workers than of one", size, workers+1)
+			}
+		}
+	}
+}
+
 func FuzzMatrix(f *testing.F) {
 	f.Add(uint8(2), uint8(2), []byte("\x00\x00\x00\x00\x00\x00\xf0\x3f\x00\x00\x00\x00\x00\x00\xf0\x7f"))
 	f.Add(uint8(3), uint8(1), []byte{})

@@ -53,6 +53,7 @@ type NATOptions struct {
 type NAT struct {
 	n, d, views int
 	targets     []float32
+	origin      []float32 // d zeros
 	matching    *assign.Matching
 	pool        *kernel.Pool
 	solver      assign.Solver
@@ -106,6 +107,7 @@ func NewNAT(n, d int, opt NATOptions, pool *kernel.Pool) (*NAT, error) {
 		n: n, d: d, views: opt.Views, pool: pool,
 		targets:  sphere.Uniform(n, d, rng.New(opt.Seed, rng.Targets)),
 		matching: assign.NewMatching(n, rng.New(opt.Seed, rng.Assign)),
+		origin:   make([]float32, d),
 	}
 	if opt.Assign == AssignPool {
 		o.gather = &gathering{size: opt.Pool}
@@ -187,7 +189,18 @@ func (o *NAT) begin(rows []int32, z, dz []float32) {
 // end lets go of the caller's memory.
 func (o *NAT) end() { o.step.rows, o.step.z, o.step.dz = nil, nil, nil }
 
-func (o *NAT) chunks() int { return (len(o.step.rows) + rowChunk - 1) / rowChunk }
+// each calls f for every chunk of rows; a few embeddings are not worth waking workers for.
+func (o *NAT) each(f func(chunk int)) {
+	const few = 1 << 15 // coordinates
+	count := (len(o.step.rows) + rowChunk - 1) / rowChunk
+	if len(o.step.z) > few {
+		o.pool.Do(count, f)
+		return
+	}
+	for k := range count {
+		f(k)
+	}
+}
 
 // span is the rows of a chunk.
 func (o *NAT) span(chunk int) (lo, hi int) {
@@ -199,7 +212,7 @@ func (o *NAT) meanViews() []float32 {
 	if o.views == 1 {
 		return o.step.z
 	}
-	o.pool.Do(o.chunks(), o.step.average)
+	o.each(o.step.average)
 	return o.step.mean
 }
 
@@ -208,20 +221,15 @@ func (o *NAT) averageChunk(chunk int) {
 	lo, hi = lo*o.d, hi*o.d
 	size := len(o.step.rows) * o.d
 	mean := o.step.mean[lo:hi]
-	copy(mean, o.step.z[lo:hi])
-	for v := 1; v < o.views; v++ {
-		for k, x := range o.step.z[v*size+lo : v*size+hi] {
-			mean[k] += x
-		}
-	}
-	for k := range mean {
-		mean[k] /= float32(o.views)
+	clear(mean)
+	for v := range o.views {
+		kernel.Axpy(mean, 1/float32(o.views), o.step.z[v*size+lo:v*size+hi])
 	}
 }
 
 // pull writes the gradient and adds up the losses, row by row.
 func (o *NAT) pull() Stats {
-	o.pool.Do(o.chunks(), o.step.pull)
+	o.each(o.step.pull)
 	var total rowLoss
 	for _, r := range o.step.row {
 		total.loss += r.loss
@@ -248,29 +256,34 @@ func (o *NAT) pullChunk(chunk int) {
 
 func (o *NAT) target(j int32) []float32 { return o.targets[int(j)*o.d : int(j+1)*o.d] }
 
-// pullRow is pull for the i-th row of the batch.
+// pullRow is pull for the i-th row of the batch. 2 <z, c> is ||z||^2 + ||c||^2 - ||z - c||^2.
 func (o *NAT) pullRow(i int) rowLoss {
 	var r rowLoss
 	b := len(o.step.rows)
 	step := 2 / float32(o.views*b)
 	c, before := o.target(o.matching.Perm[o.step.rows[i]]), o.target(o.step.held[i])
+	length := kernel.SqDist64(c, o.origin)
 	for v := range o.views {
-		at := (v*b + i) * o.d
-		z, dz := o.step.z[at:at+o.d], o.step.dz[at:at+o.d]
+		z := o.view(v, i)
+		dz := o.step.dz[(v*b+i)*o.d:][:len(z)]
 		for k, x := range z {
 			dz[k] = step * (x - c[k])
-			now := float64(x) - float64(c[k])
-			was := float64(x) - float64(before[k])
-			r.loss += now * now
-			r.before += was * was
-			r.cosine += float64(x) * float64(c[k])
 		}
+		now := kernel.SqDist64(z, c)
+		r.loss += now
+		r.before += kernel.SqDist64(z, before)
+		r.cosine += (kernel.SqDist64(z, o.origin) + length - now) / 2
 	}
 	if o.views > 1 {
-		first, second := o.step.z[i*o.d:(i+1)*o.d], o.step.z[(b+i)*o.d:(b+i+1)*o.d]
-		r.alignment = sphere.Alignment(first, second, 1, o.d)
+		r.alignment = kernel.SqDist64(o.view(0, i), o.view(1, i))
 	}
 	return r
+}
+
+// view is the embedding of the i-th row of the batch in a view.
+func (o *NAT) view(v, i int) []float32 {
+	at := (v*len(o.step.rows) + i) * o.d
+	return o.step.z[at : at+o.d]
 }
 
 // collect adds a batch to the pool and re-pairs the pool when it is full.

@@ -249,7 +249,7 @@ func throughFile(t *testing.T, ts []tensorfile.Tensor) []tensorfile.Tensor {
 }
 
 func TestWorkersDoNotMatter(t *testing.T) {
-	const n, d, b = 600, 16, 200
+	const n, d, b = 600, 64, 300 // more than one worker is left to
 	opt := NATOptions{Seed: 1, Views: 2, Assign: AssignPool, Pool: 2}
 	one := newNAT(t, n, d, opt, 1)
 	stats, grads := epoch(t, one, 0, 0, n/b, b)

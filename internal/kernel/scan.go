@@ -142,6 +142,10 @@ type fixedTask struct {
 // second-level cache for Done.
 const itemCosts = 1 << 16
 
+// aloneWork is up to how many multiplications one worker makes all costs: it scans them
+// afterwards, and would have to fetch the others' from their caches.
+const aloneWork = 1 << 22
+
 // fixedScratch is what one worker needs.
 type fixedScratch struct {
 	low, tile, zz []int32
@@ -173,7 +177,7 @@ func (p *Pool) FixedCosts(f *FixedCosts) {
 	t.FixedCosts, t.scan = *f, &active.scan
 	t.prepare(p.workers)
 	panels := len(t.cc) / t.scan.columns
-	small := f.N*f.M*f.D <= tinyWork
+	small := f.N*f.M*f.D <= aloneWork
 	t.packing = true
 	p.loopUnless(small, panels, t)
 	t.packing = false

@@ -197,7 +197,7 @@ func TestFMA32(t *testing.T) {
 // Costs and column minima by the definition, the same on every tier and for any number
 // of workers.
 func TestFixedCosts(t *testing.T) {
-	for _, size := range [][3]int{{1, 1, 1}, {7, 5, 3}, {8, 32, 8}, {33, 31, 17}, {40, 65, 64}, {100, 70, 5}, {65, 257, 16}} {
+	for _, size := range [][3]int{{1, 1, 1}, {7, 5, 3}, {8, 32, 8}, {33, 31, 17}, {40, 65, 64}, {100, 70, 5}, {65, 257, 16}, {190, 1030, 22}} { // the last is work for several
 		n, m, d := size[0], size[1], size[2]
 		r := seeded(uint64(n))
 		z, c := normal(n*d, r), normal(m*d, r)
