@@ -96,19 +96,7 @@ func covariance(z []float32, n, d int) *mat.SymDense {
 	for k := range mean {
 		mean[k] /= float64(n)
 	}
-	cov := mat.NewSymDense(d, nil)
-	centred := make([]float64, min(n, spectrumRows)*d)
-	for lo := 0; lo < n; lo += spectrumRows {
-		hi := min(lo+spectrumRows, n)
-		for i := lo; i < hi; i++ {
-			for k, x := range z[i*d : (i+1)*d] {
-				centred[(i-lo)*d+k] = float64(x) - mean[k]
-			}
-		}
-		rows := mat.NewDense(hi-lo, d, centred[:(hi-lo)*d])
-		cov.SymRankK(cov, 1/float64(n), rows.T())
-	}
-	return cov
+	return moment(z, n, d, mean)
 }
 
 // EffectiveRank is the exponential of the entropy of the normalised spectrum,

@@ -28,6 +28,7 @@ const (
 	Probe     = "probe"     // evaluation: initial weights, batches, splits
 	Map       = "map"       // two-dimensional map of a report
 	Landscape = "landscape" // random points and targets; index: instance
+	Measure   = "measure"   // fresh targets and uniform samples that embeddings are measured by; indices: purpose, draw
 	Bench     = "bench"     // operands of measurements; index: operand
 )
 
