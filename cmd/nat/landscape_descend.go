@@ -368,4 +368,4 @@ func descendTimes(d *drawing, res descendResult, p panel) {
 	}
 }
 
-func asPercent(v float64) string { return strconv.FormatFloat(100*v, 'f', -1, 64) + " %" }
+func asPercent(v float64) string { return strconv.FormatFloat(100*v, 'g', 6, 64) + " %" }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 
@@ -183,63 +185,102 @@ func movingSVG(res descendResult) string {
 	d := &drawing{}
 	d.text(30, 32, 17, "start", inkDark, fmt.Sprintf("How far the pairing of %s rows is from the best, epoch by epoch", count(res.N)))
 	const floor = 1e-4 // of the excess
-	low, high, last, batches := 1., floor, 1., []int{}
+	low, high, highest, last, batches := 1., floor, floor, 1., []int{}
 	for _, r := range res.Rows {
-		low, high = min(low, max(r.Excess, floor)), max(high, r.Excess)
-		if r.Standstill == "" {
-			last = max(last, r.Epoch)
+		if r.Theta == thetaMoving {
+			highest, last = max(highest, r.Excess), max(last, r.Epoch)
+			continue
 		}
-		if !slices.Contains(batches, r.Batch) && r.Theta == thetaFixed {
+		low, high = min(low, max(r.Excess, floor)), max(high, r.Excess)
+		if !slices.Contains(batches, r.Batch) {
 			batches = append(batches, r.Batch)
 		}
 	}
-	yTicks, yLo, yHi := decades(low, high)
-	at := func(from, to float64, name string) panel {
-		return panel{x: scale{0, last, from, to, false}, y: scale{yLo, yHi, 350, 90, true}, yTicks: yTicks, xName: "epochs", yName: name, label: asPercent}
-	}
-	still, moving := at(90, 380, "excess, network held still"), at(560, 850, "excess, network in training")
-	for _, p := range []panel{still, moving} {
-		d.frame(p)
+	still := panel{x: scale{0, last, 90, 380, false}, y: scale{from: 350, to: 90, log: true}, xName: "epochs", yName: "excess, network held still", label: asPercent}
+	still.yTicks, still.y.lo, still.y.hi = decades(low, high)
+	moving := panel{x: scale{0, last, 580, 850, false}, y: scale{from: 350, to: 90}, xName: "epochs", yName: "excess, network in training", label: asPercent}
+	moving.yTicks = linearTicks(highest)
+	moving.y.hi = moving.yTicks[len(moving.yTicks)-1]
+	for _, c := range []struct {
+		p     panel
+		theta string
+	}{{still, thetaFixed}, {moving, thetaMoving}} {
+		d.frame(c.p)
 		for _, e := range shownEpochs(int(last)) {
-			d.text(p.x.at(float64(e)), p.y.from+20, 12, "middle", inkGrey, strconv.Itoa(e))
+			d.text(c.p.x.at(float64(e)), c.p.y.from+20, 12, "middle", inkGrey, strconv.Itoa(e))
 		}
-	}
-	for _, c := range res.curves() {
-		p := still
-		if c.theta == thetaMoving {
-			p = moving
+		var labels []label
+		for _, curve := range res.curves() {
+			if curve.theta == c.theta {
+				labels = append(labels, curve.draw(d, c.p, batches))
+			}
 		}
-		c.draw(d, p, batches)
+		d.labels(labels)
 	}
-	d.text(90, 415, 12, "start", inkGrey, "circles: where exchanges within batches come to a standstill (filled: a proven local minimum)")
+	d.text(90, 415, 12, "start", inkGrey, "circles: where exchanges within batches come to a standstill (filled: a proven local minimum). The left scale is logarithmic, the right linear.")
 	return d.svg(1000, 430, "Excess of the pairing over the optimum, with the network held still and in training")
 }
 
-// draw adds the curve: blue by batch size, red for pools, black for all rows at once.
-func (c *descendCurve) draw(d *drawing, p panel, batches []int) {
-	colour, width := batchColour(max(slices.Index(batches, c.batch), 0), len(batches)), 2.
-	name := count(c.batch)
+// linearTicks are the multiples, from 0, of 1, 2 or 5 times a power of ten until one is not below high: two to six.
+func linearTicks(high float64) []float64 {
+	step := math.Pow(10, math.Floor(math.Log10(high)))
+	switch {
+	case high/step > 5:
+		step *= 2
+	case high/step < 2.5:
+		step /= 2
+	}
+	ticks := []float64{0}
+	for k := 1; ticks[len(ticks)-1] < high; k++ {
+		ticks = append(ticks, float64(k)*step)
+	}
+	return ticks
+}
+
+// label is a curve's name beside its end.
+type label struct {
+	x, y         float64
+	colour, text string
+}
+
+// labels writes them from the top down, apart where their curves end together.
+func (d *drawing) labels(all []label) {
+	slices.SortStableFunc(all, func(a, b label) int { return cmp.Compare(a.y, b.y) })
+	const apart = 14
+	for i, l := range all {
+		if i > 0 {
+			l.y = max(l.y, all[i-1].y+apart)
+		}
+		all[i] = l
+		d.text(l.x, l.y+4, 12, "start", l.colour, l.text)
+	}
+}
+
+// draw adds the curve, blue by batch size, red for pools, black for all rows at once, and returns its label.
+func (c *descendCurve) draw(d *drawing, p panel, batches []int) label {
+	l := label{colour: batchColour(max(slices.Index(batches, c.batch), 0), len(batches)), text: count(c.batch)}
 	switch c.assign {
 	case "pool":
-		colour, name = inkRed, name+" pool"
+		l.colour, l.text = inkRed, l.text+", pools"
 	case "global":
-		colour, name = inkDark, name+" global"
+		l.colour, l.text = inkDark, l.text+", global"
 	}
 	var xs, ys []float64
 	for _, r := range c.epochs {
 		xs, ys = append(xs, p.x.at(r.Epoch)), append(ys, p.y.at(max(r.Excess, p.y.lo)))
 	}
-	d.curve(xs, ys, colour, width)
-	x, y := p.x.to+6, ys[len(ys)-1]
-	if c.still != nil {
-		fill := "white"
-		if c.still.Standstill == assign.Proven {
-			fill = colour
-		}
-		end := p.y.at(max(c.still.Excess, p.y.lo))
-		d.line(p.x.to, y, x+24, end, colour, 1, "2 4")
-		d.circle(x+24, end, 5, fill, colour, 2)
-		x, y = x+34, end
+	d.curve(xs, ys, l.colour, 2)
+	l.x, l.y = p.x.to+6, ys[len(ys)-1]
+	if c.still == nil {
+		return l
 	}
-	d.text(x, y+4, 12, "start", colour, name)
+	fill := "white"
+	if c.still.Standstill == assign.Proven {
+		fill = l.colour
+	}
+	end := p.y.at(max(c.still.Excess, p.y.lo))
+	d.line(p.x.to, l.y, p.x.to+30, end, l.colour, 1, "2 4")
+	d.circle(p.x.to+30, end, 5, fill, l.colour, 2)
+	l.x, l.y = p.x.to+40, end
+	return l
 }
