@@ -315,6 +315,32 @@ func TestBlocksDoNotMatter(t *testing.T) {
 	}
 }
 
+// TestOtherRowsDoNotMatter compares rows among many, few and none: kernels must
+// not choose by the number of rows how they round.
+func TestOtherRowsDoNotMatter(t *testing.T) {
+	for _, c := range []struct {
+		preset string
+		in     Shape
+	}{
+		{"resnet18", Shape{16, 16, 3}}, {"dcgan32", Shape{32, 32, 3}}, {"convnet", Shape{64, 64, 3}},
+		{"convnet", Shape{28, 28, 1}}, {"alexnet", Shape{64, 64, 1}}, {"mlp", Shape{1, 1, 300}},
+	} {
+		net := mustNew(t, mustPreset(t, c.preset, c.in, 8), testPool(t, 2))
+		const many = 33
+		size := c.in.Size()
+		x := randomRows(many*size, 1)
+		all := slices.Clone(net.Forward(x, many, false))
+		for _, rows := range []int{1, 2, 17} {
+			for _, lo := range []int{0, many - rows} {
+				got := net.Forward(x[lo*size:], rows, false)
+				if !slices.Equal(got, all[lo*8:(lo+rows)*8]) {
+					t.Errorf("%s for %v: %d rows from %d on differ from the same among %d", c.preset, c.in, rows, lo, many)
+				}
+			}
+		}
+	}
+}
+
 // TestOutputLayers checks widths and contents layer by layer against the
 // reference, the first of two fused layers included, and the two named ones.
 func TestOutputLayers(t *testing.T) {

@@ -81,11 +81,12 @@ func (k *clip) inputGrad(s *ConvShape, ph *convPhase, nr int) {
 	}
 }
 
-// clipImages returns how many of n images an item of work should have: as many
-// as a tile has rows, so that every class is whole tiles, or a multiple. It is
-// 0 where that is too much memory, or where clipping saves little: clips are
-// all the products of a pass.
-func clipImages(t *tier, n int, clips []clip) int {
+// clipImages returns how many images an item of work should have: as many as a
+// tile has rows, so that every class is whole tiles, or a multiple. It is 0
+// where that is too much memory, or where clipping saves little: clips are all
+// the products of a pass. How many images there are does not count, so that
+// the results for one do not depend on those with it.
+func clipImages(t *tier, clips []clip) int {
 	met, all, outputs, run := 0, 0, 0, 0
 	for i := range clips {
 		k := &clips[i]
@@ -100,7 +101,7 @@ func clipImages(t *tier, n int, clips []clip) int {
 		run = max(run, k.wide*k.c)
 	}
 	tile := t.mr * clips[0].h * clips[0].w * clips[0].c
-	if 20*met > 19*all || n < t.mr || tile > clipFloats || run < 32 {
+	if 20*met > 19*all || tile > clipFloats || run < 32 {
 		return 0
 	}
 	return t.mr * max(1, min(clipFloats/tile, clipRows/(t.mr*outputs)))

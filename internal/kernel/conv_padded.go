@@ -74,7 +74,7 @@ func (q *convTask) planForward() {
 	s := &q.s
 	q.clips = grow(q.clips, max(1, len(q.clips)))
 	q.clips[0].forward(s, q.t.nr)
-	if images := clipImages(q.t, s.N, q.clips[:1]); images > 0 {
+	if images := clipImages(q.t, q.clips[:1]); images > 0 {
 		q.clipped = true
 		q.whole(images, s.OutH())
 		q.clips[0].list(images)
@@ -153,7 +153,7 @@ func (q *convTask) planPhases() {
 	for i := range q.phases {
 		q.clips[i].inputGrad(s, &q.phases[i], q.t.nr)
 	}
-	if images := clipImages(q.t, s.N, q.clips[:len(q.phases)]); images > 0 {
+	if images := clipImages(q.t, q.clips[:len(q.phases)]); images > 0 {
 		q.clipped = true
 		q.whole(images, s.H)
 		for i := range q.phases {

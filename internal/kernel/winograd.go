@@ -44,15 +44,17 @@ func (p *Pool) winogradFor(s ConvShape, pass ConvPass) *winogradVariant {
 
 const (
 	winogradChannels = 16  // fewer are for the direct convolution
-	winogradMinTiles = 32  // as are fewer tiles: the filters' transform would not pay
 	winogradGain     = 1.5 // less multiplications by this, at least, and transforms pay
 )
 
 // winogradRule is the choice for a shape on a pool that allows all: of the
 // variants, the one with the least multiplications, where tiles stick out of
 // the result too, if they are few enough against those of the direct
-// convolution, which leaves out the padding. Measured, per core of a Zen 5
-// with AVX-512 (GFLOP/s of the direct convolution over the time):
+// convolution, which leaves out the padding. The number of images does not
+// count, so that the results for one do not depend on those with it; to
+// transform the filters for a single one costs up to as much again. Measured,
+// per core of a Zen 5 with AVX-512 (GFLOP/s of the direct convolution over the
+// time):
 //
 //	images x pixels, channels    direct         F(2x2)         F(4x4)
 //	64 x 32x32, 64 to 64         209 206 187    360 355 324    578 566 515
@@ -75,7 +77,7 @@ func winogradRule(s ConvShape, pass ConvPass) (best *winogradVariant) {
 			continue
 		}
 		tiles := ceilDiv(rows, v.m) * ceilDiv(cols, v.m)
-		if cost := float64(tiles * v.n * v.n * v.fold * v.fold); cost < least && s.N*tiles >= winogradMinTiles {
+		if cost := float64(tiles * v.n * v.n * v.fold * v.fold); cost < least {
 			best, least = v, cost
 		}
 	}

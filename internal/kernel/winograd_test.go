@@ -219,7 +219,7 @@ func TestWinogradChoice(t *testing.T) {
 		{ConvShape{256, 16, 16, 64, 128, 4, 4, 2, 1}, "winograd F(4x4,2x2)"},
 		{ConvShape{256, 14, 14, 64, 128, 4, 4, 2, 0}, "winograd F(2x2,2x2)"},
 		{ConvShape{64, 32, 32, 3, 64, 3, 3, 1, 1}, "direct"}, // few channels
-		{ConvShape{1, 4, 4, 512, 512, 3, 3, 1, 1}, "direct"}, // few tiles
+		{ConvShape{1, 4, 4, 512, 512, 3, 3, 1, 1}, "winograd F(4x4,3x3)"}, // as of many images
 		{ConvShape{64, 32, 32, 64, 128, 5, 5, 1, 2}, "direct"},
 		{ConvShape{64, 32, 32, 64, 128, 1, 1, 1, 0}, "direct"},
 		{ConvShape{64, 32, 32, 64, 64, 3, 3, 1, 3}, "direct"}, // the gradient would need less than no padding
