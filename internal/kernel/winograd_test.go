@@ -218,7 +218,7 @@ func TestWinogradChoice(t *testing.T) {
 		{ConvShape{64, 6, 6, 64, 64, 3, 3, 1, 1}, "winograd F(2x2,3x3)"},
 		{ConvShape{256, 16, 16, 64, 128, 4, 4, 2, 1}, "winograd F(4x4,2x2)"},
 		{ConvShape{256, 14, 14, 64, 128, 4, 4, 2, 0}, "winograd F(2x2,2x2)"},
-		{ConvShape{64, 32, 32, 3, 64, 3, 3, 1, 1}, "direct"}, // few channels
+		{ConvShape{64, 32, 32, 3, 64, 3, 3, 1, 1}, "direct"},              // few channels
 		{ConvShape{1, 4, 4, 512, 512, 3, 3, 1, 1}, "winograd F(4x4,3x3)"}, // as of many images
 		{ConvShape{64, 32, 32, 64, 128, 5, 5, 1, 2}, "direct"},
 		{ConvShape{64, 32, 32, 64, 128, 1, 1, 1, 0}, "direct"},
