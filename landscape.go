@@ -159,13 +159,15 @@ func (l *Landscape) embed(ctx context.Context, observe func(Event)) error {
 	})
 }
 
-// LandscapeTraining is one way to go on training from a Landscape's start. The
-// learning rate is the run's times Batch over the run's batch, at most twice
-// the run's, and falls to zero over Epochs; everything else is as in the run.
+// LandscapeTraining is one way to go on training from a Landscape's start;
+// everything else is as in the run.
 type LandscapeTraining struct {
 	Batch  int
 	Assign string // batch, pool (of 8 batches) or global (after every epoch but the last)
 	Epochs int
+	// LR is the peak learning rate, which falls to zero over Epochs; 0: the run's
+	// times Batch over the run's batch, at most twice the run's.
+	LR float64
 }
 
 // LandscapeEpoch says how far the pairing is from the best one after an epoch,
@@ -243,7 +245,13 @@ func (l *Landscape) job(opt LandscapeTraining) (*job, error) {
 	if err := oneOf("assign", opt.Assign, objective.AssignBatch, objective.AssignPool, objective.AssignGlobal); err != nil {
 		return nil, &kindError{ErrUsage, err}
 	}
+	if err := finite("lr", opt.LR); err != nil || opt.LR < 0 {
+		return nil, failf(ErrUsage, "lr %v: must be a positive number", opt.LR)
+	}
 	o.LR *= min(float64(opt.Batch)/float64(o.Batch), 2)
+	if opt.LR > 0 {
+		o.LR = opt.LR
+	}
 	o.Batch, o.Assign, o.Epochs, o.Seed, o.Workers = opt.Batch, opt.Assign, opt.Epochs, l.seed, l.model.workers
 	o.Pool, o.AssignEvery, o.Warmup = 0, 0, 0
 	if o.Assign == objective.AssignGlobal {

@@ -3,6 +3,7 @@ package nat
 import (
 	"context"
 	"errors"
+	"math"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -152,11 +153,24 @@ func TestLandscapeTrains(t *testing.T) {
 	}
 }
 
+// Without a learning rate worth the name the embeddings, and so the optimum, stay.
+func TestLandscapeLR(t *testing.T) {
+	run, data := labRun(t, nil)
+	l := mustLandscape(t, run, data, LandscapeOptions{Limit: 100})
+	epochs, err := l.Train(context.Background(), LandscapeTraining{Batch: 16, Assign: "batch", Epochs: 2, LR: 1e-12}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := epochs[0].Optimal, epochs[2].Optimal; abs(a-b) > 1e-4 {
+		t.Errorf("the optimum goes from %v to %v", a, b)
+	}
+}
+
 func TestLandscapeRefuses(t *testing.T) {
 	run, data := labRun(t, nil)
 	l := mustLandscape(t, run, data, LandscapeOptions{Limit: 40})
 	ctx := context.Background()
-	for _, opt := range []LandscapeTraining{{41, "batch", 1}, {1, "batch", 1}, {8, "batch", 0}, {8, "some", 1}} {
+	for _, opt := range []LandscapeTraining{{41, "batch", 1, 0}, {1, "batch", 1, 0}, {8, "batch", 0, 0}, {8, "some", 1, 0}, {8, "batch", 1, -1}, {8, "batch", 1, math.NaN()}} {
 		if _, err := l.Train(ctx, opt, nil); !errors.Is(err, ErrUsage) {
 			t.Errorf("%+v: %v", opt, err)
 		}

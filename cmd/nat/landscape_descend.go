@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -27,6 +28,7 @@ type descendOptions struct {
 	// With --run: the run, its data, and how long to go on training.
 	run, data     string
 	limit, epochs int
+	lr            float64
 }
 
 const (
@@ -95,7 +97,7 @@ With --run the points are the embeddings of rows of DATA by a run's network, and
 training left these rows (fresh ones for other data). Beside the network held still, it goes on training from
 there, for each batch size, and at the run's batch size with pools of 8 batches and with an exact re-pairing of all
 rows after every epoch. After each epoch the pairing is compared with the best one for the embeddings of that moment.
-Nothing is written into RUN.`,
+With a minute --lr nothing moves, and what is left is that training pairs rows by their augmented views. Nothing is written into RUN.`,
 		Example: `  nat landscape descend --n 2000 --dim 16 --batch 2,8,32,128,512 --svg descend.svg
   nat landscape descend --run RUN DATA --batch 64,256,1024 --epochs 3`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -124,6 +126,7 @@ Nothing is written into RUN.`,
 	fs.StringVar(&opt.run, "run", "", "run whose network embeds the rows of DATA, instead of random points")
 	fs.IntVar(&opt.limit, "limit", maxMatrix, "with --run, use only N rows, chosen by a hash of their identity")
 	fs.IntVar(&opt.epochs, "epochs", 3, "with --run, how long to go on training")
+	fs.Float64Var(&opt.lr, "lr", 0, "with --run, peak learning rate (0: the run's, by batch)")
 	fs.IntSliceVar(&opt.batches, "batch", nil, "batch sizes (default 2,8,32,128,512; with --run 64,256,1024)")
 	fs.Uint64Var(&opt.seed, "seed", 1, "seed of the points, the first pairing and the batches")
 	fs.StringVar(&opt.svg, "svg", "", "plot the excess against batch size and time to this file")
@@ -134,7 +137,7 @@ Nothing is written into RUN.`,
 
 // check finds what is wrong before anything is computed, and fills in the batch sizes.
 func (o *descendOptions) check(given func(flag string) bool) error {
-	others, why := []string{"limit", "epochs"}, "goes with --run RUN DATA only"
+	others, why := []string{"limit", "epochs", "lr"}, "goes with --run RUN DATA only"
 	if given("run") {
 		others, why = []string{"n", "dim"}, "is for random points; it does not go with --run"
 		if o.run == "" {
@@ -155,6 +158,8 @@ func (o *descendOptions) check(given func(flag string) bool) error {
 		return usagef("--%s %d: descend takes 2 to %d points", flag, points, maxDescend)
 	case o.dim < 2 || o.dim > 1<<16:
 		return usagef("--dim %d: wants 2 to 65536", o.dim)
+	case o.lr < 0 || math.IsNaN(o.lr) || math.IsInf(o.lr, 0):
+		return usagef("--lr %v: wants a positive number", o.lr)
 	case o.epochs < 1 || o.epochs > maxLandscapeEpochs:
 		return usagef("--epochs %d: wants 1 to %d", o.epochs, maxLandscapeEpochs)
 	}

@@ -61,10 +61,10 @@ func (a *app) descendRun(ctx context.Context, opt descendOptions) error {
 func settings(opt descendOptions, batch int) []nat.LandscapeTraining {
 	var all []nat.LandscapeTraining
 	for _, b := range opt.batches {
-		all = append(all, nat.LandscapeTraining{Batch: b, Assign: "batch", Epochs: opt.epochs})
+		all = append(all, nat.LandscapeTraining{Batch: b, Assign: "batch", Epochs: opt.epochs, LR: opt.lr})
 	}
 	for _, assign := range []string{"pool", "global"} {
-		all = append(all, nat.LandscapeTraining{Batch: batch, Assign: assign, Epochs: opt.epochs})
+		all = append(all, nat.LandscapeTraining{Batch: batch, Assign: assign, Epochs: opt.epochs, LR: opt.lr})
 	}
 	return all
 }
