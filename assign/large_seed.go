@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"slices"
 )
 
 // Potentials to begin with come from a coarse picture of the rows. They are put into
@@ -50,6 +51,66 @@ func coarsePotentials(ctx context.Context, p *pricer) ([]float64, error) {
 		return nil, err
 	}
 	return s.transport(ctx)
+}
+
+// beyond is v less coarse, with mean 0.
+func beyond(v, coarse []float64) []float64 {
+	rest := make([]float64, len(v))
+	var mean float64
+	for j := range v {
+		rest[j] = v[j] - coarse[j]
+		mean += rest[j] / float64(len(v))
+	}
+	for j := range rest {
+		rest[j] -= mean
+	}
+	return rest
+}
+
+// blend adds half of the learned potentials to the coarse ones if all of them would give
+// a better bound than none, else nothing: half, because a column whose potential is too
+// low is worse than one whose is too high, which a search lowers. learned may be nil.
+func blend(ctx context.Context, p *pricer, coarse, learned []float64) ([]float64, error) {
+	if learned == nil || p.n == 0 {
+		return coarse, nil
+	}
+	half, all := slices.Clone(coarse), slices.Clone(coarse)
+	for j, x := range learned {
+		half[j] += x / 2
+		all[j] += x
+	}
+	without, err := sampledBound(ctx, p, coarse)
+	if err != nil {
+		return nil, err
+	}
+	with, err := sampledBound(ctx, p, all)
+	if err != nil || with <= without {
+		return coarse, err
+	}
+	return half, nil
+}
+
+// sampledBound estimates the lower bound that v gives, a row: the mean of v and that of
+// the least reduced costs of some rows.
+func sampledBound(ctx context.Context, p *pricer, v []float64) (float64, error) {
+	const most = 512
+	rows := make([]int32, min(most, p.n))
+	for k := range rows {
+		rows[k] = int32(k * p.n / len(rows))
+	}
+	least := make([]float64, p.n)
+	p.setPotentials(fixed(v, p.scale))
+	if err := p.soften(ctx, rows, 0, func(i int32, x float64) { least[i] = x }); err != nil {
+		return 0, err
+	}
+	var total, mean sum
+	for _, i := range rows {
+		total.add(least[i])
+	}
+	for _, x := range v {
+		mean.add(x)
+	}
+	return total.value()/float64(len(rows)) + mean.value()/float64(p.m), nil
 }
 
 // cluster chooses the groups.

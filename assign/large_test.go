@@ -132,7 +132,7 @@ func TestLargeWarmStart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := Large(context.Background(), x, y, n, d, LargeOptions{Start: cold.Perm, StartV: cold.V})
+		again, err := Large(context.Background(), x, y, n, d, LargeOptions{Start: cold.Perm, Learned: cold.Learned})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +147,7 @@ func TestLargeWarmStart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		warm, err := Large(context.Background(), x, y, n, d, LargeOptions{Start: cold.Perm, StartV: cold.V})
+		warm, err := Large(context.Background(), x, y, n, d, LargeOptions{Start: cold.Perm, Learned: cold.Learned})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -470,7 +470,7 @@ func TestHintsAreChecked(t *testing.T) {
 		"Matrix": func(opt Options) (*Result, error) { return s.Matrix(make([]float64, 4), 2, 2, opt) },
 		"Points": func(opt Options) (*Result, error) { return s.Points(pool, points, points, 2, 2, 2, opt) },
 		"Large": func(opt Options) (*Result, error) {
-			r, err := Large(t.Context(), points, points, 2, 2, LargeOptions{Pool: pool, Start: opt.Start, StartV: opt.V})
+			r, err := Large(t.Context(), points, points, 2, 2, LargeOptions{Pool: pool, Start: opt.Start, Learned: opt.V})
 			if err != nil {
 				return nil, err
 			}

@@ -29,9 +29,8 @@ func (r Rematched) Excess() float64 {
 }
 
 // RematchAll re-pairs all n points with all n targets, exactly. z is n x d, the
-// embedding of point i in row i. It begins with the present pairing; to begin with
-// the potentials of the last time as well was tried between epochs of a training, in
-// which all embeddings had moved, and took up to fifteen times as long. progress
+// embedding of point i in row i. It begins with the present pairing and, beyond a
+// few thousand points, with what the last re-pairing learned of the targets. progress
 // may be nil; it is told how many points have a target so far, while they are searched.
 // When ctx ends the error is its cause, and nothing has changed.
 func (o *NAT) RematchAll(ctx context.Context, z []float32, progress func(done, total int)) (Rematched, error) {
@@ -78,6 +77,12 @@ func (o *NAT) rematchDense(_ context.Context, z []float32, progress func(done, t
 
 func (o *NAT) rematchLarge(ctx context.Context, z []float32, progress func(done, total int)) (assign.Rematch, error) {
 	opt := assign.LargeOptions{Pool: o.pool, Start: o.matching.Perm}
+	if o.learned != nil {
+		opt.Learned = make([]float64, o.n)
+		for j, x := range o.learned {
+			opt.Learned[j] = float64(x)
+		}
+	}
 	if progress != nil {
 		opt.Progress = func(p assign.LargeProgress) { progress(p.Paired, p.Rows) }
 	}
@@ -92,5 +97,9 @@ func (o *NAT) rematchLarge(ctx context.Context, z []float32, progress func(done,
 		}
 	}
 	copy(o.matching.Perm, r.Perm)
+	o.learned = make([]float32, o.n)
+	for j, x := range r.Learned {
+		o.learned[j] = float32(x)
+	}
 	return result, nil
 }

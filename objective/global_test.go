@@ -3,10 +3,12 @@ package objective
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
+	"nat/internal/tensorfile"
 	"nat/sphere"
 )
 
@@ -105,5 +107,25 @@ func TestRematchAllOfManyPoints(t *testing.T) {
 	again, err := alone.RematchAll(context.Background(), z, nil)
 	if err != nil || again != r || !slices.Equal(alone.Perm(), o.Perm()) {
 		t.Errorf("with one worker: %+v, error %v; want %+v", again, err, r)
+	}
+	// The next time begins with what this one learned, from a checkpoint too.
+	resumed := fresh(2)
+	if err := resumed.SetState(throughFile(t, o.State())); err != nil {
+		t.Fatal(err)
+	}
+	for i, x := range sphere.Uniform(n, d, rand.New(rand.NewPCG(7, 8))) {
+		z[i] += .1 * x
+	}
+	next, err := o.RematchAll(context.Background(), z, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err = resumed.RematchAll(context.Background(), z, nil)
+	if err != nil || again != next || !slices.Equal(resumed.Perm(), o.Perm()) || !slices.Equal(resumed.learned, o.learned) {
+		t.Errorf("resumed: %+v, error %v; want %+v", again, err, next)
+	}
+	o.learned[3] = float32(math.NaN())
+	if err := resumed.SetState(o.State()); !errors.Is(err, tensorfile.ErrFormat) {
+		t.Errorf("NaN among what was learned: error %v", err)
 	}
 }

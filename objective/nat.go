@@ -58,7 +58,8 @@ type NAT struct {
 	pool        *kernel.Pool
 	solver      assign.Solver
 
-	gather *gathering // nil unless AssignPool
+	gather  *gathering // nil unless AssignPool
+	learned []float32  // of the targets, by the last RematchAll of many points; nil before
 
 	step step
 }
@@ -342,9 +343,11 @@ const (
 	tensorBatches = "pool.batches"
 	tensorRows    = "pool.rows"
 	tensorPooled  = "pool.z"
+	tensorLearned = "global.learned"
 )
 
-// State is the permutation and the pool being filled. The tensors share memory
+// State is the permutation, the pool being filled, and what the last re-pairing of all
+// points learned, if there was one. The tensors share memory
 // with the NAT: write them before the next step.
 func (o *NAT) State() []tensorfile.Tensor {
 	ts := []tensorfile.Tensor{{Name: tensorPerm, Shape: []int{o.n}, Data: o.matching.Perm}}
@@ -353,6 +356,9 @@ func (o *NAT) State() []tensorfile.Tensor {
 			tensorfile.Tensor{Name: tensorBatches, Shape: []int{1}, Data: []int32{int32(g.batches)}},
 			tensorfile.Tensor{Name: tensorRows, Shape: []int{len(g.rows)}, Data: g.rows},
 			tensorfile.Tensor{Name: tensorPooled, Shape: []int{len(g.rows), o.d}, Data: g.z})
+	}
+	if o.learned != nil {
+		ts = append(ts, tensorfile.Tensor{Name: tensorLearned, Shape: []int{o.n}, Data: o.learned})
 	}
 	return ts
 }
@@ -366,13 +372,36 @@ func (o *NAT) SetState(ts []tensorfile.Tensor) error {
 	if err := (&assign.Matching{Perm: perm}).Check(); err != nil {
 		return fmt.Errorf("tensor %q: %w: %w", tensorPerm, tensorfile.ErrFormat, err)
 	}
+	learned, err := findLearned(ts, o.n)
+	if err != nil {
+		return err
+	}
 	if o.gather != nil {
 		if err := o.gather.setState(ts, o.n, o.d); err != nil {
 			return err
 		}
 	}
 	copy(o.matching.Perm, perm)
+	o.learned = learned
 	return nil
+}
+
+// findLearned returns a copy of what was learned, nil if nothing was.
+func findLearned(ts []tensorfile.Tensor, n int) ([]float32, error) {
+	t, ok := tensorfile.Find(ts, tensorLearned)
+	if !ok {
+		return nil, nil
+	}
+	x, err := t.Float32(n)
+	if err != nil {
+		return nil, err
+	}
+	for j, value := range x {
+		if v := float64(value); math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil, fmt.Errorf("tensor %q: %w: target %d has %v", tensorLearned, tensorfile.ErrFormat, j, v)
+		}
+	}
+	return slices.Clone(x), nil
 }
 
 func (g *gathering) setState(ts []tensorfile.Tensor, n, d int) error {
