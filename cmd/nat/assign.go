@@ -281,7 +281,7 @@ func (a *app) assignFiles(ctx context.Context, pool *kernel.Pool, points, target
 		return nil, usagef("--tolerance and --time-limit need as many targets as points, not %d and %d", m, n)
 	}
 	start := time.Now()
-	return assignPoints(ctx, pool, z, c, n, m, d, assign.LargeOptions{Tolerance: f.tolerance, TimeLimit: f.limit,
+	return assignPoints(ctx, pool, new(assign.Solver), z, c, n, m, d, assign.LargeOptions{Tolerance: f.tolerance, TimeLimit: f.limit,
 		Progress: func(p assign.LargeProgress) {
 			s := status{label: p.Phase, done: p.Paired, total: p.Rows, unit: "rows", fields: []string{time.Since(start).Round(time.Second).String()}}
 			a.progress.show(s, false)
@@ -312,7 +312,7 @@ const largeFrom = 4096
 
 // assignPoints chooses the solver: the matrix of costs is held if it is small, or if the numbers of points
 // differ.
-func assignPoints(ctx context.Context, pool *kernel.Pool, z, c []float32, n, m, d int, opt assign.LargeOptions) (*assign.LargeResult, error) {
+func assignPoints(ctx context.Context, pool *kernel.Pool, s *assign.Solver, z, c []float32, n, m, d int, opt assign.LargeOptions) (*assign.LargeResult, error) {
 	if n == m && (n >= largeFrom || opt.Tolerance > 0 || opt.TimeLimit > 0) {
 		opt.Pool = pool
 		return assign.Large(ctx, z, c, n, d, opt)
@@ -320,7 +320,6 @@ func assignPoints(ctx context.Context, pool *kernel.Pool, z, c []float32, n, m, 
 	if err := fitsDense("the matrix of distances", n, m, matrixBytes); err != nil {
 		return nil, err
 	}
-	var s assign.Solver
 	r, err := s.Points(pool, z, c, n, m, d, assign.Options{})
 	if err != nil {
 		return nil, err

@@ -28,13 +28,44 @@ type benchAssignRow struct {
 
 type benchAssignResult struct {
 	Rows    []benchAssignRow `json:"rows"`
+	Kind    string           `json:"kind"`
 	Threads int              `json:"threads"`
 	Kernel  string           `json:"kernel"`
 }
 
 type benchAssignOptions struct {
-	sizes              string
+	sizes, kind        string
 	dim, steps, worker int
+}
+
+// A pointKind says how points are spread over the sphere: each is one of a few centres and spread times
+// a uniform one, normalised. 0 centres: uniform.
+type pointKind struct {
+	centres int
+	spread  float32
+}
+
+var pointKinds = map[string]pointKind{
+	"uniform":   {},
+	"shifted":   {1, 1},
+	"clusters":  {20, .05},
+	"collapsed": {1, .01},
+}
+
+// draw returns n unit vectors.
+func (k pointKind) draw(n, d int, r *rand.Rand) ([]float32, error) {
+	x := sphere.Uniform(n, d, r)
+	if k.centres == 0 {
+		return x, nil
+	}
+	centres := sphere.Uniform(k.centres, d, r)
+	for i := range n {
+		row, centre := x[i*d:(i+1)*d], centres[i%k.centres*d:]
+		for t := range row {
+			row[t] = centre[t] + k.spread*row[t]
+		}
+	}
+	return x, sphere.Normalize(x, n, d)
 }
 
 func (a *app) benchAssignCommand() *cobra.Command {
@@ -42,15 +73,17 @@ func (a *app) benchAssignCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "assign",
 		Short: "exact pairings of points with targets",
-		Long: `Time the pairing of random points on the unit sphere with as many random targets, distances included, without
+		Long: `Time the pairing of random points on the unit sphere with as many uniform targets, distances included, without
 anything known from before. Sizes of thousands are paired by the solver that does not hold the matrix, as nat assign
-does.`,
-		Example: "  nat bench assign\n  nat bench assign --sizes 256,1024,16384 --dim 128",
+does. --kind chooses how the points lie, as embeddings do in the course of a training: uniform, shifted to one side, in 20
+tight clusters, or nearly collapsed to a point.`,
+		Example: "  nat bench assign\n  nat bench assign --sizes 256,1024,16384 --kind clusters",
 		Args:    a.arguments(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.benchAssign(cmd.Context(), o) },
 	}
 	cmd.Flags().SortFlags = false
 	cmd.Flags().StringVar(&o.sizes, "sizes", "256,1024", "numbers of points, separated by commas")
+	cmd.Flags().StringVar(&o.kind, "kind", "uniform", "points: uniform, shifted, clusters or collapsed")
 	cmd.Flags().IntVar(&o.dim, "dim", 64, "dimensions")
 	addSteps(cmd, &o.steps, "as many as fit in a second, at least 3")
 	addWorkers(cmd, &o.worker)
@@ -66,6 +99,9 @@ func (o benchAssignOptions) parse() (sizes []int, err error) {
 		}
 		sizes = append(sizes, n)
 	}
+	if _, ok := pointKinds[o.kind]; !ok {
+		return nil, usagef("--kind %q: wants uniform, shifted, clusters or collapsed", o.kind)
+	}
 	if o.dim < 1 || o.steps < 0 || o.worker < 0 {
 		return nil, usagef("--dim must be positive, --steps and --workers not negative")
 	}
@@ -79,9 +115,9 @@ func (a *app) benchAssign(ctx context.Context, o benchAssignOptions) error {
 	}
 	pool := kernel.NewPool(o.worker)
 	defer pool.Close()
-	res := benchAssignResult{Threads: pool.Workers(), Kernel: kernel.Tier()}
+	res := benchAssignResult{Kind: o.kind, Threads: pool.Workers(), Kernel: kernel.Tier()}
 	for k, n := range sizes {
-		row, err := timeAssign(ctx, pool, n, o.dim, o.steps)
+		row, err := timeAssign(ctx, pool, pointKinds[o.kind], n, o.dim, o.steps)
 		if err != nil {
 			return err
 		}
@@ -101,18 +137,23 @@ func (a *app) benchAssign(ctx context.Context, o benchAssignOptions) error {
 }
 
 // timeAssign measures one size, on fresh points in every repeat.
-func timeAssign(ctx context.Context, pool *kernel.Pool, n, d, steps int) (benchAssignRow, error) {
+func timeAssign(ctx context.Context, pool *kernel.Pool, kind pointKind, n, d, steps int) (benchAssignRow, error) {
 	const least, long = 3, time.Second
 	row := benchAssignRow{N: n, Dim: d}
 	r := rand.New(rand.NewPCG(1, uint64(n)))
 	var times []float64
+	var s assign.Solver
 	for began := time.Now(); len(times) < max(steps, 1) || steps == 0 && (len(times) < least || time.Since(began) < long); {
 		if ctx.Err() != nil {
 			return row, context.Cause(ctx)
 		}
-		z, c := sphere.Uniform(n, d, r), sphere.Uniform(n, d, r)
+		z, err := kind.draw(n, d, r)
+		if err != nil {
+			return row, err
+		}
+		c := sphere.Uniform(n, d, r)
 		start := time.Now()
-		got, err := assignPoints(ctx, pool, z, c, n, n, d, assign.LargeOptions{})
+		got, err := assignPoints(ctx, pool, &s, z, c, n, n, d, assign.LargeOptions{})
 		if err != nil {
 			return row, err
 		}

@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""The tables of docs/results/assignment.md: nat beside SciPy on this machine, in Markdown.
+
+    ref/assign_speed.py [SECTION ...] [--threads 2] [--repeats 5] [--dim 64] [--python /usr/bin/python3] [--no-scipy]
+
+SECTION is dense, warm, large or huge; without one, the first three, which takes about five minutes. huge is 200,000
+points and takes about that long by itself. Let nothing else run meanwhile. Needs Go, to build nat, and for dense a Python
+with SciPy (Debian: apt-get install python3-scipy gives it to /usr/bin/python3); it installs neither. --no-scipy leaves
+SciPy out.
+
+Points lie on the unit sphere: uniform; shifted to one side; in 20 tight clusters; or nearly collapsed to a point. Targets
+are uniform. In dense, nat and SciPy run in turns, each time in a fresh process that takes the median of several problems;
+figures are medians of those runs. SciPy's time is that of its solver alone, with the matrix of float64 costs at hand;
+nat's is from the points, distances, proof and all. OPENBLAS_CORETYPE is taken out of SciPy's environment.
+"""
+import argparse
+import json
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from speed import ROOT, machine, output, table  # noqa: E402
+
+# Kind -> (centres, spread): a point is one of the centres and spread times a uniform one, normalised.
+KINDS = {"uniform": (0, 0), "shifted": (1, 1), "clusters": (20, .05), "collapsed": (1, .01)}
+SIZES = (256, 1024, 2048, 4096)
+
+
+class Runner:
+    def __init__(self, args, nat):
+        self.args, self.nat_path = args, nat
+        self.env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
+
+    def nat(self, n, kind, steps=0):
+        """One size by nat: its row of JSON, and the most memory the process held, in MB."""
+        command = [self.nat_path, "bench", "assign", "--sizes", n, "--kind", kind, "--dim", self.args.dim, "--steps", steps,
+                   "--workers", self.args.threads, "--json", "--quiet"]
+        with tempfile.TemporaryFile("w+") as out:
+            child = subprocess.Popen([str(c) for c in command], stdout=out)
+            _, status, usage = os.wait4(child.pid, 0)
+            child.returncode = os.waitstatus_to_exitcode(status)
+            if child.returncode != 0:
+                sys.exit(f"{command}: exit code {child.returncode}")
+            out.seek(0)
+            return {**json.load(out)["rows"][0], "megabytes": usage.ru_maxrss / 1000}
+
+    def scipy(self, n, kind):
+        return json.loads(output(self.args.python, __file__, "--solve", n, kind, "--dim", self.args.dim, env=self.env))
+
+
+def solve(n, kind, d):
+    """SciPy's side, in a process of its own: the median over problems of a second, at least one."""
+    import numpy as np
+    from scipy.optimize import linear_sum_assignment
+
+    rng = np.random.default_rng(n)
+
+    def uniform(n):
+        x = rng.standard_normal((n, d))
+        return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+    centres, spread = KINDS[kind]
+    times, began = [], time.perf_counter()
+    while not times or len(times) < 3 and n <= 1024 or time.perf_counter() - began < 1:
+        x, y = uniform(n), uniform(n)
+        if centres:
+            x = uniform(centres)[np.arange(n) % centres] + spread * x
+            x /= np.linalg.norm(x, axis=1, keepdims=True)
+        cost = 2 - 2 * x @ y.T
+        start = time.perf_counter()
+        linear_sum_assignment(cost)
+        times.append(time.perf_counter() - start)
+    print(json.dumps({"median_seconds": statistics.median(times)}))
+
+
+def ms(runs):
+    values = [1e3 * r["median_seconds"] for r in runs]
+    return f"{statistics.median(values):.3g} ({min(values):.3g}..{max(values):.3g})"
+
+
+def dense(run):
+    print("\nExact pairing of as many points as targets, milliseconds: median (lowest..highest) of runs in turns.")
+    rows = []
+    for kind in KINDS:
+        for n in SIZES:
+            ours, theirs = [], []
+            for repeat in range(run.args.repeats if n < 4096 else min(run.args.repeats, 3)):
+                print(f"  {kind} {n} {repeat + 1}", file=sys.stderr)
+                ours.append(run.nat(n, kind))
+                if not run.args.no_scipy:
+                    theirs.append(run.scipy(n, kind))
+            seconds = statistics.median(r["median_seconds"] for r in ours)
+            ratio = statistics.median(r["median_seconds"] for r in theirs) / seconds if theirs else 0
+            rows.append([kind, f"{n:,}", ours[0]["method"], ms(ours), ms(theirs) if theirs else "", f"{ratio:.1f}" if theirs else "",
+                         f"{max(r['relative_gap'] for r in ours):.1g}"])
+    table(["points", "n", "method", "nat, costs included", "SciPy, solver alone", "SciPy / nat", "relative gap"], rows, 3)
+
+
+def warm(run):
+    print("\nA solve that begins with the pairing and the potentials of the last, after every point has moved by 0.02 or 0.1; "
+          "milliseconds, the same solver as without.")
+    text = output("go", "test", "-C", ROOT, "./assign", "-run", "^$", "-bench", "^BenchmarkPoints(Warm)?$", "-benchtime", "300ms",
+                  "-cpu", run.args.threads, "-timeout", "20m")
+    found = {(name, moved): float(value) for name, moved, value in
+             re.findall(r"^BenchmarkPoints(?:Warm)?/(\w+/n=\d+)(?:/moved=([\d.]+))?(?:-\d+)?\s.*?([\d.e+-]+) ms", text, re.M)}
+    rows = []
+    for (name, moved), cold in found.items():
+        if moved:
+            continue
+        kind, n = name.split("/n=")
+        little, more = found[name, "0.02"], found[name, "0.1"]
+        rows.append([kind, f"{int(n):,}", f"{cold:.3g}", f"{little:.3g}", f"{cold / little:.1f}", f"{more:.3g}", f"{cold / more:.1f}"])
+    table(["points", "n", "cold", "moved by 0.02", "times as fast", "moved by 0.1", "times as fast"], rows)
+
+
+def sizes(run, problems):
+    print("\nThe solver that does not hold the matrix: seconds, and the most memory the process held.")
+    rows = []
+    for kind, n in problems:
+        print(f"  {kind} {n}", file=sys.stderr)
+        r = run.nat(n, kind, 1)
+        rows.append([kind, f"{n:,}", f"{r['median_seconds']:.3g}", f"{r['megabytes']:.0f}", f"{r['relative_gap']:.1g}"])
+    table(["points", "n", "s", "MB", "relative gap"], rows)
+
+
+def large(run):
+    sizes(run, [("uniform", n) for n in (10000, 20000, 40000, 60000)] +
+          [(kind, n) for kind in ("shifted", "clusters", "collapsed") for n in (10000, 20000)])
+
+
+def huge(run):
+    sizes(run, [("uniform", 200000)])
+
+
+SECTIONS = {f.__name__: f for f in (dense, warm, large, huge)}
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("sections", nargs="*", metavar="SECTION")
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--repeats", type=int, default=5)
+    p.add_argument("--dim", type=int, default=64)
+    p.add_argument("--python", default="/usr/bin/python3", help="a Python that has SciPy")
+    p.add_argument("--no-scipy", action="store_true", help="leave SciPy out")
+    p.add_argument("--solve", nargs=2, metavar=("N", "KIND"), help=argparse.SUPPRESS)
+    args = p.parse_args()
+    if args.solve:
+        solve(int(args.solve[0]), args.solve[1], args.dim)
+        return
+    unknown = [s for s in args.sections if s not in SECTIONS]
+    if unknown:
+        p.error(f"no section {unknown[0]}: there are {', '.join(SECTIONS)}")
+    args.no_torch = True  # for machine
+    if not args.no_scipy and subprocess.run([args.python, "-c", "import scipy.optimize"], stderr=subprocess.DEVNULL).returncode != 0:
+        p.error(f"{args.python} has no SciPy: install it (Debian: apt-get install python3-scipy), name a Python that has it "
+                "with --python, or leave it out with --no-scipy")
+    with tempfile.TemporaryDirectory() as tmp:
+        nat = pathlib.Path(tmp) / "nat"
+        subprocess.run(["go", "build", "-o", nat, "./cmd/nat"], cwd=ROOT, check=True)
+        run = Runner(args, nat)
+        machine(run, json.loads(output(nat, "version", "--json")))
+        if not args.no_scipy:
+            print("SciPy " + output(args.python, "-c", "import scipy; print(scipy.__version__)").strip())
+        for name in args.sections or ("dense", "warm", "large"):
+            print(f"{name}:", file=sys.stderr)
+            SECTIONS[name](run)
+
+
+if __name__ == "__main__":
+    main()
