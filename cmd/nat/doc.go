@@ -120,7 +120,7 @@
 //	nat bench conv [--encoder resnet18] [--batch 64] [--size 32] [--winograd=false] [--steps 9] [--workers N]
 //	nat bench train [--encoder convnet] [--batch 256] [--views 1] [--dim 64] [--winograd=false] [--steps 50] [--workers N]
 //	nat bench embed [--encoder convnet] [--batch 256] [--dim 64] [--winograd=false] [--steps 50] [--workers N]
-//	nat bench assign [--sizes 256,1024] [--dim 64] [--steps 15] [--workers N]
+//	nat bench assign [--sizes 256,1024] [--kind uniform] [--dim 64] [--steps 15] [--workers N]
 //
 // Measure matrix products, convolutions, whole training steps and embedding on this machine, as shares of its peak of
 // float32, which is measured in the same run. Times are medians. Flops are those of the definitions, so that Winograd's
@@ -132,7 +132,7 @@
 // beside them are totals[]{encoder, batch, direction, algorithm, flops, seconds, gflops, fraction_of_peak} and
 // copy_gbytes_per_second.
 //
-// JSON of assign: rows[]{n, dim, median_seconds, method, relative_gap, repeats}, threads, kernel.
+// JSON of assign: rows[]{n, dim, median_seconds, method, relative_gap, repeats}, kind, threads, kernel.
 //
 // JSON of train and embed: encoder, input, batch, dim, parameters, winograd, flops_per_image, images_per_second, seconds,
 // best_seconds, spread, gflops, peak_gflops, fraction_of_peak, effective, true_gflops, true_fraction_of_peak, threads,
