@@ -68,8 +68,8 @@ type Descent struct {
 // 20 passes without a gain (one, if all points are in the batch) it tries to prove
 // that there is none to be had. If there is one, pairs go on until they find it;
 // larger batches might try for ages, as one exchange of 7 rows among 60 is in one
-// batch of 8 out of 300 million. A proof takes four matrices of N x N float64, but
-// for pairs and for all points none. The context ends it early, without an error;
+// batch of 8 out of 300 million. A proof takes four matrices of N x N float64; for
+// pairs it takes one, of up to 4,096 points, or none, and for all points none. The context ends it early, without an error;
 // the error is that of a batch that could not be solved.
 func (m *Matching) Descend(ctx context.Context, pool *kernel.Pool, z, c []float32, d int, r *rand.Rand, opt DescentOptions) (Descent, error) {
 	n := len(m.Perm)
@@ -121,6 +121,7 @@ type descentRun struct {
 	order    []int32   // of the points in this pass
 	points   []float32 // of the batch
 	cost     float64
+	matrix   []float64 // of all costs, once a proof needs it
 	spent    float64 // additions of proofs
 	began    time.Time
 	proofing time.Duration
@@ -184,6 +185,9 @@ func (t *descentRun) swapGain(a, b int32) float64 {
 }
 
 func (t *descentRun) at(i, j int32) float64 {
+	if t.matrix != nil {
+		return t.matrix[int(i)*len(t.Perm)+int(j)]
+	}
 	return squaredDistance(t.z[int(i)*t.d:int(i+1)*t.d], t.c[int(j)*t.d:int(j+1)*t.d])
 }
 
@@ -215,18 +219,35 @@ func (t *descentRun) prove(ctx context.Context) string {
 func (t *descentRun) minimal(ctx context.Context) (bool, error) {
 	n := len(t.Perm)
 	if t.Batch == 2 {
+		if n <= pairMatrixRows {
+			t.fillMatrix()
+		}
 		return !t.anySwapGains(ctx), ctx.Err()
 	}
-	cost := make([]float64, n*n)
-	t.pool.Do(n, func(i int) {
-		for j := range n {
-			cost[i*n+j] = t.at(int32(i), int32(j))
-		}
-	})
-	return IsLocalMinimum(ctx, t.pool, cost, t.Perm, t.Batch, t.opt.Tolerance)
+	t.fillMatrix()
+	return IsLocalMinimum(ctx, t.pool, t.matrix, t.Perm, t.Batch, t.opt.Tolerance)
 }
 
-// anySwapGains tries all pairs of rows, without a matrix.
+// fillMatrix computes all costs, once.
+func (t *descentRun) fillMatrix() {
+	if t.matrix != nil {
+		return
+	}
+	n := len(t.Perm)
+	matrix := make([]float64, n*n)
+	t.pool.Do(n, func(i int) {
+		for j := range n {
+			matrix[i*n+j] = t.at(int32(i), int32(j))
+		}
+	})
+	t.matrix = matrix
+}
+
+// pairMatrixRows is up to how many rows all costs are kept to try all pairs, which
+// may take several times: 128 MiB.
+const pairMatrixRows = 4096
+
+// anySwapGains tries all pairs of rows.
 func (t *descentRun) anySwapGains(ctx context.Context) bool {
 	var gains atomic.Bool
 	t.pool.Do(len(t.Perm), func(row int) {
