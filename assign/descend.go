@@ -69,8 +69,9 @@ type Descent struct {
 // that there is none to be had. If there is one, pairs go on until they find it;
 // larger batches might try for ages, as one exchange of 7 rows among 60 is in one
 // batch of 8 out of 300 million. A proof takes four matrices of N x N float64; for
-// pairs it takes one, of up to 4,096 points, or none, and for all points none. The context ends it early, without an error;
-// the error is that of a batch that could not be solved.
+// pairs it takes one, of up to 4,096 points, or none, and for all points none. The
+// context ends it early, without an error; the error is that of a batch that could
+// not be solved.
 func (m *Matching) Descend(ctx context.Context, pool *kernel.Pool, z, c []float32, d int, r *rand.Rand, opt DescentOptions) (Descent, error) {
 	n := len(m.Perm)
 	if opt.Batch < 2 || opt.Batch > n {
@@ -122,7 +123,7 @@ type descentRun struct {
 	points   []float32 // of the batch
 	cost     float64
 	matrix   []float64 // of all costs, once a proof needs it
-	spent    float64 // additions of proofs
+	spent    float64   // additions of proofs
 	began    time.Time
 	proofing time.Duration
 }
