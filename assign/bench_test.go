@@ -116,6 +116,40 @@ func report(b *testing.B, r *Result) {
 	b.ReportMetric(r.RelativeGap, "gap/cost")
 }
 
+// The solver that does not hold the matrix, and a second time after every point has moved
+// by 0.1, with what the first learned.
+func BenchmarkLarge(b *testing.B) {
+	const n, d = 5000, 64
+	pool := kernel.NewPool(0)
+	defer pool.Close()
+	for _, cloud := range clouds {
+		r := rand.New(rand.NewPCG(1, 1))
+		z, c := cloud.make(r, n, d), uniformPoints(r, n, d)
+		opt := LargeOptions{Pool: pool}
+		solve := func(b *testing.B) (last *LargeResult) {
+			for b.Loop() {
+				var err error
+				if last, err = Large(b.Context(), z, c, n, d, opt); err != nil {
+					b.Fatal(err)
+				}
+			}
+			report(b, &last.Result)
+			return last
+		}
+		b.Run(cloud.name+"/cold", func(b *testing.B) {
+			first := solve(b)
+			opt.Start, opt.Learned = first.Perm, first.Learned
+		})
+		nudge(z, .1, r, n, d)
+		b.Run(cloud.name+"/moved", func(b *testing.B) {
+			if opt.Learned == nil {
+				b.Skip("goes on from cold")
+			}
+			solve(b)
+		})
+	}
+}
+
 // A float64 matrix, the proof in exact arithmetic included.
 func BenchmarkMatrix(b *testing.B) {
 	for _, n := range []int{256, 1024} {

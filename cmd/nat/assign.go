@@ -119,7 +119,7 @@ func (a *app) assign(ctx context.Context, args []string, f *assignFlags) error {
 	var r *assign.LargeResult
 	var err error
 	if f.cost != "" {
-		r, err = assignMatrix(f.cost)
+		r, err = assignMatrix(ctx, f.cost)
 	} else {
 		r, err = a.assignFiles(ctx, pool, args[0], args[1], f)
 	}
@@ -212,7 +212,7 @@ func printAssign(w io.Writer, r assignResult) {
 }
 
 // assignMatrix solves an .npy matrix of costs.
-func assignMatrix(path string) (*assign.LargeResult, error) {
+func assignMatrix(ctx context.Context, path string) (*assign.LargeResult, error) {
 	var cost []float64
 	var n, m int
 	err := withMatrix(path, func(arr *tensorfile.Array) (err error) {
@@ -226,7 +226,7 @@ func assignMatrix(path string) (*assign.LargeResult, error) {
 		return nil, err
 	}
 	var s assign.Solver
-	r, err := s.Matrix(cost, n, m, assign.Options{})
+	r, err := interruptible(ctx, func() (*assign.Result, error) { return s.Matrix(cost, n, m, assign.Options{}) })
 	if err != nil {
 		return nil, rejected(path, err)
 	}
@@ -320,11 +320,38 @@ func assignPoints(ctx context.Context, pool *kernel.Pool, s *assign.Solver, z, c
 	if err := fitsDense("the matrix of distances", n, m, matrixBytes); err != nil {
 		return nil, err
 	}
-	r, err := s.Points(pool, z, c, n, m, d, assign.Options{})
+	r, err := interruptible(ctx, func() (*assign.Result, error) { return s.Points(pool, z, c, n, m, d, assign.Options{}) })
 	if err != nil {
 		return nil, err
 	}
 	return &assign.LargeResult{Result: *r}, nil
+}
+
+// interruptible runs a solve that goes on to its end, and leaves it alone when ctx is done: so is the process then.
+func interruptible(ctx context.Context, solve func() (*assign.Result, error)) (*assign.Result, error) {
+	type outcome struct {
+		r        *assign.Result
+		err      error
+		panicked any
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		var o outcome
+		defer func() {
+			o.panicked = recover()
+			done <- o
+		}()
+		o.r, o.err = solve()
+	}()
+	select {
+	case o := <-done:
+		if o.panicked != nil {
+			panic(o.panicked)
+		}
+		return o.r, o.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // matrixBytes is what a dense solve holds for each entry, at most: the costs as read, transposed, and the solver's.
