@@ -99,7 +99,7 @@
 //	nat landscape enumerate [--n 7 --dim 2 --instances 20 --seed 1]
 //	nat landscape enumerate --points X.npy --targets C.npy
 //	nat landscape descend [--n 2000 --dim 16 --batch 2,8,32,128,512] [--svg OUT.svg]
-//	nat landscape descend --run RUN DATA [--batch 64,256,1024] [--epochs 3] [--limit 4096] [--svg OUT.svg]
+//	nat landscape descend --run RUN DATA [--batch 64,256,1024] [--epochs 3] [--lr 0] [--limit 4096]
 //
 // Does re-pairing one minibatch at a time get stuck? figure draws the smallest example, three points on a circle;
 // enumerate counts the local minima among all permutations of up to nine points; descend runs thousands of points to a
