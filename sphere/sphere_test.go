@@ -124,6 +124,10 @@ func TestSpectrum(t *testing.T) {
 	near(t, "effective rank", EffectiveRank(z, 4, 2), math.Exp(entropy), 1e-12)
 	near(t, "collapsed", EffectiveRank([]float32{1, 2, 1, 2}, 2, 2), 0, 0)
 	near(t, "line", EffectiveRank([]float32{1, 2, 3, 6}, 2, 2), 1, 1e-6)
+	wide := Spectrum([]float32{1, 2, 3, 4, 5, 7, 6, 9, 0, 4, 2, 2}, 3, 4) // fewer points than dimensions
+	full := covariance([]float32{1, 2, 3, 4, 5, 7, 6, 9, 0, 4, 2, 2}, 3, 4)
+	near(t, "trace", wide[0]+wide[1]+wide[2], full.At(0, 0)+full.At(1, 1)+full.At(2, 2)+full.At(3, 3), 1e-12)
+	near(t, "beyond the points", wide[2]+wide[3], 0, 1e-12)
 	const n, d = 3000, 12
 	near(t, "uniform", EffectiveRank(Uniform(n, d, random()), n, d), d, .1)
 }

@@ -2,6 +2,7 @@ package sphere
 
 import (
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -69,24 +70,48 @@ func WangIsolaFloor(d int) float64 {
 const spectrumRows = 512
 
 // Spectrum returns the d eigenvalues of the covariance (1/n) sum (z_i - mean)(z_i -
-// mean)^T, largest first, none below 0.
+// mean)^T, largest first, none below 0. It takes time in the cube of the smaller of n
+// and d.
 func Spectrum(z []float32, n, d int) []float64 {
 	check(z, n, d)
 	eigenvalues := make([]float64, d)
 	if n == 0 {
 		return eigenvalues
 	}
+	matrix := gram
+	if n >= d {
+		matrix = covariance
+	}
 	var eig mat.EigenSym
-	if !eig.Factorize(covariance(z, n, d), false) {
+	if !eig.Factorize(matrix(z, n, d), false) {
 		panic("sphere: Spectrum needs finite coordinates")
 	}
-	for k, x := range eig.Values(nil) {
-		eigenvalues[d-1-k] = max(x, 0)
+	values := eig.Values(nil)
+	slices.Reverse(values)
+	for k, x := range values {
+		eigenvalues[k] = max(x, 0)
 	}
 	return eigenvalues
 }
 
-func covariance(z []float32, n, d int) *mat.SymDense {
+// gram is (1/n) <z_i - mean, z_j - mean>, n x n, whose eigenvalues are those of the
+// covariance but for zeros.
+func gram(z []float32, n, d int) *mat.SymDense {
+	mean := meanOf(z, n, d)
+	rows := mat.NewDense(n, d, nil)
+	for i := range n {
+		for k, x := range z[i*d : (i+1)*d] {
+			rows.Set(i, k, float64(x)-mean[k])
+		}
+	}
+	g := mat.NewSymDense(n, nil)
+	g.SymOuterK(1/float64(n), rows)
+	return g
+}
+
+func covariance(z []float32, n, d int) *mat.SymDense { return moment(z, n, d, meanOf(z, n, d)) }
+
+func meanOf(z []float32, n, d int) []float64 {
 	mean := make([]float64, d)
 	for i := range n {
 		for k, x := range z[i*d : (i+1)*d] {
@@ -96,14 +121,16 @@ func covariance(z []float32, n, d int) *mat.SymDense {
 	for k := range mean {
 		mean[k] /= float64(n)
 	}
-	return moment(z, n, d, mean)
+	return mean
 }
 
 // EffectiveRank is the exponential of the entropy of the normalised spectrum,
 // equation (25): d for a uniform law, r for one that fills r dimensions evenly,
 // and 0 for a set without spread.
-func EffectiveRank(z []float32, n, d int) float64 {
-	eigenvalues := Spectrum(z, n, d)
+func EffectiveRank(z []float32, n, d int) float64 { return EffectiveRankOf(Spectrum(z, n, d)) }
+
+// EffectiveRankOf is [EffectiveRank] of the points that have this spectrum.
+func EffectiveRankOf(eigenvalues []float64) float64 {
 	var trace float64
 	for _, x := range eigenvalues {
 		trace += x

@@ -27,14 +27,8 @@ func (t Test) PValue() float64 {
 // and nothing else. Equation (28).
 func Rayleigh(z []float32, n, d int) Test {
 	check(z, n, d)
-	mean := make([]float64, d)
-	for i := range n {
-		for k, x := range z[i*d : (i+1)*d] {
-			mean[k] += float64(x) / float64(n)
-		}
-	}
 	var squares float64
-	for _, m := range mean {
+	for _, m := range meanOf(z, n, d) {
 		squares += m * m
 	}
 	return Test{float64(n) * float64(d) * squares, d}

@@ -81,6 +81,32 @@
 // JSON: run, data, train_rows, test_rows, classes, rows[]{name, layer, dim, knn, linear, mlp}, and with --per-class also
 // labels_per_class and few_label_rows[].
 //
+// # nat measure
+//
+//	nat measure Z.npy [--noise 0.05,0.1,0.2,0.5] [--report OUT.html] [--pairs 99] [--seed 1]
+//	nat measure RUN DATA [--split all] [--layer embedding] [--limit 0] [--noise 0.1,0.2] [--report OUT.html]
+//
+// Measure without labels how uniform embeddings are on the sphere and how much information they keep: the rows of any .npy
+// matrix, or what a run makes of DATA. Rows are divided by their norms, with a warning if they are not unit vectors. A row
+// that is zero or not finite is refused by name, with exit code 3, and so are fewer than two rows.
+//
+// Uniformity. wasserstein.value is the mean squared distance to fresh uniform targets under the best pairing, over at
+// least 8 draws of targets; of more than 2048 rows, over disjoint random blocks of 2048. It depends on the number of rows:
+// read it beside null_mean and null_sd, what one uniform sample of a block has, by null_method (cavity: an equation, from 32
+// dimensions on; table; monte carlo: simulated now), or as score, 1 for uniform rows and 0 for a single point. p_value is
+// exact, against --pairs simulated samples. The other gauges stand beside the range of some uniform samples of the same size.
+//
+// Information. At each --noise, the nats of which row it was that a noisy copy of its embedding keeps, never above ceiling_nats =
+// log N: beside that of a uniform sample (efficiency is the ratio) and the capacity of the sphere for any number of rows.
+// recovered is the share of the noisy copies that are nearest to their own row. Only values at equal N compare.
+//
+// --report writes a page that loads nothing: the spectrum, the information against its ceiling and capacity, the null bands.
+//
+// JSON: n, dim, wasserstein{value, stderr, block, draws, null_mean, null_sd, null_method, score, p_value}, rayleigh{statistic,
+// dof}, bingham{statistic, dof}, wang_isola, effective_rank, rank, nearest, sliced_wasserstein, uniform{samples, wang_isola,
+// effective_rank, nearest, sliced_wasserstein: [least, largest]}, information[]{noise, nats, stderr, recovered, ceiling_nats,
+// uniform_nats, capacity_nats, efficiency}, warnings, report, seconds.
+//
 // # nat assign
 //
 //	nat assign Z.npy C.npy [-o PERM.npy] [--duals UV.npz] [--tolerance 0] [--time-limit 10m] [--overwrite] [--workers N]

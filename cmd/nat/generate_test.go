@@ -14,7 +14,9 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"nat/internal/rng"
 	"nat/internal/tensorfile"
+	"nat/sphere"
 )
 
 // generate makes small data for the transcripts:
@@ -25,6 +27,8 @@ import (
 //	npy FILE ROWS DIM                float32 vectors
 //	labels FILE ROWS CLASSES         int64
 //	nan FILE ROW DIM                 put a NaN into a row
+//	zero FILE ROW DIM                make a row all zeros
+//	rank FILE ROWS DIM RANK          float32 unit vectors, uniform in the first RANK coordinates
 //	costs FILE C ...                 a square matrix of float64, inf for -1
 //	cut FILE BYTES                   remove bytes from the end
 //	flip FILE OFFSET                 invert a byte (negative: from the end)
@@ -63,6 +67,14 @@ func generate(kind, path string, args []string) error {
 			binary.LittleEndian.PutUint32(b[header+4*n[0]*n[1]:], math.Float32bits(float32(math.NaN())))
 			return b
 		})
+	case "zero":
+		return patch(path, func(b []byte) []byte {
+			header := 10 + int(binary.LittleEndian.Uint16(b[8:]))
+			clear(b[header+4*n[0]*n[1] : header+4*(n[0]+1)*n[1]])
+			return b
+		})
+	case "rank":
+		return writeRank(path, n[0], n[1], n[2])
 	case "cut":
 		return patch(path, func(b []byte) []byte { return b[:len(b)-n[0]] })
 	case "flip":
@@ -182,6 +194,14 @@ func writeVectors(path string, rows, dim int) error {
 	z := make([]float32, rows*dim)
 	for i := range z {
 		z[i] = float32(r.NormFloat64()) + float32((i/dim)%3*2*(i%2))
+	}
+	return writeArray(path, []int{rows, dim}, z)
+}
+
+func writeRank(path string, rows, dim, rank int) error {
+	z := make([]float32, rows*dim)
+	for i, x := range sphere.Uniform(rows, rank, rng.New(7, rng.Bench)) {
+		z[i/rank*dim+i%rank] = x
 	}
 	return writeArray(path, []int{rows, dim}, z)
 }
