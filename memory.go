@@ -2,8 +2,10 @@ package nat
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
+	"runtime"
 
 	"nat/objective"
 )
@@ -45,10 +47,12 @@ func (j *job) memory() []need {
 		whole = objective.RematchAllBytes(p.Data.Train, o.Dim)
 	}
 	inference := p.Encoder.MemoryBytes(embedRows, false) - 4*int64(p.Params) // of the gauges
-	const program = 40 << 20                                                 // runtime, code, scratch
+	const program, scratch = 40 << 20, 6 << 20                               // runtime and code; of the kernels, for each worker
 	const reporting = 220 << 20                                              // the report's maps and images
+	workers := int64(cmp.Or(o.Workers, runtime.GOMAXPROCS(0)))
 	return []need{
 		{"the program and its report", program + reporting, ""},
+		{"the kernels' workers", workers * scratch, "--workers"},
 		{"the data", 24*points + min(int64(o.Cache)<<20, 4*int64(p.Data.Rows)*int64(p.Data.Shape.Size())), "--cache or --limit"},
 		{"the targets", 4 * points * dim, "--dim or --limit"},
 		{"the network and its optimizer", p.Encoder.MemoryBytes(int(rows), true) + 4*int64(p.Params) + inference, "--batch, --views or --size, or choose a smaller --encoder"},
