@@ -226,11 +226,13 @@ func assignMatrix(ctx context.Context, path string) (*assign.LargeResult, error)
 		return nil, err
 	}
 	var s assign.Solver
-	r, err := interruptible(ctx, func() (*assign.Result, error) { return s.Matrix(cost, n, m, assign.Options{}) })
-	if err != nil {
-		return nil, rejected(path, err)
-	}
-	return &assign.LargeResult{Result: *r}, nil
+	return interruptible(ctx, func() (*assign.LargeResult, error) {
+		r, err := s.Matrix(cost, n, m, assign.Options{})
+		if err != nil {
+			return nil, rejected(path, err)
+		}
+		return &assign.LargeResult{Result: *r}, nil
+	})
 }
 
 // withMatrix opens a two-dimensional .npy file.
@@ -281,11 +283,16 @@ func (a *app) assignFiles(ctx context.Context, pool *kernel.Pool, points, target
 		return nil, usagef("--tolerance and --time-limit need as many targets as points, not %d and %d", m, n)
 	}
 	start := time.Now()
-	return assignPoints(ctx, pool, new(assign.Solver), z, c, n, m, d, assign.LargeOptions{Tolerance: f.tolerance, TimeLimit: f.limit,
-		Progress: func(p assign.LargeProgress) {
-			s := status{label: p.Phase, done: p.Paired, total: p.Rows, unit: "rows", fields: []string{time.Since(start).Round(time.Second).String()}}
-			a.progress.show(s, false)
-		}})
+	opt := assign.LargeOptions{Tolerance: f.tolerance, TimeLimit: f.limit, Progress: func(p assign.LargeProgress) {
+		s := status{label: p.Phase, done: p.Paired, total: p.Rows, unit: "rows", fields: []string{time.Since(start).Round(time.Second).String()}}
+		a.progress.show(s, false)
+	}}
+	if !held(n, m, opt) {
+		return assignPoints(ctx, pool, nil, z, c, n, m, d, opt) // which heeds ctx itself
+	}
+	return interruptible(ctx, func() (*assign.LargeResult, error) {
+		return assignPoints(ctx, pool, new(assign.Solver), z, c, n, m, d, opt)
+	})
 }
 
 // readPoints reads an .npy matrix of float32 whole.
@@ -310,17 +317,21 @@ func readPoints(path string) (x []float32, n, d int, err error) {
 // largeFrom is from how many points on the solver that does not hold the matrix is the faster one.
 const largeFrom = 4096
 
-// assignPoints chooses the solver: the matrix of costs is held if it is small, or if the numbers of points
-// differ.
+// held tells whether the matrix of costs is held: if it is small, or if the numbers of points differ.
+func held(n, m int, opt assign.LargeOptions) bool {
+	return n != m || n < largeFrom && opt.Tolerance == 0 && opt.TimeLimit == 0
+}
+
+// assignPoints chooses the solver; s is for where the matrix is held.
 func assignPoints(ctx context.Context, pool *kernel.Pool, s *assign.Solver, z, c []float32, n, m, d int, opt assign.LargeOptions) (*assign.LargeResult, error) {
-	if n == m && (n >= largeFrom || opt.Tolerance > 0 || opt.TimeLimit > 0) {
+	if !held(n, m, opt) {
 		opt.Pool = pool
 		return assign.Large(ctx, z, c, n, d, opt)
 	}
 	if err := fitsDense("the matrix of distances", n, m, matrixBytes); err != nil {
 		return nil, err
 	}
-	r, err := interruptible(ctx, func() (*assign.Result, error) { return s.Points(pool, z, c, n, m, d, assign.Options{}) })
+	r, err := s.Points(pool, z, c, n, m, d, assign.Options{})
 	if err != nil {
 		return nil, err
 	}
@@ -328,9 +339,9 @@ func assignPoints(ctx context.Context, pool *kernel.Pool, s *assign.Solver, z, c
 }
 
 // interruptible runs a solve that goes on to its end, and leaves it alone when ctx is done: so is the process then.
-func interruptible(ctx context.Context, solve func() (*assign.Result, error)) (*assign.Result, error) {
+func interruptible(ctx context.Context, solve func() (*assign.LargeResult, error)) (*assign.LargeResult, error) {
 	type outcome struct {
-		r        *assign.Result
+		r        *assign.LargeResult
 		err      error
 		panicked any
 	}

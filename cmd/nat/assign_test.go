@@ -13,7 +13,7 @@ func TestInterruptible(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cause, stuck := errors.New("interrupt"), make(chan struct{})
 	defer close(stuck)
-	_, err := interruptible(ctx, func() (*assign.Result, error) {
+	_, err := interruptible(ctx, func() (*assign.LargeResult, error) {
 		cancel(cause)
 		<-stuck
 		return nil, nil
@@ -26,5 +26,5 @@ func TestInterruptible(t *testing.T) {
 			t.Errorf("panic %v", p)
 		}
 	}()
-	interruptible(context.Background(), func() (*assign.Result, error) { panic("bug") })
+	interruptible(context.Background(), func() (*assign.LargeResult, error) { panic("bug") })
 }
