@@ -290,6 +290,9 @@ func (a *app) assignFiles(ctx context.Context, pool *kernel.Pool, points, target
 	if !held(n, m, opt) {
 		return assignPoints(ctx, pool, nil, z, c, n, m, d, opt) // which heeds ctx itself
 	}
+	if err := fitsDense("the matrix of distances", n, m, matrixBytes); err != nil {
+		return nil, err
+	}
 	return interruptible(ctx, func() (*assign.LargeResult, error) {
 		return assignPoints(ctx, pool, new(assign.Solver), z, c, n, m, d, opt)
 	})
@@ -322,14 +325,11 @@ func held(n, m int, opt assign.LargeOptions) bool {
 	return n != m || n < largeFrom && opt.Tolerance == 0 && opt.TimeLimit == 0
 }
 
-// assignPoints chooses the solver; s is for where the matrix is held.
+// assignPoints chooses the solver; s is for where the matrix is held, which must fit.
 func assignPoints(ctx context.Context, pool *kernel.Pool, s *assign.Solver, z, c []float32, n, m, d int, opt assign.LargeOptions) (*assign.LargeResult, error) {
 	if !held(n, m, opt) {
 		opt.Pool = pool
 		return assign.Large(ctx, z, c, n, d, opt)
-	}
-	if err := fitsDense("the matrix of distances", n, m, matrixBytes); err != nil {
-		return nil, err
 	}
 	r, err := s.Points(pool, z, c, n, m, d, assign.Options{})
 	if err != nil {

@@ -141,6 +141,11 @@ func timeAssign(ctx context.Context, pool *kernel.Pool, kind pointKind, n, d, st
 	const least, long = 3, time.Second
 	row := benchAssignRow{N: n, Dim: d}
 	r := rand.New(rand.NewPCG(1, uint64(n)))
+	if held(n, n, assign.LargeOptions{}) {
+		if err := fitsDense("the matrix of distances", n, n, matrixBytes); err != nil {
+			return row, err
+		}
+	}
 	var times []float64
 	var s assign.Solver
 	for began := time.Now(); len(times) < max(steps, 1) || steps == 0 && (len(times) < least || time.Since(began) < long); {
