@@ -225,13 +225,20 @@ func (s *score) add(r decoding) {
 }
 
 func (e *estimator) estimates() []Estimate {
-	out, n := make([]Estimate, len(e.noise)), float64(e.n)
+	out := make([]Estimate, len(e.noise))
 	for l, s := range e.scores {
-		mean := s.loss / n
-		out[l] = Estimate{Noise: e.noise[l], Nats: math.Log(n) - mean, Recovered: s.recovered / n, Ceiling: math.Log(n)}
-		if e.n > 1 {
-			out[l].Stderr = math.Sqrt(max(s.square/n-mean*mean, 0) / (n - 1))
-		}
+		out[l] = s.estimate(e.noise[l], e.n)
 	}
 	return out
+}
+
+// estimate turns the losses of n points into information.
+func (s score) estimate(noise float64, points int) Estimate {
+	n := float64(points)
+	mean := s.loss / n
+	e := Estimate{Noise: noise, Nats: math.Log(n) - mean, Recovered: s.recovered / n, Ceiling: math.Log(n)}
+	if points > 1 {
+		e.Stderr = math.Sqrt(max(s.square/n-mean*mean, 0) / (n - 1))
+	}
+	return e
 }
