@@ -8,13 +8,14 @@ import (
 	"nat/internal/rng"
 )
 
-// What the random numbers of a bound are for, after the index 32 that sets them
-// apart from the other uses of rng.Measure.
+// What random numbers are for, after the first index, which sets them apart from the
+// other uses of rng.Measure.
 const (
-	boundStream = 32
-	boundRows   = 0
-	boundTrain  = 1
-	boundTest   = 2
+	uniformStream = 31 // of Efficiency
+	boundStream   = 32
+	boundRows     = 0
+	boundTrain    = 1
+	boundTest     = 2
 )
 
 // InfoNCE is the bound (10) with k candidates and the best critic: log k minus the

@@ -71,11 +71,11 @@ func TestBarberAgakovBounds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			error := 4 * (e.Stderr + full.Stderr)
-			if e.Nats > full.Nats+error {
+			slack := 4 * (e.Stderr + full.Stderr)
+			if e.Nats > full.Nats+slack {
 				t.Errorf("%+v, %d steps: %+v exceeds %+v", c, steps, e, full)
 			}
-			if steps == 1000 && e.Nats < .8*full.Nats-error {
+			if steps == 1000 && e.Nats < .8*full.Nats-slack {
 				t.Errorf("%+v: %+v is far below %+v", c, e, full)
 			}
 		}
