@@ -231,6 +231,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th { text-align: left; font-weight: 500; color: #5d6672; font-size: 13px; }
 th, td { padding: 6px 14px 6px 0; border-bottom: 1px solid #e2e2dc; }
 tr:last-child td { border-bottom: 0; }
+td:nth-child(-n+3) { white-space: nowrap; }
 td small { color: #5d6672; }
 td svg { display: block; }
 footer { color: #5d6672; font-size: 13px; margin-top: 40px; }
