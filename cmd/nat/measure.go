@@ -320,7 +320,7 @@ func (a *app) gauge(ctx context.Context, pool *kernel.Pool, r *measureResult, z 
 // uniformSamples is how many samples make the null's band: fewer of the larger ones, which differ less and take long.
 func uniformSamples(n, d int) int {
 	if n > 4096 || min(n, d) > 256 {
-		return 2
+		return 4
 	}
 	return 8
 }
@@ -403,10 +403,15 @@ func (r *measureResult) warn() {
 	if r.coinciding > 2*r.uniformCoinciding {
 		add("%s the direction of another row", map[bool]string{true: "1 row has", false: count(r.coinciding) + " rows have"}[r.coinciding == 1])
 	}
+	var little []string
 	for _, x := range r.Information {
 		if x.Uniform > .99*x.Ceiling {
-			add("noise %g is too little for %s: even a uniform sample reaches the ceiling, so the information there says little", x.Noise, plural(r.N, "row"))
+			little = append(little, fmt.Sprintf("%g", x.Noise))
 		}
+	}
+	if little != nil {
+		add("too little noise for %s: at %s even a uniform sample reaches the ceiling, so the information there says little",
+			plural(r.N, "row"), strings.Join(little, " and "))
 	}
 }
 

@@ -83,9 +83,9 @@ func drawBand(value float64, null [2]float64) string {
 	d.line(2, 10, width-2, 10, inkPale, 2, "")
 	left := s.at(null[0])
 	d.rect(left, 3, max(s.at(null[1])-left, 2), 14, "#9fc3a5")
-	colour := inkRed
-	if value >= null[0] && value <= null[1] {
-		colour = inkBlue
+	colour, far := inkBlue, 2*(null[1]-null[0]) // of a few samples the range is less than the band
+	if value < null[0]-far || value > null[1]+far {
+		colour = inkRed
 	}
 	d.circle(s.at(value), 10, 5, colour, "white", 1.5)
 	return d.svg(width, 20, fmt.Sprintf("%s, uniform rows %s", fixed(value), band(null)))
@@ -244,7 +244,7 @@ footer { color: #5d6672; font-size: 13px; margin-top: 40px; }
 <dl class="tiles">{{range .Tiles}}<div><dt>{{.Name}}</dt><dd>{{.Value}}<small>{{.Note}}</small></dd></div>{{end}}</dl>
 <h2>Uniformity</h2>
 <p class="soft">Each gauge (dot) beside the band of uniform samples of the same size (green): two deviations for Wasserstein, Rayleigh and Bingham,
-the range of {{.UniformSamples}} samples for the others. Wasserstein: {{.Method}}.{{with .Ruler}} The rows are {{.}}.{{end}}</p>
+the range of {{.UniformSamples}} samples for the others. Red is far outside. Wasserstein: {{.Method}}.{{with .Ruler}} The rows are {{.}}.{{end}}</p>
 <div class="card scroll"><table><thead><tr><th>gauge</th><th>value</th><th>uniform rows</th><th></th><th></th></tr></thead>
 <tbody>{{range .Bands}}<tr><td>{{.Name}}</td><td>{{.Value}}</td><td>{{.Uniform}}</td><td>{{.Picture}}</td><td><small>{{.Note}}</small></td></tr>{{end}}</tbody></table></div>
 <h2>Spectrum and information</h2>
