@@ -65,8 +65,9 @@ func quantile(sorted []float64, q float64) float64 {
 // sampleTime is how long a sample of a kernel takes at least.
 const sampleTime = 2 * time.Millisecond
 
-// peakTime is how long the peak is looked for after each sample.
-const peakTime = time.Millisecond
+// peakTime is how long the peak is looked for after each sample: several repeats,
+// as workers that were asleep come late to the first one.
+const peakTime = 3 * time.Millisecond
 
 // load is something to be timed.
 type load struct {

@@ -72,7 +72,7 @@ const (
 	stateWaiting = 1 << 17   // the caller is parked on done
 	stateEpoch   = 1 << 18   // one loop
 
-	spins = 4000 // polls before a goroutine parks: some microseconds
+	spins = 40000 // polls before a goroutine parks: some tens of microseconds, as waking one takes longer
 )
 
 // NewPool starts a pool of the given number of workers, the caller of Do
