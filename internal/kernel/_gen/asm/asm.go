@@ -169,20 +169,24 @@ func Splat(w Width, f float64) reg.VecVirtual {
 
 // Write writes what emit emits to ../asm_NAME_amd64.s and its declarations to
 // ../asm_NAME_amd64.go, and to NAME/sum.txt a checksum of both and of the
-// sources of the generator in NAME, which a test of package kernel compares:
-// neither can change without the other. It runs in the module's root.
+// sources of the generator, in NAME and here, which a test of package kernel
+// compares: neither can change without the other. It runs in the module's root.
 func Write(name string, emit func()) {
 	out := "../asm_" + name + "_amd64"
 	os.Args = append(os.Args[:1], "-out", out+".s", "-stubs", out+".go", "-pkg", "kernel")
 	ConstraintExpr("!purego")
 	emit()
 	Generate()
-	names, err := filepath.Glob(name + "/*.go")
-	if err != nil {
-		log.Fatal(err)
+	var files []string
+	for _, dir := range []string{name, "asm"} {
+		sources, err := filepath.Glob(dir + "/*.go")
+		if err != nil {
+			log.Fatal(err)
+		}
+		files = append(files, sources...)
 	}
 	h := sha256.New()
-	for _, file := range append(names, "asm/asm.go", out+".go", out+".s") {
+	for _, file := range append(files, out+".go", out+".s") {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			log.Fatal(err)
