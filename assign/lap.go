@@ -65,7 +65,7 @@ type lap[T number] struct {
 	round  int64
 	tree   []int32 // columns in the tree, in order of distance
 	open   []int32 // columns that are not, once the search is dense
-	heap   []entry[T]
+	heap   heap[T]
 	saved  []T     // distances of the tree, once the search is dense
 	vacant []int32 // columns without a partner, if few
 	bound  T       // distance of the nearest free column found
@@ -74,13 +74,6 @@ type lap[T number] struct {
 	queue, next []int32
 
 	scans, augmentations int
-}
-
-// entry is a column at a distance or, with id < 0, the columns that row ^id
-// has not looked at yet, none of which is nearer than key.
-type entry[T number] struct {
-	key T
-	id  int32
 }
 
 // reset makes room for an n x m problem whose costs the caller fills in.
@@ -442,7 +435,7 @@ func (p *lap[T]) search(i int32) bool {
 	}
 	p.visit(i, 0)
 	for expanded := 0; len(p.heap) > 0 && p.heap[0].key < p.bound; {
-		e := p.pop()
+		e := p.heap.pop()
 		if e.id < 0 {
 			if expanded++; expanded > 16+len(p.tree)/4 {
 				if p.relax != nil {
@@ -604,7 +597,7 @@ func (p *lap[T]) visit(i int32, offset T) {
 		}
 	}
 	if limit := p.limit[i]; limit < p.inf && limit+offset < p.bound {
-		p.push(entry[T]{limit + offset, ^i})
+		p.heap.push(entry[T]{limit + offset, ^i})
 	}
 }
 
@@ -648,7 +641,7 @@ func (p *lap[T]) offer(i, j int32, d T) {
 	p.seen[j] = 2 * p.round
 	p.dist[j] = d
 	p.pred[j] = i
-	p.push(entry[T]{d, j})
+	p.heap.push(entry[T]{d, j})
 }
 
 // settle lowers the potentials of the tree so that the path found becomes tight.
@@ -669,54 +662,6 @@ func (p *lap[T]) flip(root int32) {
 		}
 		j = before
 	}
-}
-
-// before orders the heap by distance; at the same distance columns come before
-// unexplored rests, which are dear to open.
-func (e entry[T]) before(f entry[T]) bool {
-	return e.key < f.key || (e.key == f.key && e.id > f.id)
-}
-
-func (p *lap[T]) push(e entry[T]) {
-	h := append(p.heap, e)
-	at := len(h) - 1
-	for at > 0 {
-		up := (at - 1) / 2
-		if !e.before(h[up]) {
-			break
-		}
-		h[at] = h[up]
-		at = up
-	}
-	h[at] = e
-	p.heap = h
-}
-
-func (p *lap[T]) pop() entry[T] {
-	h := p.heap
-	top := h[0]
-	last := h[len(h)-1]
-	h = h[:len(h)-1]
-	at := 0
-	for {
-		down := 2*at + 1
-		if down >= len(h) {
-			break
-		}
-		if down+1 < len(h) && h[down+1].before(h[down]) {
-			down++
-		}
-		if !h[down].before(last) {
-			break
-		}
-		h[at] = h[down]
-		at = down
-	}
-	if len(h) > 0 {
-		h[at] = last
-	}
-	p.heap = h
-	return top
 }
 
 // minimum is the least reduced cost of a row.

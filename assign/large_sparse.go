@@ -27,7 +27,7 @@ type sparse struct {
 	seen   []int64 // column -> 2*round: reached, 2*round+1: in the tree
 	round  int64
 	tree   []int32
-	heap   []node
+	heap   heap[int64]
 	hits   []int32 // rows whose limit the search went past
 	bound  int64
 	target int32
@@ -40,12 +40,6 @@ type list struct {
 	cols  []int32
 	costs []int64
 	limit int64
-}
-
-// node is a column at a distance, or the limit of row ^id.
-type node struct {
-	key int64
-	id  int32
 }
 
 func newSparse(n int) *sparse {
@@ -147,7 +141,7 @@ func (s *sparse) search(i int32) bool {
 	s.bound, s.target = unreachable, free
 	s.visit(i, 0)
 	for len(s.heap) > 0 && s.heap[0].key < s.bound {
-		e := s.pop()
+		e := s.heap.pop()
 		if e.id < 0 {
 			s.hits = append(s.hits, ^e.id)
 			continue
@@ -188,10 +182,10 @@ func (s *sparse) visit(i int32, offset int64) {
 		}
 		s.seen[j], s.dist[j] = 2*s.round, d
 		s.pred[j], s.paidBy[j] = i, costs[t]
-		s.push(node{d, j})
+		s.heap.push(entry[int64]{d, j})
 	}
 	if d := l.limit + offset; l.limit < unreachable && d < s.bound {
-		s.push(node{d, ^i})
+		s.heap.push(entry[int64]{d, ^i})
 	}
 }
 
@@ -210,50 +204,4 @@ func (s *sparse) augment(root int32) {
 		}
 		j = before
 	}
-}
-
-// before orders the heap by distance; at the same distance columns come before limits.
-func (e node) before(f node) bool {
-	return e.key < f.key || e.key == f.key && e.id > f.id
-}
-
-func (s *sparse) push(e node) {
-	h := append(s.heap, e)
-	at := len(h) - 1
-	for at > 0 {
-		up := (at - 1) / 2
-		if !e.before(h[up]) {
-			break
-		}
-		h[at] = h[up]
-		at = up
-	}
-	h[at] = e
-	s.heap = h
-}
-
-func (s *sparse) pop() node {
-	h := s.heap
-	top, last := h[0], h[len(h)-1]
-	h = h[:len(h)-1]
-	at := 0
-	for {
-		down := 2*at + 1
-		if down >= len(h) {
-			break
-		}
-		if down+1 < len(h) && h[down+1].before(h[down]) {
-			down++
-		}
-		if !h[down].before(last) {
-			break
-		}
-		h[at] = h[down]
-		at = down
-	}
-	if len(h) > 0 {
-		h[at] = last
-	}
-	s.heap = h
-	return top
 }
