@@ -34,7 +34,6 @@ type Network struct {
 	rows    int
 	pending bool    // a Forward awaits its Backward
 	t       tensors // of the operation in progress
-	adding  addition
 
 	block    []float32 // values of inference
 	embedded []float32 // result of Forward without train
@@ -221,31 +220,10 @@ func (n *Network) Backward(dz []float32) {
 		}
 		d.op.backward(&n.env, &n.t)
 		if b.into != none {
-			n.adding.add(n.env.pool, n.stored(b.into, d.in), n.t.dx)
+			n.env.pool.Add(n.stored(b.into, d.in), n.t.dx)
 		}
 	}
 	n.t = tensors{}
-}
-
-// addition adds one slice to another on all workers. Its loop body is made
-// once, so that a step allocates nothing.
-type addition struct {
-	dst, src []float32
-	body     func(i int)
-}
-
-const addChunk = 16 << 10
-
-func (a *addition) add(pool *kernel.Pool, dst, src []float32) {
-	if a.body == nil {
-		a.body = func(i int) {
-			lo, hi := i*addChunk, min((i+1)*addChunk, len(a.dst))
-			kernel.Axpy(a.dst[lo:hi], 1, a.src[lo:hi])
-		}
-	}
-	a.dst, a.src = dst, src
-	pool.Do((len(dst)+addChunk-1)/addChunk, a.body)
-	a.dst, a.src = nil, nil
 }
 
 // Output runs inference (running statistics, no dropout) on rows inputs and

@@ -176,5 +176,5 @@ func columnSums(pool *kernel.Pool, x []float32, dim int, centre []float64, squar
 // apply writes the standardised rows of x (rows x dim) to dst, which may be
 // x: it is the inference step of a batch norm.
 func (s standardiser) apply(pool *kernel.Pool, dst, x []float32, rows int) {
-	pool.BatchNormInfer(dst, x, s.scale, s.zero, s.mean, s.one, rows, len(s.mean), 0, false)
+	pool.BatchNormApply(dst, x, nil, s.scale, s.zero, s.mean, s.one, rows, len(s.mean), 0, false)
 }

@@ -170,7 +170,9 @@ func TestNoAllocations(t *testing.T) {
 		p.Gemm(dw, 48, x, 64, false, y, 48, false, 90, 48, 64, false)
 		p.Gemm(dw, 48, x, 90, true, y, 64, true, 90, 48, 64, true)
 		rows := ny / c
-		p.BatchNormForward(dx, y, stats[:c], stats[c:], stats[2*c:], stats[3*c:], rows, c, 1e-5, true)
+		p.BatchNormStats(stats[2*c:], stats[3*c:], y, rows, c)
+		p.BatchNormApply(dx, y, nil, stats[:c], stats[c:], stats[2*c:], stats[3*c:], rows, c, 1e-5, true)
+		p.Add(dx[:ny], y)
 		p.BatchNormBackward(dx, nil, stats[4*c:], stats[5*c:], y, y, y, stats[:c], stats[c:], stats[2*c:], stats[3*c:], rows, c, 1e-5, true)
 		p.BiasGrad(stats, y, rows, c)
 		p.ReLU(dx[:ny], y, .1)

@@ -75,17 +75,12 @@ func (q *passTask) part(lo int) (a, b []float64) {
 	return s[:q.c], s[q.c:]
 }
 
-// AddBias adds bias to each of the rows of y, rows x c.
-func (p *Pool) AddBias(y, bias []float32, rows, c int) {
-	need(y, rows*c)
-	needColumns(c, bias)
-	q := p.startRows(rows, c)
-	q.y, q.x = y, bias[:c]
-	p.loopPass(q, func(q *passTask, _ *tier, lo, hi int) {
-		for r := lo; r < hi; r++ {
-			Axpy(q.y[r*q.c:(r+1)*q.c], 1, q.x)
-		}
-	})
+// Add adds x to y, over the length of y.
+func (p *Pool) Add(y, x []float32) {
+	need(x, len(y))
+	q := p.startPass(len(y), elemChunk)
+	q.y, q.x = y, x
+	p.loopPass(q, func(q *passTask, _ *tier, lo, hi int) { Axpy(q.y[lo:hi], 1, q.x[lo:hi]) })
 }
 
 // BiasGrad overwrites db with the column sums of dy, rows x c.

@@ -2,18 +2,6 @@ package kernel
 
 import "math"
 
-// BatchNormForward is BatchNormStats and BatchNormApply without shortcut. y
-// may be x if no gradient is needed.
-func (p *Pool) BatchNormForward(y, x, gamma, beta, mean, variance []float32, rows, c int, eps float32, relu bool) {
-	p.BatchNormStats(mean, variance, x, rows, c)
-	p.BatchNormApply(y, x, nil, gamma, beta, mean, variance, rows, c, eps, relu)
-}
-
-// BatchNormInfer is BatchNormApply without shortcut.
-func (p *Pool) BatchNormInfer(y, x, gamma, beta, mean, variance []float32, rows, c int, eps float32, relu bool) {
-	p.BatchNormApply(y, x, nil, gamma, beta, mean, variance, rows, c, eps, relu)
-}
-
 // BatchNormStats sets mean and variance to the mean and the biased variance of
 // each column of x, rows x c.
 func (p *Pool) BatchNormStats(mean, variance, x []float32, rows, c int) {
