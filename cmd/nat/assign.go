@@ -6,10 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -180,19 +177,6 @@ func (f *assignFlags) write(r *assign.LargeResult) error {
 	})
 }
 
-// writeFile writes a file as a whole or not at all.
-func writeFile(path string, write func(w io.Writer) error) error {
-	o, err := createOutput(path)
-	if err != nil {
-		return err
-	}
-	if err := write(o); err != nil {
-		o.discard()
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return o.commit()
-}
-
 func printAssign(w io.Writer, r assignResult) {
 	optimal := "optimal"
 	switch {
@@ -235,27 +219,6 @@ func assignMatrix(ctx context.Context, path string) (*assign.LargeResult, error)
 	})
 }
 
-// withMatrix opens a two-dimensional .npy file.
-func withMatrix(path string, use func(arr *tensorfile.Array) error) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return classify(err, nat.ErrInput)
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	arr, err := tensorfile.OpenNPY(file, info.Size(), path)
-	if err != nil {
-		return err
-	}
-	if len(arr.Shape) != 2 {
-		return &classified{fmt.Errorf("%s has shape %v: wants two dimensions", path, arr.Shape), nat.ErrInput}
-	}
-	return use(arr)
-}
-
 // rejected says that the data cannot be solved, and why.
 func rejected(path string, err error) error {
 	var entry *assign.EntryError
@@ -296,25 +259,6 @@ func (a *app) assignFiles(ctx context.Context, pool *kernel.Pool, points, target
 	return interruptible(ctx, func() (*assign.LargeResult, error) {
 		return assignPoints(ctx, pool, new(assign.Solver), z, c, n, m, d, opt)
 	})
-}
-
-// readPoints reads an .npy matrix of float32 whole.
-func readPoints(path string) (x []float32, n, d int, err error) {
-	err = withMatrix(path, func(arr *tensorfile.Array) error {
-		if n, d = arr.Rows(), arr.RowLen(); d == 0 {
-			return &classified{fmt.Errorf("%s has shape %v: points without coordinates", path, arr.Shape), nat.ErrInput}
-		}
-		x = make([]float32, n*d)
-		if err := arr.ReadRows(x, 0, n); err != nil {
-			return err
-		}
-		bad := func(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }
-		if i := slices.IndexFunc(x, bad); i >= 0 {
-			return &classified{fmt.Errorf("%s: row %d, column %d is %v: only finite values can be matched", path, i/d, i%d, x[i]), nat.ErrInput}
-		}
-		return nil
-	})
-	return x, n, d, err
 }
 
 // largeFrom is from how many points on the solver that does not hold the matrix is the faster one.

@@ -70,6 +70,14 @@ The file appears only when it is whole.`,
 	return cmd
 }
 
+// checkSplit refuses a split that no data have.
+func checkSplit(split string) error {
+	if split != "train" && split != "test" && split != "all" {
+		return usagef("--split %q: choose train, test or all", split)
+	}
+	return nil
+}
+
 // check finds what is wrong before anything is computed; it returns the format and the files to be written.
 func (f embedFlags) check() (format string, err error) {
 	if f.out == "" {
@@ -78,8 +86,8 @@ func (f embedFlags) check() (format string, err error) {
 	if format, err = rowFormat(f.out); err != nil {
 		return "", err
 	}
-	if f.split != "train" && f.split != "test" && f.split != "all" {
-		return "", usagef("--split %q: choose train, test or all", f.split)
+	if err := checkSplit(f.split); err != nil {
+		return "", err
 	}
 	if f.limit < 0 || f.workers < 0 {
 		return "", usagef("--limit and --workers must not be negative")

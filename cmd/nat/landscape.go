@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,7 +12,6 @@ import (
 	"nat/assign"
 	"nat/internal/kernel"
 	"nat/internal/rng"
-	"nat/internal/tensorfile"
 	"nat/sphere"
 )
 
@@ -204,19 +201,6 @@ func trappingOffsets() (ranges [][2]float64) {
 	return ranges
 }
 
-// writeText writes a file as a whole or not at all.
-func writeText(path, text string) error {
-	o, err := createOutput(path)
-	if err != nil {
-		return err
-	}
-	if _, err := o.WriteString(text); err != nil {
-		o.discard()
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return o.commit()
-}
-
 // enumerateOptions are the flags of landscape enumerate.
 type enumerateOptions struct {
 	points, targets   string
@@ -397,40 +381,13 @@ func squaredDistances(z, c []float32, n, d int) []float64 {
 
 // readPair reads two .npy files with as many rows of the same length.
 func readPair(points, targets string) (z, c []float32, n, d int, err error) {
-	z, n, d, err = readMatrix(points)
+	z, n, d, err = readPoints(points)
 	if err != nil {
 		return
 	}
-	c, m, e, err := readMatrix(targets)
+	c, m, e, err := readPoints(targets)
 	if err == nil && (m != n || e != d) {
 		err = &classified{fmt.Errorf("%s has %d rows of %d values and %s %d rows of %d: they must be alike", points, n, d, targets, m, e), nat.ErrInput}
 	}
 	return z, c, n, d, err
-}
-
-// readMatrix reads an .npy file whole: rows of equal length, all finite.
-func readMatrix(path string) (x []float32, rows, width int, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, 0, 0, classify(err, nat.ErrInput)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, 0, 0, err
-	}
-	arr, err := tensorfile.OpenNPY(f, info.Size(), path)
-	if err != nil {
-		return nil, 0, 0, err
-	}
-	rows, width = arr.Rows(), arr.RowLen()
-	x = make([]float32, rows*width)
-	if err := arr.ReadRows(x, 0, rows); err != nil {
-		return nil, 0, 0, err
-	}
-	bad := func(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }
-	if i := slices.IndexFunc(x, bad); i >= 0 {
-		return nil, 0, 0, &classified{fmt.Errorf("%s: row %d, column %d is %v: only finite values can be matched", path, i/width, i%width, x[i]), nat.ErrInput}
-	}
-	return x, rows, width, nil
 }

@@ -148,8 +148,8 @@ func (f *measureFlags) check(args []string) error {
 	}
 	slices.Sort(f.levels)
 	f.levels = slices.Compact(f.levels)
-	if f.split != "train" && f.split != "test" && f.split != "all" {
-		return usagef("--split %q: choose train, test or all", f.split)
+	if err := checkSplit(f.split); err != nil {
+		return err
 	}
 	if f.limit < 0 || f.workers < 0 || f.pairs < 0 {
 		return usagef("--limit, --workers and --pairs must not be negative")

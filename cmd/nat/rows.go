@@ -83,6 +83,26 @@ func (o *output) discard() {
 	os.Remove(o.file.Name())
 }
 
+// writeFile writes a file as a whole or not at all.
+func writeFile(path string, write func(w io.Writer) error) error {
+	o, err := createOutput(path)
+	if err != nil {
+		return err
+	}
+	if err := write(o); err != nil {
+		o.discard()
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return o.commit()
+}
+
+func writeText(path, text string) error {
+	return writeFile(path, func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	})
+}
+
 // checkOutputs refuses, before anything is computed, files that could not be written in the end.
 func checkOutputs(overwrite bool, paths ...string) error {
 	for _, path := range paths {
@@ -97,7 +117,7 @@ func checkOutputs(overwrite bool, paths ...string) error {
 		case info.IsDir():
 			return usagef("cannot write %s: it is a folder", path)
 		case !overwrite:
-			return usagef("%s exists already; --overwrite replaces it, or choose another name with -o", path)
+			return usagef("%s exists already; --overwrite replaces it, or choose another name", path)
 		}
 	}
 	return nil
