@@ -96,6 +96,23 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// Re-pairing all rows never comes about in too short a training, which is then told.
+func TestResolveGlobal(t *testing.T) {
+	for epochs, want := range map[int]int{3: 1, 4: 0} {
+		o := Options{Assign: "global", Epochs: epochs}
+		warnings := resolve(&o, 1000)
+		due := 0
+		for epoch := range epochs {
+			if o.globalDue(epoch) {
+				due++
+			}
+		}
+		if len(warnings) != want || due != 1-want {
+			t.Errorf("%d epochs: all rows re-paired %d times, warnings %q", epochs, due, warnings)
+		}
+	}
+}
+
 func TestRunNames(t *testing.T) {
 	for path, want := range map[string]string{
 		"photos": "photos-nat", "a/b/photos/": "photos-nat", "x/vectors.npy": "vectors-nat", "cifar.tar.gz": "cifar-nat",
