@@ -100,18 +100,8 @@ func (e *epilogue) bias(j0, j1 int) []float32 {
 // end adds up the moments and drops the caller's slices.
 func (e *epilogue) end() {
 	if e.Mean != nil {
-		c, n := e.c, float64(e.rows)
-		sum := e.moments[:2*c]
-		for lo := 2 * c; lo < len(e.moments); lo += 2 * c {
-			for j, v := range e.moments[lo : lo+2*c] {
-				sum[j] += v
-			}
-		}
-		for j := range c {
-			m := sum[j] / n
-			e.Mean[j] = float32(m)
-			e.Variance[j] = float32(max(sum[c+j]/n-m*m, 0))
-		}
+		sums := sumPieces(e.moments, 2*e.c)
+		setMoments(e.Mean, e.Variance, sums[:e.c], sums[e.c:], e.rows)
 	}
 	e.Epilogue, e.y = Epilogue{}, nil
 }

@@ -60,13 +60,21 @@ func (p *Pool) addPartial(q *passTask, do func(q *passTask, t *tier, lo, hi int)
 	n := 2 * q.c
 	q.partial = grow(q.partial, ceilDiv(q.n, q.chunk)*n)
 	p.loopPass(q, do)
-	sums, whole := q.partial[:n], active.whole(n)
-	for lo := n; lo < len(q.partial); lo += n {
-		part := q.partial[lo : lo+n]
-		active.addDoubles(sums[:whole], part[:whole])
-		addDoublesGeneric(sums[whole:], part[whole:])
-	}
+	sums := sumPieces(q.partial, n)
 	return sums[:q.c], sums[q.c:]
+}
+
+// sumPieces adds up pieces of n elements in order, in the place of the first.
+func sumPieces(pieces []float64, n int) []float64 {
+	sums, whole := pieces[:n], active.whole(n)
+	for lo := n; lo < len(pieces); lo += n {
+		piece := pieces[lo : lo+n]
+		if whole > 0 {
+			active.addDoubles(sums[:whole], piece[:whole])
+		}
+		addDoublesGeneric(sums[whole:], piece[whole:])
+	}
+	return sums
 }
 
 // part returns the two sums of the piece that starts at row lo.

@@ -23,8 +23,14 @@ func (p *Pool) BatchNormStats(mean, variance, x []float32, rows, c int) {
 			columnMomentsGeneric(a[n:], b[n:], x[n:], hi-lo, q.c)
 		}
 	})
-	for j := range c {
-		m := sum[j] / float64(rows)
+	setMoments(mean, variance, sum, sq, rows)
+}
+
+// setMoments sets mean and biased variance of the columns of so many rows, from
+// the sums of their elements and of the squares.
+func setMoments(mean, variance []float32, sum, sq []float64, rows int) {
+	for j, s := range sum {
+		m := s / float64(rows)
 		mean[j] = float32(m)
 		variance[j] = float32(max(sq[j]/float64(rows)-m*m, 0))
 	}

@@ -230,6 +230,30 @@ func TestBatchNormStatsOffset(t *testing.T) {
 	})
 }
 
+// Less columns than a vector has lanes, and so many rows that they come in pieces.
+func TestFewColumns(t *testing.T) {
+	eachTier(t, func(t *testing.T) {
+		p := NewPool(2)
+		defer p.Close()
+		r := seeded(19)
+		for c := 1; c < 18; c++ {
+			rows := 2*statFloats/c + 3
+			x, sum, mean, variance := normal(rows*c, r), newBuffer(c), newBuffer(c), newBuffer(c)
+			p.BatchNormStats(mean.s, variance.s, x.s, rows, c)
+			p.BiasGrad(sum.s, x.s, rows, c)
+			_, wantMean, wantVar := batchNorm(wide(x.s), nil, make([]float64, c), make([]float64, c), rows, c, 1, false)
+			for j, v := range wantMean {
+				if d := math.Abs(float64(sum.s[j]) - v*float64(rows)); d > 1e-6*float64(rows) {
+					t.Fatalf("%d columns: sum %d is off by %g", c, j, d)
+				}
+			}
+			near(t, fmt.Sprint("mean, columns ", c), mean.s, wantMean, nil, 3e-7)
+			near(t, fmt.Sprint("variance, columns ", c), variance.s, wantVar, nil, 2e-6)
+			intact(t, fmt.Sprint("columns ", c), x, sum, mean, variance)
+		}
+	})
+}
+
 func TestNoRows(t *testing.T) {
 	p := NewPool(1)
 	defer p.Close()
