@@ -59,36 +59,36 @@ const (
 	maxGradParts = 16
 )
 
-// A work cuts N images into items: some whole images, or a band of one.
+// A work cuts n images of so many rows into items: some whole images, or a band
+// of one.
 type work struct {
-	images    int // per item
-	band      int // rows per item; all of them if images > 1
-	bands     int // per image
-	items     int
-	totalRows int
-	n         int
+	n, rows int
+	images  int // per item
+	band    int // rows per item; all of them if images > 1
+	bands   int // per image
+	items   int
+}
+
+func newWork(n, rows, images, band int) work {
+	bands := ceilDiv(rows, band)
+	return work{n: n, rows: rows, images: images, band: band, bands: bands, items: ceilDiv(n, images) * bands}
 }
 
 // cut makes items of about pixels pixels, given rows x cols pixels per image
 // and the floats of scratch memory that a row takes.
 func cut(n, rows, cols, pixels, rowFloats int) work {
-	k := work{images: 1, band: rows, bands: 1, totalRows: rows, n: n}
 	limit := max(1, min(max(pixels/cols, minBand), padFloats/rowFloats)) // rows
 	if rows <= limit {
-		k.images = min(limit/rows, max(1, n))
-	} else {
-		k.band = limit
-		k.bands = ceilDiv(rows, limit)
+		return newWork(n, rows, min(limit/rows, max(1, n)), rows)
 	}
-	k.items = ceilDiv(n, k.images) * k.bands
-	return k
+	return newWork(n, rows, 1, limit)
 }
 
 // item returns the images [n0, n1) and rows [r0, r1) of item i.
 func (k work) item(i int) (n0, n1, r0, r1 int) {
 	n0 = i / k.bands * k.images
 	r0 = i % k.bands * k.band
-	return n0, min(n0+k.images, k.n), r0, min(r0+k.band, k.totalRows)
+	return n0, min(n0+k.images, k.n), r0, min(r0+k.band, k.rows)
 }
 
 type convKind int
@@ -155,17 +155,18 @@ func (p *Pool) ConvForwardThen(y, x, w []float32, s ConvShape, e Epilogue) {
 // given its input x and the gradient dy of its output.
 func (p *Pool) ConvWeightGrad(dw, x, dy []float32, s ConvShape) {
 	s.check(x, dw, dy)
+	size := s.KH * s.KW * s.C * s.OutC
+	if s.N == 0 {
+		clear(dw[:size])
+		return
+	}
 	if v := p.winogradFor(s, WeightGrad); v != nil {
 		p.winogradWeightGrad(dw, x, dy, s, v)
 		return
 	}
 	q := p.startConv(s, x, dw, dy)
 	q.planWeightGrad()
-	q.partSize = s.KH * s.KW * s.C * s.OutC
-	if s.N == 0 {
-		clear(dw[:q.partSize])
-		return
-	}
+	q.partSize = size
 	q.parts = min(max(gradFloats/q.partSize, 2), maxGradParts, q.work.items)
 	q.splits = min(ceilDiv(2*minTasks, q.parts), ceilDiv(s.OutC, q.t.nr))
 	p.partial = grow(p.partial, q.parts*q.partSize)
@@ -200,12 +201,6 @@ func (p *Pool) startConv(s ConvShape, x, w, y []float32) *convTask {
 		from: q.from, to: q.to, places: q.places, taps: q.taps, pixels: q.pixels, met: q.met,
 	}
 	return q
-}
-
-// whole makes items of so many whole images, of rows rows.
-func (q *convTask) whole(images, rows int) {
-	n := q.s.N
-	q.work = work{images: images, band: rows, bands: 1, items: ceilDiv(n, images), totalRows: rows, n: n}
 }
 
 // split cuts the n columns of the result into groups of panels where there are
@@ -248,6 +243,6 @@ func (q *convTask) run(worker, i int) {
 	case weightGrad:
 		q.weightGradPart(w, i/q.splits, i%q.splits)
 	case addParts:
-		q.addParts(i*elemChunk, min((i+1)*elemChunk, q.partSize))
+		sumChunk(q.w, q.p.partial, q.parts, i)
 	}
 }

@@ -101,11 +101,15 @@ func clipImages(t *tier, clips []clip) int {
 		run = max(run, k.wide*k.c)
 	}
 	tile := t.mr * clips[0].h * clips[0].w * clips[0].c
-	if 20*met > 19*all || tile > clipFloats || run < 32 {
+	if !clipPays(met, all, run) || tile > clipFloats {
 		return 0
 	}
 	return t.mr * max(1, min(clipFloats/tile, clipRows/(t.mr*outputs)))
 }
+
+// clipPays reports whether pairs of an output and a tap that meet are few enough
+// among all, and runs of inputs long enough, for clipping to gain.
+func clipPays(met, all, run int) bool { return 20*met <= 19*all && run >= 32 }
 
 // list lists the classes for items of so many images.
 func (k *clip) list(images int) {

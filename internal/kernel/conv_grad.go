@@ -7,16 +7,11 @@ package kernel
 func (q *convTask) planWeightGrad() {
 	s := &q.s
 	pixels := s.OutH() * s.OutW()
-	met := 0
-	for kh := range s.KH {
-		for kw := range s.KW {
-			met += metPixels(s, kh, kw)
-		}
-	}
+	met := tapsInside(s.OutH(), s.H, s.KH, *s) * tapsInside(s.OutW(), s.W, s.KW, *s)
 	images := min(gradPixels/pixels, clipFloats/(s.H*s.W*s.C), s.N)
-	if 20*met <= 19*pixels*s.KH*s.KW && s.C >= 32 && images > 0 {
+	if clipPays(met, pixels*s.KH*s.KW, s.C) && images > 0 {
 		q.clipped = true
-		q.whole(images, s.OutH())
+		q.work = newWork(s.N, s.OutH(), images, s.OutH())
 		q.taps = positions(q.taps, 1, 0, 1, 0, s.C, 1)
 		q.listMet(images)
 		return
@@ -127,11 +122,14 @@ func (q *convTask) addTaps(w *workspace, dst, x, dy []float32, images, j0, j1 in
 	}
 }
 
-// addParts adds the parts of elements [lo, hi) of the weight gradient in order.
-func (q *convTask) addParts(lo, hi int) {
-	dw := q.w[lo:hi]
-	copy(dw, q.p.partial[lo:hi])
-	for part := 1; part < q.parts; part++ {
-		Axpy(dw, 1, q.p.partial[part*q.partSize+lo:][:hi-lo])
+// sumChunk sets chunk i of dst to the sum of those of the parts that follow one
+// another in partial, in their order.
+func sumChunk(dst, partial []float32, parts, i int) {
+	size := len(partial) / parts
+	lo := i * elemChunk
+	dst = dst[lo:min(lo+elemChunk, size)]
+	copy(dst, partial[lo:])
+	for part := 1; part < parts; part++ {
+		Axpy(dst, 1, partial[part*size+lo:])
 	}
 }

@@ -76,7 +76,7 @@ func (q *convTask) planForward() {
 	q.clips[0].forward(s, q.t.nr)
 	if images := clipImages(q.t, q.clips[:1]); images > 0 {
 		q.clipped = true
-		q.whole(images, s.OutH())
+		q.work = newWork(s.N, s.OutH(), images, s.OutH())
 		q.clips[0].list(images)
 	} else {
 		q.work = cut(s.N, s.OutH(), s.OutW(), convRows, s.Stride*(s.W+2*s.Pad)*s.C)
@@ -155,7 +155,7 @@ func (q *convTask) planPhases() {
 	}
 	if images := clipImages(q.t, q.clips[:len(q.phases)]); images > 0 {
 		q.clipped = true
-		q.whole(images, s.H)
+		q.work = newWork(s.N, s.H, images, s.H)
 		for i := range q.phases {
 			q.clips[i].list(images)
 		}

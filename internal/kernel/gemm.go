@@ -32,17 +32,9 @@ func (p *Pool) reserve(a, b int) {
 	t := active
 	for i := range p.space {
 		w := &p.space[i]
-		w.a, w.b = reserved(w.a, a), reserved(w.b, b)
-		w.tile, w.edge = reserved(w.tile, t.mr*t.nr), reserved(w.edge, t.mr)
+		w.a, w.b = grow(w.a, a), grow(w.b, b)
+		w.tile, w.edge = grow(w.tile, t.mr*t.nr), grow(w.edge, t.mr)
 	}
-}
-
-// reserved returns s or, if its memory is less, new memory for n elements.
-func reserved[T any](s []T, n int) []T {
-	if cap(s) < n {
-		return make([]T, n)
-	}
-	return s
 }
 
 // grow returns s with length n, reusing its memory when it suffices. The
@@ -184,9 +176,9 @@ func (g *gemmTask) reserve() {
 	g.p.reserve(tiles, 0)
 	for i := range g.p.space {
 		w := &g.p.space[i]
-		w.off = reserved(w.off, g.rows)
+		w.off = grow(w.off, g.rows)
 		if g.inPlace {
-			w.steps = reserved(w.steps, 2*kBlock)
+			w.steps = grow(w.steps, 2*kBlock)
 		}
 	}
 }

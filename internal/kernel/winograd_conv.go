@@ -64,8 +64,8 @@ type winogradTask struct {
 	parts, blocks int  // of a weight gradient
 	strips, strip int  // of channels of dy, and their length
 
-	u, in, partial []float32 // U, V and weight gradients of parts
-	space          []winogradSpace
+	in    []float32 // V; U and weight gradients of parts are in memory of the pool
+	space []winogradSpace
 }
 
 // winogradSpace is the scratch memory of one worker.
@@ -79,20 +79,17 @@ type winogradPhase struct {
 	kh, kw           int // first tap
 }
 
-// tileCut cuts the tiles of n images, rows x cols each, into items: some whole
-// images, or a band of rows of one.
-type tileCut struct{ n, rows, cols, images, band, bands, items int }
+// tileCut is the work on rows of cols tiles.
+type tileCut struct {
+	work
+	cols int
+}
 
 func cutTiles(n, rows, cols, limit, mr int) tileCut {
-	c := tileCut{n: n, rows: rows, cols: cols, images: 1, band: rows, bands: 1}
 	if rows*cols <= limit {
-		c.images = max(1, min(limit/(rows*cols), n))
-	} else {
-		c.band = bestBand(rows, cols, limit, mr)
-		c.bands = ceilDiv(rows, c.band)
+		return tileCut{newWork(n, rows, max(1, min(limit/(rows*cols), n)), rows), cols}
 	}
-	c.items = ceilDiv(n, c.images) * c.bands
-	return c
+	return tileCut{newWork(n, rows, 1, bestBand(rows, cols, limit, mr)), cols}
 }
 
 // bestBand returns how many rows of tiles make a band, of about limit tiles at
@@ -112,13 +109,6 @@ func bestBand(rows, cols, limit, mr int) (best int) {
 
 // tiles returns how many tiles an item has, at most.
 func (c *tileCut) tiles() int { return c.images * c.band * c.cols }
-
-// item returns the images [n0, n1) and rows of tiles [r0, r1) of item i.
-func (c *tileCut) item(i int) (n0, n1, r0, r1 int) {
-	n0 = i / c.bands * c.images
-	r0 = i % c.bands * c.band
-	return n0, min(n0+c.images, c.n), r0, min(r0+c.band, c.rows)
-}
 
 // winogradForward computes ConvForward, and e, with that variant.
 func (p *Pool) winogradForward(y, x, w []float32, s ConvShape, v *winogradVariant, e Epilogue) {
@@ -153,7 +143,7 @@ func (p *Pool) startWinograd(s ConvShape, v *winogradVariant, src, w, dst []floa
 	q := &p.winograd
 	*q = winogradTask{
 		p: p, t: active, k: active.winograd, v: v, f: &active.winograd.transforms[v.index], s: s, src: src, w: w, dst: dst,
-		phases: q.phases, u: q.u, in: q.in, partial: q.partial, space: q.space,
+		phases: q.phases, in: q.in, space: q.space,
 	}
 	if len(q.space) < p.workers {
 		q.space = make([]winogradSpace, p.workers)
@@ -188,7 +178,7 @@ func (q *winogradTask) convolve(images, rows, cols int, e Epilogue) {
 	q.reserve(q.innerP, ownV, ownU, cells*q.mCell, max(v.m*v.m, v.r*v.r*q.block)*nr)
 	q.p.then.start(e, q.dst, images*rows*cols, q.n, q.cut.items)
 	if q.ahead {
-		q.u = grow(q.u, len(q.phases)*q.panels*cells*q.uCell)
+		q.p.packed = grow(q.p.packed, len(q.phases)*q.panels*cells*q.uCell)
 		q.loop(winogradU, len(q.phases)*q.panels)
 		q.loop(winogradAll, len(q.phases)*q.cut.items)
 	} else {
@@ -236,7 +226,7 @@ func (q *winogradTask) run(worker, i int) {
 	switch q.step {
 	case winogradU:
 		size := cells * q.uCell
-		q.filters(w, q.u[i*size:][:size], &q.phases[i/q.panels], i%q.panels, 0, q.inner)
+		q.filters(w, q.p.packed[i*size:][:size], &q.phases[i/q.panels], i%q.panels, 0, q.inner)
 	case winogradV:
 		q.inputs(w, q.in[i*cells*q.vCell:][:cells*q.vCell], q.first+i)
 	case winogradAll:
@@ -250,7 +240,7 @@ func (q *winogradTask) run(worker, i int) {
 	case winogradGradPart:
 		q.gradPart(w, i)
 	case winogradAddParts:
-		q.addParts(i)
+		sumChunk(q.dst, q.p.partial, q.parts, i)
 	}
 }
 
@@ -421,9 +411,9 @@ func (q *winogradTask) panel(w *winogradSpace, v []float32, item, panel int) {
 	n0, n1, r0, r1 := q.cut.item(item % q.cut.items)
 	rowTiles := ceilDiv((n1-n0)*(r1-r0)*q.cut.cols, q.k.mr)
 	w.m = grow(w.m, cells*q.mCell)
-	u := q.u
+	var u []float32
 	if q.ahead {
-		u = u[(phase*q.panels+panel)*cells*q.uCell:]
+		u = q.p.packed[(phase*q.panels+panel)*cells*q.uCell:]
 	}
 	for c0 := 0; c0 < q.inner; c0 += q.block {
 		depth := min(q.block, q.innerP-c0)

@@ -11,18 +11,12 @@ package kernel
 const (
 	winogradBlock     = 128 // channels of x in a block, and of dy in a strip
 	winogradGradTiles = 32  // tiles transformed at a time
-	winogradMaxParts  = 16
 )
 
 // winogradWeightGrad computes ConvWeightGrad with that variant.
 func (p *Pool) winogradWeightGrad(dw, x, dy []float32, s ConvShape, v *winogradVariant) {
 	q := p.startWinograd(s, v, x, dy, dw)
 	size := s.KH * s.KW * s.C * s.OutC
-	if s.N == 0 {
-		clear(dw[:size])
-		q.end()
-		return
-	}
 	lanes := q.k.lanes
 	q.h, q.wide, q.c, q.fold, q.n = s.H, s.W, s.C, v.fold, s.OutC
 	q.phases = append(q.phases[:0], winogradPhase{top: -s.Pad, left: -s.Pad, rows: s.OutH(), cols: s.OutW()})
@@ -35,9 +29,9 @@ func (p *Pool) winogradWeightGrad(dw, x, dy []float32, s ConvShape, v *winogradV
 	q.cut = cutTiles(s.N, ceilDiv(s.OutH(), v.m), ceilDiv(s.OutW(), v.m), winogradGradTiles, 1)
 	q.tiles = q.cut.tiles()
 	q.vCell, q.mCell, q.uCell = q.block*q.tiles+lanes, q.strip*q.tiles+lanes, q.block*q.strip+lanes
-	q.parts = min(ceilDiv(minTasks, q.blocks*q.strips), winogradMaxParts, q.cut.items)
+	q.parts = min(ceilDiv(minTasks, q.blocks*q.strips), maxGradParts, q.cut.items)
 	if q.parts > 1 {
-		q.partial = grow(q.partial, q.parts*size)
+		p.partial = grow(p.partial, q.parts*size)
 	}
 	cells := v.n * v.n
 	q.reserve(q.block, cells*q.vCell, cells*q.uCell, cells*q.mCell, max(v.m*v.m*q.strip, v.r*v.r*lanes))
@@ -74,7 +68,7 @@ func (q *winogradTask) gradPart(w *winogradSpace, i int) {
 	}
 	dst := q.dst
 	if q.parts > 1 {
-		dst = q.partial[part*len(q.partial)/q.parts:]
+		dst = q.p.partial[part*len(q.p.partial)/q.parts:]
 	}
 	for o := o0; o < o1; o += nr {
 		q.gradWeights(w, dst, w.u[(o-o0)*q.block:], c0, c1, o)
@@ -139,17 +133,5 @@ func (q *winogradTask) gradWeights(w *winogradSpace, dst, sums []float32, c0, c1
 				}
 			}
 		}
-	}
-}
-
-// addParts adds the parts of one chunk of the gradient in order.
-func (q *winogradTask) addParts(i int) {
-	size := len(q.partial) / q.parts
-	lo := i * elemChunk
-	hi := min(lo+elemChunk, size)
-	dw := q.dst[lo:hi]
-	copy(dw, q.partial[lo:hi])
-	for part := 1; part < q.parts; part++ {
-		Axpy(dw, 1, q.partial[part*size+lo:][:hi-lo])
 	}
 }
