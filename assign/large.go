@@ -258,20 +258,22 @@ func (l *large) findTwins() {
 	}
 }
 
-// firsts reduces rows to one of each set of twins, and returns the rest.
+// firsts reduces rows to one of each set of twins, and returns all others of these sets,
+// whether they are among rows or not.
 func (l *large) firsts(rows []int32) (firsts, rest []int32) {
 	if len(l.twins) == 0 {
 		return rows, nil
 	}
 	taken := make(map[int32]bool)
 	for _, i := range rows {
-		first := l.twinOf[i]
-		if !taken[first] {
+		if first := l.twinOf[i]; !taken[first] {
 			taken[first] = true
 			firsts = append(firsts, first)
 		}
-		if i != first {
-			rest = append(rest, i)
+	}
+	for _, twins := range l.twins {
+		if taken[twins[0]] {
+			rest = append(rest, twins[1:]...)
 		}
 	}
 	return firsts, rest
