@@ -276,6 +276,17 @@ func uniformPoints(r *rand.Rand, n, d int) []float32 {
 	return x
 }
 
+// distances are the squared distances of n points to m others.
+func distances(x, y []float32, n, m, d int) []float64 {
+	cost := make([]float64, n*m)
+	for i := range n {
+		for j := range m {
+			cost[i*m+j] = squaredDistance(x[i*d:(i+1)*d], y[j*d:(j+1)*d])
+		}
+	}
+	return cost
+}
+
 func TestPointsAgreeWithMatrix(t *testing.T) {
 	pool := kernel.NewPool(2)
 	defer pool.Close()
@@ -287,12 +298,7 @@ func TestPointsAgreeWithMatrix(t *testing.T) {
 			for i := range z {
 				z[i] *= radius
 			}
-			cost := make([]float64, n*m)
-			for i := range n {
-				for j := range m {
-					cost[i*m+j] = squaredDistance(z[i*d:(i+1)*d], c[j*d:(j+1)*d])
-				}
-			}
+			cost := distances(z, c, n, m, d)
 			var s Solver
 			want, err := s.Matrix(cost, n, m, Options{})
 			if err != nil {

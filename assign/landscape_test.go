@@ -171,7 +171,7 @@ func TestDescend(t *testing.T) {
 	defer pool.Close()
 	const n, d = 60, 3
 	r := rand.New(rand.NewPCG(5, 6))
-	z, c := unitPoints(r, n, d), unitPoints(r, n, d)
+	z, c := uniformPoints(r, n, d), uniformPoints(r, n, d)
 	var s Solver
 	best, err := s.Points(pool, z, c, n, n, d, Options{})
 	if err != nil {
@@ -194,7 +194,7 @@ func TestDescend(t *testing.T) {
 		if got.Batch != b || got.Steps < got.LastGain+idle || b == n && got.Steps != 2 || len(got.Trace) < 3 || len(got.Trace) > 500 {
 			t.Errorf("batch %d: %d steps, the last gain at %d, a trace of %d", b, got.Steps, got.LastGain, len(got.Trace))
 		}
-		size := SmallestExchange(pairCosts(z, c, n, d), m.Perm, 1e-6)
+		size := SmallestExchange(distances(z, c, n, n, d), m.Perm, 1e-6)
 		if minimum := size == 0 || size > b; minimum != (got.Standstill == Proven) || minimum == got.Improvable {
 			t.Errorf("batch %d stands still (%s), the smallest exchange that gains has %d rows", b, got.Standstill, size)
 		}
@@ -221,7 +221,7 @@ func TestDescendWithARest(t *testing.T) {
 	defer pool.Close()
 	const n, d = 50, 2
 	r := rand.New(rand.NewPCG(11, 12))
-	z, c := unitPoints(r, n, d), unitPoints(r, n, d)
+	z, c := uniformPoints(r, n, d), uniformPoints(r, n, d)
 	var s Solver
 	best, err := s.Points(pool, z, c, n, n, d, Options{})
 	if err != nil {
@@ -250,7 +250,7 @@ func TestDescendStops(t *testing.T) {
 	defer pool.Close()
 	const n, d = 40, 2
 	r := rand.New(rand.NewPCG(5, 6))
-	z, c := unitPoints(r, n, d), unitPoints(r, n, d)
+	z, c := uniformPoints(r, n, d), uniformPoints(r, n, d)
 	run := func(ctx context.Context, opt DescentOptions) Descent {
 		got, err := NewMatching(n, nil).Descend(ctx, pool, z, c, d, rand.New(rand.NewPCG(9, 10)), opt)
 		if err != nil {
@@ -269,32 +269,4 @@ func TestDescendStops(t *testing.T) {
 	if got := run(context.Background(), DescentOptions{Batch: 4}); got.Standstill != Idle {
 		t.Errorf("without proofs: %q", got.Standstill)
 	}
-}
-
-func pairCosts(z, c []float32, n, d int) []float64 {
-	cost := make([]float64, n*n)
-	for i := range n {
-		for j := range n {
-			cost[i*n+j] = squaredDistance(z[i*d:(i+1)*d], c[j*d:(j+1)*d])
-		}
-	}
-	return cost
-}
-
-// unitPoints draws n points on the unit sphere.
-func unitPoints(r *rand.Rand, n, d int) []float32 {
-	x := make([]float32, n*d)
-	for i := range n {
-		var s float64
-		row := x[i*d : (i+1)*d]
-		for j := range row {
-			g := r.NormFloat64()
-			row[j] = float32(g)
-			s += g * g
-		}
-		for j := range row {
-			row[j] = float32(float64(row[j]) / math.Sqrt(s))
-		}
-	}
-	return x
 }

@@ -55,22 +55,12 @@ func largePoints(f int, n, d int) (x, y []float32) {
 	return x, y
 }
 
-func distances(x, y []float32, n, d int) []float64 {
-	cost := make([]float64, n*n)
-	for i := range n {
-		for j := range n {
-			cost[i*n+j] = squaredDistance(x[i*d:(i+1)*d], y[j*d:(j+1)*d])
-		}
-	}
-	return cost
-}
-
 func TestLargeAgreesWithMatrix(t *testing.T) {
 	for f, family := range largeFamilies {
 		for _, size := range [][2]int{{0, 3}, {1, 1}, {2, 4}, {5, 4}, {7, 5}, {33, 4}, {300, 8}} {
 			n, d := size[0], size[1]
 			x, y := largePoints(f, n, d)
-			cost := distances(x, y, n, d)
+			cost := distances(x, y, n, n, d)
 			var s Solver
 			want, err := s.Matrix(cost, n, n, Options{})
 			if err != nil {
@@ -230,14 +220,35 @@ func TestLargeLimits(t *testing.T) {
 	}
 }
 
-func TestConformanceOfLarge(t *testing.T) {
-	problems := pointProblems(1, 6, 40, 150)
-	for i := range problems {
-		p := &problems[i]
-		got, err := Large(context.Background(), p.x, p.y, p.n, p.d, LargeOptions{})
+// Points of every kind, with hints that have nothing to do with them: the optimum all the same.
+func FuzzLarge(f *testing.F) {
+	f.Add(uint64(1), uint8(20), uint8(3), uint8(0))
+	f.Add(uint64(2), uint8(120), uint8(2), uint8(67))
+	f.Add(uint64(3), uint8(90), uint8(7), uint8(161))
+	f.Add(uint64(466), uint8(111), uint8(113), uint8(38)) // only some of equal rows need a longer list
+	pool := kernel.NewPool(1)
+	f.Fuzz(func(t *testing.T, seed uint64, n8, d8, kind uint8) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		n, d := int(n8%130), 2+int(d8%12)
+		spread := float32(math.Exp2(-float64(kind % 32)))
+		x, y := aroundCentres(r, n, d, 1+r.IntN(4), spread), uniformPoints(r, n, d)
+		if kind&32 != 0 { // the later half repeats the first
+			copy(x[(n+1)/2*d:], x)
+			copy(y[(n+1)/2*d:], y)
+		}
+		opt := LargeOptions{Pool: pool}
+		if kind&64 != 0 {
+			opt.Start = NewMatching(n, r).Perm
+		}
+		if kind&128 != 0 {
+			opt.Learned = generate(n, r.NormFloat64)
+		}
+		got, err := Large(t.Context(), x, y, n, d, opt)
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.conform(t, &got.Result, nil, 0)
-	}
+		p := problem{name: "points", n: n, m: n, x: x, y: y, d: d, cost: distances(x, y, n, n, d)}
+		p.solve()
+		p.conform(t, &got.Result, nil)
+	})
 }

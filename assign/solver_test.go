@@ -299,10 +299,7 @@ func TestPointsAtTheEndsOfTheRange(t *testing.T) {
 				copy(z[i*d:], uniformPoints(r, 1, d))
 			}
 		}
-		cost := make([]float64, n*n)
-		for at := range cost {
-			cost[at] = squaredDistance(z[at/n*d:(at/n+1)*d], c[at%n*d:(at%n+1)*d])
-		}
+		cost := distances(z, c, n, n, d)
 		var s Solver
 		want, err := s.Matrix(cost, n, n, Options{})
 		if err != nil {
@@ -361,10 +358,7 @@ func TestCertificateOfNearTies(t *testing.T) {
 	for _, spread := range []float32{1e-7, 1e-5, 1e-3} {
 		r := rand.New(rand.NewPCG(16, 1))
 		z, c := aroundCentres(r, n, d, 4, spread), uniformPoints(r, n, d)
-		cost := make([]float64, n*n)
-		for at := range cost {
-			cost[at] = squaredDistance(z[at/n*d:(at/n+1)*d], c[at%n*d:(at%n+1)*d])
-		}
+		cost := distances(z, c, n, n, d)
 		var s Solver
 		best, err := s.Matrix(cost, n, n, Options{})
 		if err != nil {
