@@ -12,6 +12,10 @@ import (
 // exchanges targets only among its members, so that Perm stays a permutation.
 type Matching struct {
 	Perm []int32 // point -> target
+	// Solved, if not nil, is shown every result before anything follows from it, as a
+	// caller who checks certificates with [Verify] wants. The columns of r are the
+	// targets that rows hold. r is valid during the call.
+	Solved func(rows []int32, z []float32, r *Result)
 
 	gathered []float32 // targets of a batch
 	start    []int32   // identity
@@ -79,6 +83,9 @@ func (m *Matching) Solve(pool *kernel.Pool, s *Solver, rows []int32, z, targets 
 	}
 	if err := s.pointsInto(&m.result, pool, z, m.gathered, b, b, d, Options{Start: m.start}); err != nil {
 		return nil, fmt.Errorf("matching %d of %d points: %w", b, len(m.Perm), err)
+	}
+	if m.Solved != nil {
+		m.Solved(rows, z, &m.result)
 	}
 	return &m.result, nil
 }

@@ -19,6 +19,7 @@ import (
 	"nat/sphere"
 )
 
+// newNAT is a NAT whose every assignment is checked by its certificate.
 func newNAT(t *testing.T, n, d int, opt NATOptions, workers int) *NAT {
 	t.Helper()
 	pool := kernel.NewPool(workers)
@@ -26,6 +27,14 @@ func newNAT(t *testing.T, n, d int, opt NATOptions, workers int) *NAT {
 	o, err := NewNAT(n, d, opt, pool)
 	if err != nil {
 		t.Fatal(err)
+	}
+	o.matching.Solved = func(rows []int32, z []float32, r *assign.Result) {
+		cost := func(i, j int) float64 { return kernel.SqDist64(z[i*d:(i+1)*d], o.target(o.matching.Perm[rows[j]])) }
+		// float32 distances are that far off, steps of 2^-26 included: docs of assign.Solver.Points.
+		tol := 4 * float64(d+9) / (1 << 24)
+		if err := assign.Verify(r, cost, len(rows), len(rows), tol); err != nil || !r.Optimal {
+			t.Errorf("assignment of %d points: optimal %v, %v", len(rows), r.Optimal, err)
+		}
 	}
 	return o
 }
@@ -381,6 +390,7 @@ func TestOptionsAreValidated(t *testing.T) {
 func TestStepReusesItsBuffers(t *testing.T) {
 	const n, d, b = 128, 16, 64
 	o := newNAT(t, n, d, NATOptions{Views: 2}, 1)
+	o.matching.Solved = nil // the check allocates
 	rows, z, dz := batch(rand.New(rand.NewPCG(6, 6)), o, b)
 	step := func() {
 		if _, err := o.Step(rows, z, dz); err != nil {
@@ -397,6 +407,7 @@ func TestStepReusesItsBuffers(t *testing.T) {
 func TestOtherBatchesAllocateNothing(t *testing.T) {
 	const n, d, b = 512, 16, 64
 	o := newNAT(t, n, d, NATOptions{}, 1)
+	o.matching.Solved = nil // the check allocates
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	var first uint64 // of the first batch, which makes room
