@@ -3,6 +3,7 @@ package objective
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"nat/assign"
 )
@@ -63,16 +64,25 @@ func RematchAllBytes(n, d int) int64 {
 	return rows * (lists + 3*4*dim)
 }
 
-func (o *NAT) rematchDense(_ context.Context, z []float32, progress func(done, total int)) (assign.Rematch, error) {
+// rematchDense heeds ctx when the solve is done, which takes a fraction of a second.
+func (o *NAT) rematchDense(ctx context.Context, z []float32, progress func(done, total int)) (assign.Rematch, error) {
 	rows := make([]int32, o.n)
 	for i := range rows {
 		rows[i] = int32(i)
 	}
+	held := slices.Clone(o.matching.Perm)
 	r, err := o.matching.Rematch(o.pool, &o.solver, rows, z, o.targets, o.d)
-	if err == nil && progress != nil {
+	if err != nil {
+		return r, err
+	}
+	if ctx.Err() != nil {
+		copy(o.matching.Perm, held)
+		return assign.Rematch{}, context.Cause(ctx)
+	}
+	if progress != nil {
 		progress(o.n, o.n)
 	}
-	return r, err
+	return r, nil
 }
 
 func (o *NAT) rematchLarge(ctx context.Context, z []float32, progress func(done, total int)) (assign.Rematch, error) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"nat/assign"
 	"nat/internal/tensorfile"
 	"nat/sphere"
 )
@@ -74,6 +75,15 @@ func TestRematchAllStops(t *testing.T) {
 	}
 	if !slices.Equal(o.Perm(), held) {
 		t.Error("the pairing has changed")
+	}
+	ctx, stop := context.WithCancelCause(context.Background())
+	cause := errors.New("interrupt")
+	o.matching.Solved = func([]int32, []float32, *assign.Result) { stop(cause) }
+	if _, err := o.RematchAll(ctx, sphere.Uniform(n, d, rand.New(rand.NewPCG(1, 2))), nil); !errors.Is(err, cause) {
+		t.Errorf("stopped during the solve: error %v", err)
+	}
+	if !slices.Equal(o.Perm(), held) {
+		t.Error("stopped during the solve: the pairing has changed")
 	}
 }
 
