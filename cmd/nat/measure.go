@@ -302,19 +302,18 @@ func (a *app) gauge(ctx context.Context, pool *kernel.Pool, r *measureResult, z 
 	own := spreadOf(pool, z, other, n, d, f.seed)
 	r.WangIsola, r.EffectiveRank, r.Nearest, r.Sliced, r.coinciding = own.wangIsola, own.rank, own.nearest, own.sliced, own.coinciding
 	r.spectrum, r.Rank = own.spectrum, rankOf(own.spectrum)
-	var uniform []float32
 	for i := range uniformSamples(n, d) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		uniform = sphere.Uniform(n, d, rng.New(f.seed, rng.Measure, measureUniform, uint64(i)))
+		uniform := sphere.Uniform(n, d, rng.New(f.seed, rng.Measure, measureUniform, uint64(i)))
 		null := spreadOf(pool, uniform, other, n, d, f.seed)
 		r.Uniform.add(null)
 		r.uniformSpectrum = null.spectrum
 		r.uniformCoinciding = max(r.uniformCoinciding, null.coinciding)
 	}
 	a.progress.show(status{label: "information", unit: "rows", total: n}, false)
-	return r.information(ctx, pool, z, uniform, f)
+	return r.information(ctx, pool, z, f)
 }
 
 // uniformSamples is how many samples make the null's band: fewer of the larger ones, which differ less and take long.
@@ -351,20 +350,20 @@ func (u *uniformFields) add(s unevenness) {
 	}
 }
 
-// information measures z and the uniform sample by the same noise.
-func (r *measureResult) information(ctx context.Context, pool *kernel.Pool, z, uniform []float32, f *measureFlags) error {
+// information measures z beside a uniform sample.
+func (r *measureResult) information(ctx context.Context, pool *kernel.Pool, z []float32, f *measureFlags) error {
 	own, err := infomax.Information(ctx, pool, z, r.N, r.Dim, f.levels, f.seed)
 	if err != nil {
 		return err
 	}
-	null, err := infomax.Information(ctx, pool, uniform, r.N, r.Dim, f.levels, f.seed)
+	efficiency, uniform, err := infomax.Efficiency(ctx, pool, own, r.N, r.Dim, f.seed)
 	if err != nil {
 		return err
 	}
 	for i, e := range own {
 		r.Information = append(r.Information, informationFields{
 			Noise: e.Noise, Nats: e.Nats, Stderr: e.Stderr, Recovered: e.Recovered, Ceiling: e.Ceiling,
-			Uniform: null[i].Nats, Capacity: infomax.Capacity(r.Dim, e.Noise), Efficiency: e.Nats / null[i].Nats,
+			Uniform: uniform[i].Nats, Capacity: infomax.Capacity(r.Dim, e.Noise), Efficiency: efficiency[i],
 		})
 	}
 	return nil
