@@ -130,7 +130,8 @@ type FixedCosts struct {
 // fixedTask is a product for costs in progress.
 type fixedTask struct {
 	FixedCosts
-	scan    *scanKernels
+	tier    *tier
+	scan    *scanKernels // of the tier
 	packing bool
 	panel   []float32 // C in panels as wide as a tile
 	cc      []int32   // CC, padded to whole panels
@@ -174,9 +175,9 @@ func (p *Pool) FixedCosts(f *FixedCosts) {
 	need(f.Z, f.N*f.D)
 	need(f.C, f.M*f.D)
 	t := &p.fixed
-	t.FixedCosts, t.scan = *f, &active.scan
+	t.FixedCosts, t.tier, t.scan = *f, active, &active.scan
 	t.prepare(p.workers)
-	panels := len(t.cc) / t.scan.columns
+	panels := len(t.cc) / t.tier.nr
 	small := f.N*f.M*f.D <= aloneWork
 	t.packing = true
 	p.loopUnless(small, panels, t)
@@ -188,7 +189,7 @@ func (p *Pool) FixedCosts(f *FixedCosts) {
 
 // prepare makes room and chooses the rows of an item, by shape alone.
 func (t *fixedTask) prepare(workers int) {
-	width := t.scan.columns
+	width := t.tier.nr
 	t.panel = grow(t.panel, ceilDiv(t.M, width)*width*t.D)
 	t.cc = grow(t.cc, ceilDiv(t.M, width)*width)
 	clear(t.cc[copy(t.cc, t.CC[:t.M]):])
@@ -208,14 +209,15 @@ func (t *fixedTask) prepare(workers int) {
 
 func (t *fixedTask) run(worker, i int) {
 	if t.packing {
-		t.pack(i)
+		width := t.tier.nr
+		packPanel(t.tier, t.panel[i*width*t.D:], t.C[i*width*t.D:], t.D, true, min(width, t.M-i*width), t.D)
 		return
 	}
 	lo, hi := i*t.rows, min((i+1)*t.rows, t.N)
 	whole := (hi - lo) / t.scan.rows * t.scan.rows
 	s := &t.scratch[worker]
-	for j := 0; j < t.M; j += t.scan.columns {
-		if whole > 0 && j+t.scan.columns <= t.M {
+	for j := 0; j < t.M; j += t.tier.nr {
+		if whole > 0 && j+t.tier.nr <= t.M {
 			t.scan.fixedTile(t.Dst[lo*t.M+j:], t.M, t.Z[lo*t.D:], t.panel[j*t.D:], t.ZZ[lo:], t.cc[j:], s.low[j:], t.D, whole/t.scan.rows, t.Scale)
 		} else {
 			t.edge(s, lo, lo+whole, j)
@@ -230,7 +232,7 @@ func (t *fixedTask) run(worker, i int) {
 // edge computes rows lo..hi of a panel through scratch memory: tiles at the lower and
 // the right edge.
 func (t *fixedTask) edge(s *fixedScratch, lo, hi, j int) {
-	width := min(t.scan.columns, t.M-j)
+	width := min(t.tier.nr, t.M-j)
 	for ; lo < hi; lo += t.scan.rows {
 		rows := min(t.scan.rows, hi-lo)
 		for r := range t.scan.rows {
@@ -238,26 +240,9 @@ func (t *fixedTask) edge(s *fixedScratch, lo, hi, j int) {
 			copy(s.a[r*t.D:(r+1)*t.D], t.Z[i*t.D:])
 			s.zz[r] = t.ZZ[i]
 		}
-		t.scan.fixedTile(s.tile, t.scan.columns, s.a, t.panel[j*t.D:], s.zz, t.cc[j:], s.low[j:], t.D, 1, t.Scale)
+		t.scan.fixedTile(s.tile, t.tier.nr, s.a, t.panel[j*t.D:], s.zz, t.cc[j:], s.low[j:], t.D, 1, t.Scale)
 		for r := range rows {
-			copy(t.Dst[(lo+r)*t.M+j:][:width], s.tile[r*t.scan.columns:])
-		}
-	}
-}
-
-// pack copies a panel of columns, coordinate by coordinate, with zeros at the right.
-func (t *fixedTask) pack(i int) {
-	width := t.scan.columns
-	dst := t.panel[i*width*t.D:][:width*t.D]
-	for j := range width {
-		if i*width+j >= t.M {
-			for l := range t.D {
-				dst[l*width+j] = 0
-			}
-			continue
-		}
-		for l, x := range t.C[(i*width+j)*t.D:][:t.D] {
-			dst[l*width+j] = x
+			copy(t.Dst[(lo+r)*t.M+j:][:width], s.tile[r*t.tier.nr:])
 		}
 	}
 }

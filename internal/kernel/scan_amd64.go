@@ -3,7 +3,7 @@
 package kernel
 
 var avx512Scans = scanKernels{
-	rows: 8, columns: 32,
+	rows:      8,
 	fixedTile: fixedTileAVX512, minTwo: minTwoAVX512, relax: relaxAVX512,
 	classMinimaInt32: classMinimaInt32AVX512, classMinimaFloat64: classMinimaFloat64AVX512,
 	belowInt32: belowInt32AVX512, belowFloat64: belowFloat64AVX512,
@@ -12,7 +12,7 @@ var avx512Scans = scanKernels{
 }
 
 var avx2Scans = scanKernels{
-	rows: 4, columns: 16,
+	rows:      4,
 	fixedTile: fixedTileAVX2, minTwo: minTwoAVX2, relax: relaxAVX2,
 	classMinimaInt32: classMinimaInt32AVX2, classMinimaFloat64: classMinimaFloat64AVX2,
 	belowInt32: belowInt32AVX2, belowFloat64: belowFloat64AVX2,

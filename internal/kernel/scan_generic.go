@@ -4,8 +4,7 @@ import "math"
 
 // scanKernels are the loops of the assignment solver.
 type scanKernels struct {
-	rows    int // of a tile of fixedTile
-	columns int
+	rows int // of a tile of fixedTile, which has the columns of the tier's tiles
 
 	fixedTile          func(dst []int32, stride int, a, b []float32, zz, cc, low []int32, d, tiles int, scale float32)
 	minTwo             func(row, v []int32) (first, second int, low, high int32)
@@ -20,7 +19,7 @@ type scanKernels struct {
 }
 
 var genericScans = scanKernels{
-	rows: 2, columns: 4,
+	rows:      2,
 	fixedTile: fixedTileGeneric, minTwo: minTwoGeneric, relax: relaxGeneric,
 	classMinimaInt32: classMinimaGeneric[int32], classMinimaFloat64: classMinimaGeneric[float64],
 	belowInt32: belowGeneric[int32], belowFloat64: belowGeneric[float64],
@@ -29,7 +28,7 @@ var genericScans = scanKernels{
 }
 
 // fixedTileGeneric computes tiles of costs one below the other. A tile is as high and
-// wide as genericScans says; the assembly has other sizes. a are rows of d numbers, b
+// wide as the generic tier's; the assembly has other sizes. a are rows of d numbers, b
 // the panel of columns, coordinate by coordinate. Each cost is
 // max(0, zz_i + cc_j - int(scale <a_i, b_j>)), the product rounded towards zero and
 // summed by fused multiplication and addition in the order of the coordinates, and low
