@@ -27,7 +27,6 @@ type pointBuffers struct {
 	zz, cc []float64 // squared norms
 	cost   []float64 // of the pair of each row, in float64
 	tight  []bool    // row passed the exact check
-	floats []float64
 
 	// The parallel loops, over chunks of rows.
 	fill, certify func(chunk int)
@@ -154,14 +153,13 @@ func squaredNorm(x []float32) float64 {
 
 // farPoints solves points outside the unit ball on their float64 distances.
 func (s *Solver) farPoints(into *Result, pool *kernel.Pool, z, c []float32, n, m, d int, opt Options) error {
-	b := &s.points
-	b.floats = grow(b.floats, n*m)
-	pool.Do(n, func(i int) {
-		for j := range m {
-			b.floats[i*m+j] = squaredDistance(z[i*d:(i+1)*d], c[j*d:(j+1)*d])
-		}
+	r, err := s.dense(n, m, opt, func(dst []float64) {
+		pool.Do(n, func(i int) {
+			for j := range m {
+				dst[i*m+j] = squaredDistance(z[i*d:(i+1)*d], c[j*d:(j+1)*d])
+			}
+		})
 	})
-	r, err := s.Matrix(b.floats, n, m, opt)
 	if err != nil {
 		return fmt.Errorf("squared distances: %w", err)
 	}
