@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"sync"
 
 	"nat/assign"
 	"nat/internal/kernel"
@@ -161,7 +162,7 @@ func (m *matches) each(ctx context.Context, count int, sets func(i int) (a, b []
 		m.solvers = make([]assign.Solver, m.pool.Workers())
 	}
 	values, errs := make([]float64, count), make([]error, workers)
-	finished := make(chan struct{}, 1) // one report at a time
+	var finished sync.Mutex // one report at a time
 	m.pool.Do(workers, func(w int) {
 		single := kernel.NewPool(1)
 		defer single.Close()
@@ -174,11 +175,11 @@ func (m *matches) each(ctx context.Context, count int, sets func(i int) (a, b []
 			if r, errs[w] = m.solvers[w].Points(single, a, b, m.n, m.n, m.d, assign.Options{}); errs[w] == nil {
 				values[i] = r.Cost / float64(m.n)
 			}
-			finished <- struct{}{}
+			finished.Lock()
 			if m.done++; m.progress != nil {
 				m.progress(m.done, m.total)
 			}
-			<-finished
+			finished.Unlock()
 		}
 	})
 	for _, err := range errs {
