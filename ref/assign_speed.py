@@ -25,18 +25,14 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from speed import ROOT, machine, output, table  # noqa: E402
+from speed import ROOT, Bench, arguments, measure, output, table  # noqa: E402
 
 # Kind -> (centres, spread): a point is one of the centres and spread times a uniform one, normalised.
 KINDS = {"uniform": (0, 0), "shifted": (1, 1), "clusters": (20, .05), "collapsed": (1, .01)}
 SIZES = (256, 1024, 2048, 4096)
 
 
-class Runner:
-    def __init__(self, args, nat):
-        self.args, self.nat_path = args, nat
-        self.env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
-
+class Runner(Bench):
     def nat(self, n, kind, steps=0):
         """One size by nat: its row of JSON, and the most memory the process held, in MB."""
         command = [self.nat_path, "bench", "assign", "--sizes", n, "--kind", kind, "--dim", self.args.dim, "--steps", steps,
@@ -141,36 +137,20 @@ def huge(run):
 SECTIONS = {f.__name__: f for f in (dense, warm, large, huge)}
 
 
+def intro(run):
+    if not run.args.no_scipy:
+        print("SciPy " + output(run.args.python, "-c", "import scipy; print(scipy.__version__)").strip())
+
+
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("sections", nargs="*", metavar="SECTION")
-    p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--repeats", type=int, default=5)
+    p = arguments(__doc__, SECTIONS, "SciPy", "scipy")
     p.add_argument("--dim", type=int, default=64)
-    p.add_argument("--python", default="/usr/bin/python3", help="a Python that has SciPy")
-    p.add_argument("--no-scipy", action="store_true", help="leave SciPy out")
     p.add_argument("--solve", nargs=2, metavar=("N", "KIND"), help=argparse.SUPPRESS)
     args = p.parse_args()
     if args.solve:
         solve(int(args.solve[0]), args.solve[1], args.dim)
-        return
-    unknown = [s for s in args.sections if s not in SECTIONS]
-    if unknown:
-        p.error(f"no section {unknown[0]}: there are {', '.join(SECTIONS)}")
-    args.no_torch = True  # for machine
-    if not args.no_scipy and subprocess.run([args.python, "-c", "import scipy.optimize"], stderr=subprocess.DEVNULL).returncode != 0:
-        p.error(f"{args.python} has no SciPy: install it (Debian: apt-get install python3-scipy), name a Python that has it "
-                "with --python, or leave it out with --no-scipy")
-    with tempfile.TemporaryDirectory() as tmp:
-        nat = pathlib.Path(tmp) / "nat"
-        subprocess.run(["go", "build", "-o", nat, "./cmd/nat"], cwd=ROOT, check=True)
-        run = Runner(args, nat)
-        machine(run, json.loads(output(nat, "version", "--json")))
-        if not args.no_scipy:
-            print("SciPy " + output(args.python, "-c", "import scipy; print(scipy.__version__)").strip())
-        for name in args.sections or ("dense", "warm", "large"):
-            print(f"{name}:", file=sys.stderr)
-            SECTIONS[name](run)
+    else:
+        measure(p, args, Runner, intro, ("dense", "warm", "large"))
 
 
 if __name__ == "__main__":

@@ -34,11 +34,15 @@ def output(*command, env=None):
     return done.stdout
 
 
-class Runner:
+class Bench:
+    """Where nat is, what was asked for, and the environment of what it stands beside."""
+
     def __init__(self, args, nat):
         self.args, self.nat_path = args, nat
         self.env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
 
+
+class Runner(Bench):
     def nat(self, *command):
         return json.loads(output(self.nat_path, "bench", *command, "--workers", self.args.threads, "--json", "--quiet"))
 
@@ -166,37 +170,55 @@ def machine(run, version):
         model = f"{names[0]}, family {family[0]}" if names and family else model
     print(f"{os.cpu_count()} processors, {model}; {platform.system()} {platform.machine()}; {version['go']}, {version['kernel']} kernels; "
           f"nat {version.get('revision', '')[:7]}{' with changes' if version['modified'] else ''}; {run.args.threads} threads, "
-          f"{run.args.repeats} runs of each" + ("" if run.args.no_torch else f"; PyTorch {run.torch('mlp', 8, '--steps', 1)['torch']}"))
+          f"{run.args.repeats} runs of each")
     load = os.getloadavg()[0]
     if load > 0.5:
         print(f"the load of this machine is {load:.1f}: something else is running, and the figures are worth little", file=sys.stderr)
-    if "OPENBLAS_CORETYPE" in os.environ and not run.args.no_torch:
-        print(f"OPENBLAS_CORETYPE={os.environ['OPENBLAS_CORETYPE']} is taken out of PyTorch's environment", file=sys.stderr)
+    if "OPENBLAS_CORETYPE" in os.environ and with_peer(run.args):
+        print(f"OPENBLAS_CORETYPE={os.environ['OPENBLAS_CORETYPE']} is taken out of {run.args.peer}'s environment", file=sys.stderr)
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(doc, sections, peer, module):
+    """A parser of what all such scripts take; peer is what nat stands beside, in a Python that has that module."""
+    p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("sections", nargs="*", metavar="SECTION")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--repeats", type=int, default=5)
-    p.add_argument("--python", default="/usr/bin/python3", help="a Python that has PyTorch")
-    p.add_argument("--no-torch", action="store_true", help="leave PyTorch out")
-    args = p.parse_args()
-    unknown = [s for s in args.sections if s not in SECTIONS]
+    p.add_argument("--python", default="/usr/bin/python3", help=f"a Python that has {peer}")
+    p.add_argument(f"--no-{module}", action="store_true", help=f"leave {peer} out")
+    p.set_defaults(known=sections, peer=peer, module=module)
+    return p
+
+
+def with_peer(args):
+    return not getattr(args, f"no_{args.module}")
+
+
+def measure(p, args, runner, intro, default):
+    """Builds nat, says where the figures are from, and runs the sections."""
+    unknown = [s for s in args.sections if s not in args.known]
     if unknown:
-        p.error(f"no section {unknown[0]}: there are {', '.join(SECTIONS)}")
-    if not args.no_torch and subprocess.run([args.python, "-c", "import torch"], stderr=subprocess.DEVNULL).returncode != 0:
-        p.error(f"{args.python} has no PyTorch: install it (Debian: apt-get install python3-torch), name a Python that has it "
-                "with --python, or leave it out with --no-torch")
+        p.error(f"no section {unknown[0]}: there are {', '.join(args.known)}")
+    module = args.module
+    if with_peer(args) and subprocess.run([args.python, "-c", f"import {module}"], stderr=subprocess.DEVNULL).returncode != 0:
+        p.error(f"{args.python} has no {args.peer}: install it (Debian: apt-get install python3-{module}), name a Python that has it "
+                f"with --python, or leave it out with --no-{module}")
     with tempfile.TemporaryDirectory() as tmp:
         nat = pathlib.Path(tmp) / "nat"
         subprocess.run(["go", "build", "-o", nat, "./cmd/nat"], cwd=ROOT, check=True)
-        run = Runner(args, nat)
+        run = runner(args, nat)
         machine(run, json.loads(output(nat, "version", "--json")))
-        for name in args.sections or SECTIONS:
+        intro(run)
+        for name in args.sections or default:
             print(f"{name}:", file=sys.stderr)
-            SECTIONS[name](run)
+            args.known[name](run)
+
+
+def intro(run):
+    if not run.args.no_torch:
+        print(f"PyTorch {run.torch('mlp', 8, '--steps', 1)['torch']}")
 
 
 if __name__ == "__main__":
-    main()
+    parser = arguments(__doc__, SECTIONS, "PyTorch", "torch")
+    measure(parser, parser.parse_args(), Runner, intro, SECTIONS)
