@@ -38,9 +38,9 @@ func (n torchNetwork) deep() bool { return n.Preset == "resnet18" || n.Preset ==
 // relatively and in absolute terms.
 func (n torchNetwork) tolerance() (entry, norm, loss, rest float64) {
 	if n.deep() {
-		return 5e-2, 5e-3, 5e-3, 1e-3
+		return 5e-2, 3e-3, 5e-3, 5e-4
 	}
-	return 1e-3, 1e-4, 2e-4, 2e-5
+	return 1e-4, 1e-5, 1e-5, 1e-6
 }
 
 type torchNetwork struct {

@@ -19,8 +19,8 @@
 // plain Go on an architecture with an instruction for it, as arm64, where a
 // product and a sum are rounded in one.
 //
-// Convolutions go by Winograd's method where that was measured to be faster:
-// two to three times for 3x3 filters. Its rounding errors are up to some times
+// Convolutions go by Winograd's method where it takes so many less
+// multiplications that it is faster: two to three times for 3x3 filters. Its rounding errors are up to some times
 // larger; see Pool.SetWinograd, which forbids it, and Pool.Algorithm.
 //
 // With one of them, on one architecture, every kernel gives the same bits for
