@@ -402,15 +402,22 @@ func (r *measureResult) warn() {
 	if r.coinciding > 2*r.uniformCoinciding {
 		add("%s the direction of another row", map[bool]string{true: "1 row has", false: count(r.coinciding) + " rows have"}[r.coinciding == 1])
 	}
-	var little []string
+	var little, much []string
 	for _, x := range r.Information {
-		if x.Uniform > .99*x.Ceiling {
+		switch {
+		case x.Uniform > .99*x.Ceiling:
 			little = append(little, fmt.Sprintf("%g", x.Noise))
+		case x.Uniform < 2*x.Stderr:
+			much = append(much, fmt.Sprintf("%g", x.Noise))
 		}
 	}
 	if little != nil {
 		add("too little noise for %s: at %s even a uniform sample reaches the ceiling, so the information there says little",
 			plural(r.N, "row"), strings.Join(little, " and "))
+	}
+	if much != nil {
+		add("too much noise for %s: at %s what a uniform sample keeps is lost in the error of the estimate, so the efficiency there says nothing",
+			plural(r.N, "row"), strings.Join(much, " and "))
 	}
 }
 

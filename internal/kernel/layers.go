@@ -58,7 +58,10 @@ func (p *Pool) startRows(rows, c int) *passTask {
 // q.part returns for it, and adds the pieces up in order.
 func (p *Pool) addPartial(q *passTask, do func(q *passTask, t *tier, lo, hi int)) (a, b []float64) {
 	n := 2 * q.c
-	q.partial = grow(q.partial, ceilDiv(q.n, q.chunk)*n)
+	q.partial = grow(q.partial, max(ceilDiv(q.n, q.chunk), 1)*n)
+	if q.n == 0 {
+		clear(q.partial) // no piece will be written
+	}
 	p.loopPass(q, do)
 	sums := sumPieces(q.partial, n)
 	return sums[:q.c], sums[q.c:]

@@ -269,6 +269,25 @@ func TestNoRows(t *testing.T) {
 	mustPanic(t, "AdamW step 0", func() { p.AdamW(v, v, v, v, 0, .1, .9, .99, 1e-8, 0) })
 }
 
+// The sums are kept between calls: those of the call before must not show.
+func TestBiasGradOfNoRows(t *testing.T) {
+	eachTier(t, func(t *testing.T) {
+		p := NewPool(2)
+		defer p.Close()
+		for _, c := range []int{1, 7, 8, 70} {
+			db := newBuffer(c)
+			p.BiasGrad(db.s, normal(100*c, seeded(15)).s, 100, c)
+			p.BiasGrad(db.s, nil, 0, c)
+			for i, v := range db.s {
+				if v != 0 {
+					t.Fatalf("%d columns: gradient %d of no rows is %g", c, i, v)
+				}
+			}
+			intact(t, fmt.Sprint("c ", c), db)
+		}
+	})
+}
+
 func TestBiasGrad(t *testing.T) {
 	eachTier(t, func(t *testing.T) {
 		p := NewPool(2)
