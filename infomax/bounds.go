@@ -190,7 +190,7 @@ func logSumExp[T float32 | float64](x []T) float64 {
 //
 // with w as in [Information], so that nothing but the draws is approximated: it is
 // exact for the encoder that picks one of them, and tends to that of p(z|x) from above
-// as their number grows. Deterministic encoders, draws = 1, give [Information]. It costs
+// as their number grows. Deterministic encoders, draws = 1, have the mean of [Information]. It costs
 // (n draws)^2 d for each level of noise, in float64.
 func Stochastic(ctx context.Context, pool *kernel.Pool, z []float32, n, draws, d int, noise []float64, seed uint64) ([]Estimate, error) {
 	if n < 1 || draws < 1 || d < 1 || len(z) < n*draws*d {

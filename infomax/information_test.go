@@ -23,7 +23,7 @@ func information(t *testing.T, z []float32, n, d int, noise []float64, seed uint
 }
 
 // definition is equation (6), word by word, in float64.
-func definition(z []float32, n, d int, sigma float64, seed uint64) (nats, recovered float64) {
+func definition(z []float32, n, d int, sigma float64, seed uint64) (losses, along []float64, recovered float64) {
 	for i := range n {
 		r := rng.New(seed, rng.Noise, uint64(i))
 		noisy := make([]float64, d)
@@ -50,12 +50,17 @@ func definition(z []float32, n, d int, sigma float64, seed uint64) (nats, recove
 				rivals = true
 			}
 		}
-		nats += math.Log(own/total) + math.Log(float64(n))
+		losses = append(losses, math.Log(total/own))
+		var x float64
+		for j, v := range noisy {
+			x += (v/sigma - float64(z[i*d+j])/sigma) * float64(z[i*d+j])
+		}
+		along = append(along, x)
 		if !rivals {
 			recovered += 1 / float64(1+ties)
 		}
 	}
-	return nats / float64(n), recovered / float64(n)
+	return losses, along, recovered / float64(n)
 }
 
 func TestInformationByDefinition(t *testing.T) {
@@ -67,7 +72,17 @@ func TestInformationByDefinition(t *testing.T) {
 		}
 		copy(z[c.n/2*c.d:], z[:c.d]) // two points the same
 		for l, got := range information(t, z, c.n, c.d, noise, 7) {
-			nats, recovered := definition(z, c.n, c.d, noise[l], 7)
+			losses, along, recovered := definition(z, c.n, c.d, noise[l], 7)
+			var power, mean float64
+			half := make([]float32, c.n)
+			for i := range half {
+				half[i] = kernel.Dot(z[i*c.d:(i+1)*c.d], z[i*c.d:(i+1)*c.d]) / 2
+				power += 2 * float64(half[i])
+			}
+			for _, loss := range controlled(losses, along, half, power) {
+				mean += loss / float64(c.n)
+			}
+			nats := math.Log(float64(c.n)) - mean
 			if math.Abs(got.Nats-nats) > 2e-4 || math.Abs(got.Recovered-recovered) > 1e-9 || got.Ceiling != math.Log(float64(c.n)) || got.Noise != noise[l] {
 				t.Errorf("n=%d d=%d sigma=%v: %+v, by definition %.6f nats and %.4f", c.n, c.d, noise[l], got, nats, recovered)
 			}
@@ -111,6 +126,37 @@ func TestInformationOfAntipodes(t *testing.T) {
 		mean := sum / trials
 		if sd := math.Sqrt((square/trials - mean*mean) / trials); math.Abs(mean-want) > 4*sd {
 			t.Errorf("sigma %v: %v over seeds, exactly %v (error %v)", sigma, mean, want, sd)
+		}
+	}
+}
+
+// The control variate leaves the mean as it is, over many seeds, for few points and many,
+// and takes most of the error away where the noise is large.
+func TestInformationOfManySeeds(t *testing.T) {
+	for _, c := range []struct {
+		n, d, trials int
+		sigma        float64
+	}{{3, 2, 4000, .8}, {40, 5, 1000, .5}, {200, 16, 60, .5}} {
+		z := sphere.Uniform(c.n, c.d, rng.New(2, rng.Targets))
+		var plain, nats, square, claimed float64
+		for seed := range uint64(c.trials) {
+			e := information(t, z, c.n, c.d, []float64{c.sigma}, seed)[0]
+			losses, _, _ := definition(z, c.n, c.d, c.sigma, seed+1<<32)
+			for _, loss := range losses {
+				plain -= loss / float64(c.n*c.trials)
+			}
+			nats += e.Nats / float64(c.trials)
+			square += e.Nats * e.Nats / float64(c.trials)
+			claimed += e.Stderr * e.Stderr / float64(c.trials)
+		}
+		plain += math.Log(float64(c.n))
+		sd := math.Sqrt(square - nats*nats)
+		t.Logf("%+v: %v and plainly %v, deviation %v, claimed %v", c, nats, plain, sd, math.Sqrt(claimed))
+		if error := 5 * sd / math.Sqrt(float64(c.trials)); math.Abs(nats-plain) > 4*error {
+			t.Errorf("%+v: %v over seeds, plainly %v", c, nats, plain)
+		}
+		if ratio := math.Sqrt(claimed) / sd; c.n > 30 && (ratio < .7 || ratio > 1.5) {
+			t.Errorf("%+v: the error is said to be %v and is %v", c, math.Sqrt(claimed), sd)
 		}
 	}
 }
