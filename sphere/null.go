@@ -15,7 +15,8 @@ import (
 //
 //   - "cavity", for d >= 32: the mean by the cavity equation (27), within .1 %; the
 //     deviation from simulations at 2048 points, which goes with 1/sqrt n
-//   - "table", for d < 32 and 2048 points: simulations, stored
+//   - "table", for d < 32 and 256 to 2048 points: simulations at 256, 512, 1024 and 2048
+//     points, stored, and between them powers of n
 //   - "monte carlo", otherwise: simulated for this n and d
 type Null struct {
 	Mean, SD float64
@@ -51,7 +52,7 @@ func WassersteinNull(ctx context.Context, pool *kernel.Pool, n, d, pairs int, se
 
 // known tells whether the null can be had without a simulation.
 func known(n, d int) bool {
-	return d >= cavityFrom && n >= cavityLeast || d >= 2 && d < cavityFrom && n == DefaultBlock
+	return d >= cavityFrom && n >= cavityLeast || d >= 2 && d < cavityFrom && n >= tableSizes[0] && n <= tableSizes[len(tableSizes)-1]
 }
 
 // needsSimulation is how many pairs of samples have to be simulated.
@@ -70,8 +71,17 @@ func nullOf(n, d int, simulated []float64) Null {
 	case d >= cavityFrom:
 		return Null{cavityMean(n, d), kappa(d) / math.Sqrt(float64(n)*float64(d-1)), "cavity"}
 	}
-	row := nullTable[d-2]
-	return Null{row.mean, row.sd, "table"}
+	return tabulated(n, d)
+}
+
+// tabulated is the null of the table for 2 <= d < 32: between two sizes mean and
+// deviation go with powers of n.
+func tabulated(n, d int) Null {
+	k := max(sort.SearchInts(tableSizes[:], n), 1)
+	a, b := nullTable[k-1][d-2], nullTable[k][d-2]
+	at := math.Log(float64(n)/float64(tableSizes[k-1])) / math.Log(float64(tableSizes[k])/float64(tableSizes[k-1]))
+	between := func(x, y float64) float64 { return x * math.Pow(y/x, at) }
+	return Null{between(a.mean, b.mean), between(a.sd, b.sd), "table"}
 }
 
 // kappa is the deviation of T times sqrt(n (d-1)), interpolated in log d.

@@ -76,10 +76,19 @@ func TestNullAgainstSimulation(t *testing.T) {
 			t.Fatal(err)
 		}
 		near(t, "null", null.Mean, mean, 4*sd/math.Sqrt(40))
-		if want := map[bool]string{true: "cavity", false: "monte carlo"}[c.d >= 32]; null.Method != want {
+		if want := map[bool]string{true: "cavity", false: "table"}[c.d >= 32]; null.Method != want {
 			t.Errorf("d = %d: method %q", c.d, null.Method)
 		}
 	}
+}
+
+// Where there is neither table nor equation, the null is simulated.
+func TestNullOfFewPoints(t *testing.T) {
+	null, err := WassersteinNull(context.Background(), newPool(t, 2), 200, 8, 40, 7)
+	if err != nil || null.Method != "monte carlo" {
+		t.Fatal(null, err)
+	}
+	near(t, "mean", null.Mean, .4352, .006) // a little above .4011 at 256 points
 }
 
 // The stored table agrees with a new simulation of a few pairs.
@@ -102,38 +111,59 @@ func TestNullTable(t *testing.T) {
 		}
 		near(t, fmt.Sprintf("d = %d", d), mean, null.Mean, 5*null.SD/2)
 	}
+	// Between the sizes of the table, too.
+	for _, c := range []struct{ n, d int }{{300, 2}, {370, 4}, {700, 9}, {1450, 24}, {256, 12}} {
+		const pairs = 24
+		values, err := (&matches{pool: pool, n: c.n, d: c.d}).null(context.Background(), pairs, 99)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mean, _ := moments(values)
+		null, err := WassersteinNull(context.Background(), pool, c.n, c.d, 0, 1)
+		if err != nil || null.Method != "table" {
+			t.Fatal(null, err)
+		}
+		near(t, fmt.Sprintf("%+v", c), mean, null.Mean, 5*null.SD/math.Sqrt(pairs))
+	}
 	// From d = 24 on the cavity equation is within a few deviations, and from there on it takes over.
-	near(t, "d = 31", cavityMean(DefaultBlock, 31), nullTable[29].mean, 1.5*nullTable[29].sd)
+	near(t, "d = 31", cavityMean(DefaultBlock, 31), nullTable[3][29].mean, 1.5*nullTable[3][29].sd)
 }
 
 func writeNullTable(t *testing.T, pairs int) {
 	pool := newPool(t, 0)
-	draw := func(d int) (mean, sd float64) {
-		m := &matches{pool: pool, n: DefaultBlock, d: d}
+	draw := func(n, d int) (mean, sd float64) {
+		m := &matches{pool: pool, n: n, d: d}
 		values, err := m.null(context.Background(), pairs, 20261124)
 		if err != nil {
 			t.Fatal(err)
 		}
 		mean, sd = moments(values)
-		t.Logf("d = %d: %.6f %.6f", d, mean, sd)
+		t.Logf("n = %d, d = %d: %.6f %.6f", n, d, mean, sd)
 		return mean, sd
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `package sphere
 
-// nullTable holds mean and deviation of T for %d uniform points in 2, 3, .. 31
+// tableSizes are the numbers of points of nullTable.
+var tableSizes = [...]int{256, 512, 1024, DefaultBlock}
+
+// nullTable holds mean and deviation of T for as many uniform points in 2, 3, .. 31
 // dimensions, %d pairs of samples each:
 //
-//	go test ./sphere -run TestNullTable -simulate %d -timeout 1h
-var nullTable = [30]struct{ mean, sd float64 }{
-`, DefaultBlock, pairs, pairs)
-	for d := 2; d < cavityFrom; d++ {
-		mean, sd := draw(d)
-		fmt.Fprintf(&b, "\t{%.6f, %.6f}, // %d\n", mean, sd, d)
+//	go test ./sphere -run TestNullTable -simulate %d -timeout 2h
+var nullTable = [len(tableSizes)][30]struct{ mean, sd float64 }{
+`, pairs, pairs)
+	for _, n := range tableSizes {
+		fmt.Fprintf(&b, "\t{ // %d\n", n)
+		for d := 2; d < cavityFrom; d++ {
+			mean, sd := draw(n, d)
+			fmt.Fprintf(&b, "\t\t{%.6f, %.6f}, // %d\n", mean, sd, d)
+		}
+		fmt.Fprint(&b, "\t},\n")
 	}
 	fmt.Fprint(&b, "}\n\n// kappaTable holds the deviation of T times sqrt(n (d-1)), from the same simulation.\nvar kappaTable = []struct {\n\td     int\n\tkappa float64\n}{\n")
 	for _, d := range []int{32, 64, 128, 256, 512} {
-		_, sd := draw(d)
+		_, sd := draw(DefaultBlock, d)
 		fmt.Fprintf(&b, "\t{%d, %.3f},\n", d, sd*math.Sqrt(DefaultBlock*float64(d-1)))
 	}
 	fmt.Fprint(&b, "}\n")
