@@ -28,7 +28,8 @@ type Options struct {
 	Dim     int    `json:"dim"`     // dimension d of the sphere's ambient space; default 64
 	Epochs  int    `json:"epochs"`  // default 20, more for small sets (at least about 3,000 steps, at most 200 epochs)
 	Batch   int    `json:"batch"`   // points per step; default 256, a quarter of the points for small sets
-	Views   int    `json:"views"`   // augmentations per point, default 2
+	Views   int    `json:"views"`   // augmentations per point, default 2; 1 without augmentation
+	Augment string `json:"augment"` // auto (default: by the kind of data) or none: every view is the row itself
 
 	Objective string `json:"objective"` // default nat, the only one so far
 	Assign    string `json:"assign"`    // batch (default), pool or global: what is re-matched together
@@ -131,6 +132,7 @@ func (o Options) Validate() error {
 	errs := []error{
 		oneOf("encoder", o.Encoder, append([]string{"auto"}, encoder.Presets()...)...),
 		oneOf("objective", o.Objective, "nat"),
+		oneOf("augment", o.Augment, augmentAuto, augmentNone),
 		oneOf("assign", o.Assign, objective.AssignBatch, objective.AssignPool, objective.AssignGlobal),
 		oneOf("optimizer", o.Optimizer, "sgd", "adamw"),
 		oneOf("winograd", o.Winograd, winogradOn, winogradOff),
@@ -156,6 +158,7 @@ func (o Options) Validate() error {
 	check(o.MaxTime < 0, "max-time %v: must be positive", o.MaxTime)
 	check(o.Resume && o.Overwrite, "resume and overwrite: choose one")
 	check(o.Overwrite && o.Out == "", "overwrite: name the run to remove with --out")
+	check(o.Views > 1 && o.Augment == augmentNone, "views %d: without augmentation they would all be the same, leave it out", o.Views)
 	check(o.Pool > 0 && o.Assign != objective.AssignPool && !o.Resume, "pool %d: needs --assign pool", o.Pool)
 	check(o.AssignEvery > 0 && o.Assign != objective.AssignGlobal && !o.Resume, "assign-every %d: needs --assign global", o.AssignEvery)
 	if err := errors.Join(errs...); err != nil {
@@ -168,6 +171,12 @@ func (o Options) Validate() error {
 const (
 	winogradOn  = "on"
 	winogradOff = "off"
+)
+
+// Values of Options.Augment.
+const (
+	augmentAuto = "auto"
+	augmentNone = "none"
 )
 
 // setKernels lets the kernels of a pool use what the options allow.

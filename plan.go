@@ -216,6 +216,10 @@ func sameNetwork(a, b encoder.Spec) bool { return a.String() == b.String() }
 // resolve fills in every option left to choose, given the number of points
 // that own a target, and returns doubts about the choice.
 func resolve(opt *Options, points int) (warnings []string) {
+	setDefault(&opt.Augment, augmentAuto)
+	if opt.Augment == augmentNone {
+		opt.Views = 1
+	}
 	setDefault(&opt.Views, 2)
 	setDefault(&opt.Objective, "nat")
 	setDefault(&opt.Assign, "batch")
@@ -335,7 +339,9 @@ func newJob(ctx context.Context, opt Options, src *source) (_ *job, err error) {
 	} else if !varies {
 		warnings = append(warnings, "the training rows that were looked at are all equal: there is nothing to learn from data without variation")
 	}
-	j.augment = dataset.DefaultAugment(src.set)
+	if opt.Augment == augmentAuto {
+		j.augment = dataset.DefaultAugment(src.set)
+	}
 	perEpoch := len(src.rows) / opt.Batch
 	j.plan = Plan{Options: opt, Run: opt.Out, Data: src.info, Encoder: spec, Params: spec.ParamCount(),
 		StepsPerEpoch: perEpoch, Steps: perEpoch * opt.Epochs, Warnings: warnings}

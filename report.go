@@ -218,6 +218,7 @@ func reportSettings(rec Record) []ReportField {
 		{Name: "epochs", Value: strconv.Itoa(o.Epochs)},
 		{Name: "batch", Value: strconv.Itoa(o.Batch)},
 		{Name: "views", Value: strconv.Itoa(o.Views)},
+		{Name: "augmentation", Value: o.Augment},
 		{Name: "optimiser", Value: o.Optimizer},
 		{Name: "learning rate", Value: strconv.FormatFloat(o.LR, 'g', 4, 64)},
 		{Name: "momentum", Value: strconv.FormatFloat(max(0, o.Momentum), 'g', 4, 64)},

@@ -51,7 +51,8 @@
 // Train an encoder. Everything that is not given is chosen from the data, and --dry-run prints the choice with an
 // estimate of memory, disk and time. A run that exists is neither continued nor replaced unless --resume or --overwrite
 // says so. --resume takes its options from the run and continues bit for bit; --max-time 2h saves and stops after two
-// hours; --init RUN starts from another run's weights with fresh targets.
+// hours; --init RUN starts from another run's weights with fresh targets. --augment none trains on every row as it is,
+// without crops, flips or noise.
 //
 // Every step re-pairs the rows of its batch with their targets. --assign pool also re-pairs several batches at once, and
 // --assign global the whole data set, exactly, every --assign-every epochs. --winograd=false forbids convolutions

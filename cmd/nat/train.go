@@ -66,6 +66,7 @@ func (f *trainFlags) declare(cmd *cobra.Command) {
 	fs.IntVar(&f.Epochs, "epochs", 0, "passes over the data (0: chosen by the amount of data)")
 	fs.IntVar(&f.Batch, "batch", 0, "rows in a step (0: chosen by the amount of data)")
 	fs.IntVar(&f.Views, "views", 0, "augmentations of each row in a step (0: 2)")
+	fs.StringVar(&f.Augment, "augment", "", "auto (default: crops, flips, noise, by the kind of data) or none: every row as it is")
 	fs.StringVar(&f.Objective, "objective", "nat", "nat")
 	fs.StringVar(&f.Assign, "assign", "", "what is re-paired at once: batch (default), pool or global (from time to time, the whole data set exactly)")
 	fs.IntVar(&f.Pool, "pool", 0, "batches in a pool (0: 8; needs --assign pool)")
@@ -92,6 +93,7 @@ func (f *trainFlags) declare(cmd *cobra.Command) {
 	fs.BoolVar(&f.dryRun, "dry-run", false, "print what would be done, in how much memory, disk and time, and stop")
 	completeWords(cmd, "encoder", append([]string{"auto"}, encoder.Presets()...)...)
 	completeWords(cmd, "objective", "nat")
+	completeWords(cmd, "augment", "auto", "none")
 	completeWords(cmd, "assign", "batch", "pool", "global")
 	completeWords(cmd, "optimizer", "sgd", "adamw")
 }
