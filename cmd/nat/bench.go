@@ -53,8 +53,8 @@ func (a *app) benchProgress() bench.Progress {
 
 // printMachine says what the figures above or below it are shares of.
 func (a *app) printMachine(m bench.Machine, more string) {
-	fmt.Fprintf(a.stdout, "peak %.0f GFLOP/s of float32 (%s, %s)%s; medians of %s\n",
-		m.Peak, m.Kernel, plural(m.Threads, "thread"), more, plural(m.Steps, "repeat"))
+	fmt.Fprintf(a.stdout, "peak %.0f GFLOP/s of float32, best %.0f (%s, %s)%s; medians of %s\n",
+		m.Peak, m.Best, m.Kernel, plural(m.Threads, "thread"), more, plural(m.Steps, "repeat"))
 }
 
 func (a *app) benchGemmCommand() *cobra.Command {
@@ -134,7 +134,7 @@ func (a *app) benchConvCommand() *cobra.Command {
 		Use:   "conv",
 		Short: "convolutions: forward, and the gradients to input and weights",
 		Long: `Time every shape of convolution of a network in its three directions, by the definition (direct) and, where
-training uses one, by an algorithm of Winograd. Rows are named batch x height x width x channels - output channels,
+one exists, by an algorithm of Winograd; + marks the one that training uses. Rows are named batch x height x width x channels - output channels,
 kernel / stride and direction. GB/s is what moving input, weights and output once makes of the time; it stands beside
 the rate of a copy for those marked *, in which moving takes over a quarter of what the arithmetic takes at the peak.`,
 		Example: "  nat bench conv\n  nat bench conv --encoder dcgan32 --batch 64 --winograd=false",
@@ -186,6 +186,9 @@ func (a *app) printConv(r *bench.ConvResult) {
 		}
 		if row.MemoryBound {
 			bound = "*"
+		}
+		if row.Chosen {
+			algorithm += " +"
 		}
 		rows = append(rows, []string{"  " + row.Name, fmt.Sprint(row.Count), algorithm, milliseconds(row.Seconds), spread(row.Spread), gflops,
 			percent(row.Fraction), fmt.Sprintf("%.1f", row.True), percent(row.TrueShare), fmt.Sprintf("%.1f", row.GBps), percent(row.CopyShare) + bound})

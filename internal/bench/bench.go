@@ -8,9 +8,10 @@
 // What is compared is timed in turns, not one after the other, so that a
 // machine that slows down, or does something else for a second, slows all of
 // it. Times are medians of the repeats, and Spread is the distance of their
-// quartiles over the median. The peak, in contrast, is the best of its
-// repeats, each taken right after a sample of what is measured: fractions of
-// it are low on a busy machine, never high.
+// quartiles over the median. The peak is a median as well, of samples taken
+// right after those of what is measured, so that both had the same clock rate
+// and the same neighbours; the best of its samples, which a burst of the clock
+// makes, stands beside it.
 //
 // Flops count the multiplications and additions of matrix products and
 // convolutions alone, two for each pair, as if every one were computed by its
@@ -33,7 +34,8 @@ type Progress func(done, total int)
 
 // Machine is what every measurement says about where it was taken.
 type Machine struct {
-	Peak    float64 `json:"peak_gflops"` // FMA on registers, all workers at once
+	Peak    float64 `json:"peak_gflops"`      // FMA on registers, all workers at once: median
+	Best    float64 `json:"best_peak_gflops"` // and the best of its samples
 	Threads int     `json:"threads"`
 	Kernel  string  `json:"kernel"` // kernel.Tier
 	Steps   int     `json:"steps"`  // repeats that the medians are of
@@ -96,9 +98,9 @@ func (l *load) timing() Timing { return newTiming(l.seconds) }
 
 // bench is one measurement: a pool, and the limits seen so far.
 type bench struct {
-	pool *kernel.Pool
-	peak float64 // GFLOP/s
-	copy float64 // GB/s; only with copies
+	pool  *kernel.Pool
+	peaks []float64 // GFLOP/s
+	copy  float64   // GB/s; only with copies
 }
 
 // copyTime is how long the rate of copying is looked for at a time.
@@ -131,10 +133,12 @@ func (b *bench) measure(ctx context.Context, loads []*load, steps int, copies bo
 	return nil
 }
 
-func (b *bench) lookForPeak() { b.peak = max(b.peak, kernel.PeakFMA(b.pool, peakTime)) }
+func (b *bench) lookForPeak() { b.peaks = append(b.peaks, kernel.PeakFMA(b.pool, peakTime)) }
 
+// machine sums up the limits, once everything is measured.
 func (b *bench) machine(steps int) Machine {
-	return Machine{Peak: b.peak, Threads: b.pool.Workers(), Kernel: kernel.Tier(), Steps: steps}
+	peaks := slices.Sorted(slices.Values(b.peaks))
+	return Machine{Peak: quantile(peaks, 0.5), Best: peaks[len(peaks)-1], Threads: b.pool.Workers(), Kernel: kernel.Tier(), Steps: steps}
 }
 
 // numbers returns n values between -1 and 1.

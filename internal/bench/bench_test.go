@@ -128,7 +128,7 @@ func TestPresets(t *testing.T) {
 // sane checks what is known of the figures of any machine.
 func sane(t *testing.T, what string, m Machine, tm Timing, flops int64, gflops, fraction float64) {
 	t.Helper()
-	if !(m.Peak > 0 && m.Threads == 2 && m.Kernel == kernel.Tier()) {
+	if !(m.Peak > 0 && m.Peak <= m.Best && m.Threads == 2 && m.Kernel == kernel.Tier()) {
 		t.Errorf("%s: machine %+v", what, m)
 	}
 	if !(tm.Best > 0 && tm.Best <= tm.Seconds && tm.Spread >= 0) {

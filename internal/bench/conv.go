@@ -156,8 +156,10 @@ func Conv(ctx context.Context, o ConvOptions, progress Progress) (*ConvResult, e
 	if err := m.measure(ctx, m.loads, steps, true, progress); err != nil {
 		return nil, err
 	}
-	m.finish()
-	return &ConvResult{Rows: m.rows, Totals: m.totals(), Copy: m.copy, Machine: m.machine(steps)}, nil
+	r := &ConvResult{Copy: m.copy, Machine: m.machine(steps)}
+	m.finish(r.Peak)
+	r.Rows, r.Totals = m.rows, m.totals(r.Peak)
+	return r, nil
 }
 
 // convBench is a measurement of convolutions.
@@ -190,11 +192,14 @@ func (m *convBench) add(preset string, c conv, winograd bool) {
 			row.Count--
 		}
 		m.pool.SetWinograd(winograd)
-		variant := strings.TrimPrefix(m.pool.Algorithm(s, d.pass), "winograd ")
-		row.Algorithm, row.Chosen = "direct", !m.pool.Winograd(s, d.pass)
+		chosen := m.pool.Algorithm(s, d.pass)
+		row.Algorithm, row.Chosen = "direct", chosen == "direct"
 		m.append(row, s, d.pass)
-		if !row.Chosen {
-			row.Algorithm, row.Variant, row.Chosen, row.Effective = "winograd", variant, true, true
+		if winograd {
+			m.pool.ForceWinograd()
+		}
+		if algorithm := m.pool.Algorithm(s, d.pass); algorithm != "direct" {
+			row.Algorithm, row.Variant, row.Chosen, row.Effective = "winograd", strings.TrimPrefix(algorithm, "winograd "), algorithm == chosen, true
 			m.append(row, s, d.pass)
 		}
 	}
@@ -206,7 +211,10 @@ func (m *convBench) append(row ConvRow, s kernel.ConvShape, pass kernel.ConvPass
 	m.rows, m.shapes, m.passes = append(m.rows, row), append(m.shapes, s), append(m.passes, pass)
 	winograd := row.Algorithm != "direct"
 	m.loads = append(m.loads, &load{run: func() {
-		m.pool.SetWinograd(winograd)
+		m.pool.SetWinograd(false)
+		if winograd {
+			m.pool.ForceWinograd()
+		}
 		switch pass {
 		case kernel.Forward:
 			m.pool.ConvForward(m.result, m.x, m.w, s)
@@ -227,18 +235,18 @@ func (m *convBench) allocate() {
 	m.x, m.w, m.y, m.result = numbers(x, 0), numbers(w, 1), numbers(y, 2), make([]float32, max(x, w, y))
 }
 
-// finish computes the figures of the rows.
-func (m *convBench) finish() {
+// finish computes the figures of the rows on a machine with that peak.
+func (m *convBench) finish(peak float64) {
 	for i := range m.rows {
 		r := &m.rows[i]
 		r.Timing = m.loads[i].timing()
 		r.GFLOPS = rate(r.Flops, r.Seconds)
-		r.Fraction = r.GFLOPS / m.peak
+		r.Fraction = r.GFLOPS / peak
 		r.True = rate(productFlops(m.shapes[i], m.passes[i], r.Variant), r.Seconds)
-		r.TrueShare = r.True / m.peak
+		r.TrueShare = r.True / peak
 		r.GBps = rate(r.Bytes, r.Seconds)
 		r.CopyShare = r.GBps / m.copy
-		r.MemoryBound = float64(r.Bytes)/m.copy > memoryBound*float64(r.Flops)/m.peak
+		r.MemoryBound = float64(r.Bytes)/m.copy > memoryBound*float64(r.Flops)/peak
 	}
 }
 
@@ -265,7 +273,7 @@ func productFlops(s kernel.ConvShape, pass kernel.ConvPass, variant string) int6
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
 // totals adds up the rows of each network.
-func (m *convBench) totals() (list []ConvTotal) {
+func (m *convBench) totals(peak float64) (list []ConvTotal) {
 	var presets []string
 	for _, r := range m.rows {
 		if !slices.Contains(presets, r.Encoder) {
@@ -276,7 +284,7 @@ func (m *convBench) totals() (list []ConvTotal) {
 		for _, algorithm := range []string{"direct", "chosen"} {
 			for _, direction := range []string{forward, input, weight, "all"} {
 				t := ConvTotal{Encoder: preset, Batch: m.batch[preset], Direction: direction, Algorithm: algorithm}
-				list = append(list, m.total(t))
+				list = append(list, m.total(t, peak))
 			}
 		}
 	}
@@ -284,7 +292,7 @@ func (m *convBench) totals() (list []ConvTotal) {
 }
 
 // total adds up the rows that t is about.
-func (m *convBench) total(t ConvTotal) ConvTotal {
+func (m *convBench) total(t ConvTotal, peak float64) ConvTotal {
 	for _, r := range m.rows {
 		if r.Encoder != t.Encoder || t.Direction != "all" && r.Direction != t.Direction {
 			continue
@@ -295,6 +303,6 @@ func (m *convBench) total(t ConvTotal) ConvTotal {
 		}
 	}
 	t.GFLOPS = rate(t.Flops, t.Seconds)
-	t.Fraction = t.GFLOPS / m.peak
+	t.Fraction = t.GFLOPS / peak
 	return t
 }

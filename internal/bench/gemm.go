@@ -105,12 +105,13 @@ func Gemm(ctx context.Context, o GemmOptions, progress Progress) (*GemmResult, e
 	if err := b.measure(ctx, loads, o.Steps, false, progress); err != nil {
 		return nil, err
 	}
+	m := b.machine(o.Steps)
 	for i := range rows {
 		rows[i].Timing = loads[i].timing()
 		rows[i].GFLOPS = rate(rows[i].Flops, rows[i].Seconds)
-		rows[i].Fraction = rows[i].GFLOPS / b.peak
+		rows[i].Fraction = rows[i].GFLOPS / m.Peak
 	}
-	return &GemmResult{Rows: rows, Machine: b.machine(o.Steps)}, nil
+	return &GemmResult{Rows: rows, Machine: m}, nil
 }
 
 // rate is billions of operations a second.

@@ -161,7 +161,7 @@ func (n *Network) fill(o NetworkOptions, spec encoder.Spec, b *bench, seconds []
 	n.Machine, n.Timing = b.machine(len(seconds)), newTiming(seconds)
 	n.ImagesPerSecond = float64(images) / n.Seconds
 	n.GFLOPS, n.True = rate(flops, n.Seconds), rate(products, n.Seconds)
-	n.Fraction, n.TrueShare = n.GFLOPS/b.peak, n.True/b.peak
+	n.Fraction, n.TrueShare = n.GFLOPS/n.Peak, n.True/n.Peak
 	n.Effective = products != flops
 }
 

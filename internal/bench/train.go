@@ -93,7 +93,7 @@ func (s *step) run() error {
 	at[0] = time.Now()
 	z := s.net.Forward(s.x[i*size:(i+1)*size], s.views*s.batch, true)
 	at[1] = time.Now()
-	if _, err := s.obj.Step(s.rows[i*s.batch:(i+1)*s.batch], z, s.dz); err != nil {
+	if _, err := s.obj.Step(objective.Batch{Rows: s.rows[i*s.batch : (i+1)*s.batch]}, z, s.dz); err != nil {
 		return fmt.Errorf("step %d: %w", s.next, err)
 	}
 	at[2] = time.Now()

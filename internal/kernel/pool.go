@@ -60,6 +60,7 @@ type Pool struct {
 	conv     convTask
 	then     epilogue
 	direct   bool // no Winograd
+	anyway   bool // Winograd even where it does not pay
 	winograd winogradTask
 	pass     passTask
 	pooling  poolTask

@@ -16,7 +16,11 @@ const (
 // convolution, as it is on a new pool, or forbids it: its rounding errors are
 // some times larger. The choice between the two depends on the shape, and on
 // this, only.
-func (p *Pool) SetWinograd(on bool) { p.direct = !on }
+func (p *Pool) SetWinograd(on bool) { p.direct, p.anyway = !on, false }
+
+// ForceWinograd makes the pool use Winograd's method for every convolution that
+// it can compute, faster or not, until SetWinograd: for measurements.
+func (p *Pool) ForceWinograd() { p.direct, p.anyway = false, true }
 
 // Winograd reports whether that pass of a convolution of shape s uses
 // Winograd's method on this pool.
@@ -36,8 +40,11 @@ func (p *Pool) Algorithm(s ConvShape, pass ConvPass) string {
 // winogradFor returns the variant that the pool uses, or nil for the direct
 // convolution.
 func (p *Pool) winogradFor(s ConvShape, pass ConvPass) *winogradVariant {
-	if p.direct {
+	switch {
+	case p.direct:
 		return nil
+	case p.anyway:
+		return winogradBelow(s, pass, math.Inf(1))
 	}
 	return winogradRule(s, pass)
 }
@@ -67,12 +74,18 @@ const (
 //
 // for output, input gradient and weight gradient; the last two are 4x4/2. The
 // benchmarks Conv and Winograd with workers=1 measure them again.
-func winogradRule(s ConvShape, pass ConvPass) (best *winogradVariant) {
+func winogradRule(s ConvShape, pass ConvPass) *winogradVariant {
 	if min(s.C, s.OutC) < winogradChannels {
 		return nil
 	}
+	direct := tapsInside(s.OutH(), s.H, s.KH, s) * tapsInside(s.OutW(), s.W, s.KW, s)
+	return winogradBelow(s, pass, float64(direct)/winogradGain)
+}
+
+// winogradBelow returns the variant with the least multiplications per image and
+// pair of channels if they are fewer than least, or nil.
+func winogradBelow(s ConvShape, pass ConvPass, least float64) (best *winogradVariant) {
 	rows, cols := s.OutH(), s.OutW()
-	least := float64(tapsInside(rows, s.H, s.KH, s)*tapsInside(cols, s.W, s.KW, s)) / winogradGain
 	for _, v := range winogradVariants {
 		if !v.fits(s, pass) {
 			continue

@@ -241,6 +241,46 @@ func TestWinogradChoice(t *testing.T) {
 	}
 }
 
+// Every variant that can compute a shape is there for measurements, and right
+// where the rule refuses it.
+func TestForceWinograd(t *testing.T) {
+	p := NewPool(2)
+	defer p.Close()
+	r := seeded(37)
+	for _, c := range []struct {
+		s    ConvShape
+		want [3]string // of the passes
+	}{
+		{ConvShape{3, 9, 10, 3, 20, 3, 3, 1, 1}, [3]string{"winograd F(4x4,3x3)", "winograd F(4x4,3x3)", "winograd F(4x4,3x3)"}},
+		{ConvShape{2, 2, 2, 40, 33, 3, 3, 1, 1}, [3]string{"winograd F(2x2,3x3)", "winograd F(2x2,3x3)", "winograd F(2x2,3x3)"}},
+		{ConvShape{3, 12, 12, 1, 5, 4, 4, 2, 1}, [3]string{"winograd F(2x2,2x2)", "winograd F(2x2,2x2)", "winograd F(2x2,2x2)"}},
+		{ConvShape{2, 16, 16, 3, 40, 3, 3, 2, 1}, [3]string{"winograd F(4x4,3x3/2)", "direct", "winograd F(4x4,3x3/2)"}},
+		{ConvShape{2, 8, 8, 3, 4, 1, 1, 1, 0}, [3]string{"direct", "direct", "direct"}},
+	} {
+		nx, nw, ny := c.s.sizes()
+		x, w, dy := normal(nx, r), normal(nw, r), normal(ny, r)
+		p.SetWinograd(false)
+		want := passes(p, x.s, w.s, dy.s, c.s)
+		p.ForceWinograd()
+		got := passes(p, x.s, w.s, dy.s, c.s)
+		for pass := Forward; pass <= WeightGrad; pass++ {
+			if a := p.Algorithm(c.s, pass); a != c.want[pass] {
+				t.Errorf("%+v, pass %d: %s, want %s", c.s, pass, a, c.want[pass])
+			}
+			largest := 0.
+			for _, v := range want[pass] {
+				largest = max(largest, math.Abs(float64(v)))
+			}
+			for i, v := range got[pass] {
+				if d := math.Abs(float64(v - want[pass][i])); !(d <= 1e-5*largest) {
+					t.Fatalf("%+v, pass %d, element %d: %g, want %g", c.s, pass, i, v, want[pass][i])
+				}
+			}
+		}
+		p.SetWinograd(true)
+	}
+}
+
 // Without Winograd the results are those of the direct convolution; with it
 // they differ, but little.
 func TestSetWinograd(t *testing.T) {
