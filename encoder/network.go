@@ -74,7 +74,7 @@ func build(spec Spec, seed uint64, pool *kernel.Pool) *Network {
 	for i, l := range layers {
 		memory[i] = n.allocate(l)
 	}
-	n.prog = compile(layers, memory, seed)
+	n.prog = compile(layers, spec.trainLayer(layers), memory, seed)
 	return n
 }
 
@@ -106,6 +106,10 @@ func (n *Network) Spec() Spec { return n.spec }
 // Dim is the dimension of the embedding.
 func (n *Network) Dim() int { return n.prog.width }
 
+// TrainDim is the width of what Forward with train returns: Dim, unless the
+// description says that training ends at another layer.
+func (n *Network) TrainDim() int { return n.prog.trainWidth }
+
 // ParamCount is the number of trainable values.
 func (n *Network) ParamCount() int { return n.spec.ParamCount() }
 
@@ -133,7 +137,8 @@ func (n *Network) SetStep(step uint64) { n.env.step = step }
 // With train, batch norm uses the statistics of the batch and moves its
 // running averages (by 0.1, with the unbiased variance), dropout is active,
 // and what Backward needs is kept. x is kept by reference: it must stay
-// unchanged until Backward. Without train, it is inference as in
+// unchanged until Backward. The result is that of the layer Spec.Train names,
+// rows x TrainDim, if it names one. Without train, it is inference as in
 // [Network.Output] and leaves a pending training pass alone.
 func (n *Network) Forward(x []float32, rows int, train bool) []float32 {
 	n.checkInput(x, rows)
@@ -145,14 +150,14 @@ func (n *Network) Forward(x []float32, rows int, train bool) []float32 {
 	n.plan(rows)
 	n.changes++ // running statistics
 	n.input, n.rows, n.pending = x[:rows*n.spec.Input.Size()], rows, true
-	for i, d := range n.prog.nodes {
+	for i, d := range n.prog.nodes[:n.prog.steps] {
 		n.t = tensors{rows: rows, x: n.value(d.x, d.in), y: n.value(i+1, d.out)}
 		if d.add != none {
 			n.t.add = n.value(d.add, d.out)
 		}
 		d.op.forward(&n.env, &n.t)
 	}
-	return n.value(len(n.prog.nodes), n.prog.width)
+	return n.value(n.prog.steps, n.prog.trainWidth)
 }
 
 // value returns a value of the training pass, of a width per row.
@@ -183,29 +188,29 @@ func (n *Network) plan(rows int) {
 	n.planned = rows
 	n.arena = nil // lets the collector have it before the larger one is made
 	n.arena = make([]float32, rows*n.prog.training.size)
-	for _, d := range n.prog.nodes {
+	for _, d := range n.prog.nodes[:n.prog.steps] {
 		d.op.plan(rows)
 	}
 }
 
 // Backward takes the gradient of a loss with respect to the embeddings that
-// the last Forward with train returned (rows x Dim, left unchanged) and
+// the last Forward with train returned (rows x TrainDim, left unchanged) and
 // overwrites the gradients of all parameters. Every Forward allows one
 // Backward, any time before the weights change. It reads the x of Forward.
 func (n *Network) Backward(dz []float32) {
 	if !n.pending {
 		panic("encoder: Backward without a Forward in training mode")
 	}
-	if len(dz) < n.rows*n.prog.width {
+	if len(dz) < n.rows*n.prog.trainWidth {
 		panic("encoder: Backward with fewer gradients than embeddings")
 	}
 	n.pending = false
-	for i := len(n.prog.nodes) - 1; i >= 0; i-- {
+	for i := n.prog.steps - 1; i >= 0; i-- {
 		d, b := n.prog.nodes[i], n.prog.training.back[i]
 		if b.skip {
 			continue
 		}
-		n.t = tensors{rows: n.rows, dy: dz[:n.rows*n.prog.width]}
+		n.t = tensors{rows: n.rows, dy: dz[:n.rows*n.prog.trainWidth]}
 		if b.dy != none {
 			n.t.dy = n.stored(b.dy, d.out)
 		}

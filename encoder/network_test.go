@@ -36,7 +36,10 @@ func mixedSpec() Spec {
 		{Type: Residual, Layers: []Layer{conv(7, 3, 1), {Type: BatchNorm}, {Type: ReLU}, conv(7, 3, 1), {Type: BatchNorm}}},
 		{Type: Residual, Layers: []Layer{conv(8, 3, 2), {Type: BatchNorm}}, Shortcut: []Layer{conv(8, 1, 2), {Type: BatchNorm}}},
 		{Type: AvgPool, Kernel: 2, Stride: 1}, {Type: Conv, Out: 9, Kernel: 1, Stride: 1}, {Type: BatchNorm}, {Type: GlobalPool},
-		{Type: Dense, Out: 8, Bias: true}, {Type: Dropout, Rate: 0.3}, {Type: ReLU}, {Type: Dense, Out: 6, Bias: true}, {Type: L2Normalize},
+		{Type: Dense, Out: 8, Bias: true}, {Type: Dropout, Rate: 0.3}, {Type: ReLU}, {Type: Dense, Out: 24}, {Type: Unflatten, H: 3, W: 2, Out: 4},
+		{Type: ConvTranspose, Out: 3, Kernel: 3, Stride: 2, Pad: 1, Bias: true, H: 6, W: 4}, {Type: Sigmoid},
+		{Type: ConvTranspose, Out: 2, Kernel: 4, Stride: 2, Pad: 1}, {Type: BatchNorm}, {Type: ReLU}, {Type: Flatten},
+		{Type: Dense, Out: 12, Bias: true}, {Type: FirstHalf}, {Type: L2Normalize},
 	}}
 }
 
@@ -165,7 +168,8 @@ var smallInputs = map[string]Shape{
 func TestStepAllocatesNothing(t *testing.T) {
 	specs := []Spec{mixedSpec()}
 	for _, name := range Presets() {
-		specs = append(specs, mustPreset(t, name, smallInputs[name], 8))
+		spec := mustPreset(t, name, smallInputs[name], 8)
+		specs = append(specs, spec, mustDecoder(t, mustStochastic(t, spec)))
 	}
 	for _, spec := range specs {
 		pool := testPool(t, 2)
@@ -209,6 +213,8 @@ func TestMemoryBytes(t *testing.T) {
 		{mustPreset(t, "mlp", Shape{1, 1, 100}, 16), 32},
 		{mustPreset(t, "resnet18", Shape{16, 16, 3}, 16), 2},
 		{mixedSpec(), 300},
+		{mustStochastic(t, mustPreset(t, "convnet", Shape{28, 28, 1}, 64)), 64},
+		{mustDecoder(t, mustPreset(t, "convnet", Shape{28, 28, 1}, 64)), 64},
 	} {
 		spec := c.spec.named()
 		compare := func(what string, f func(), want int64) {
@@ -277,10 +283,12 @@ func TestFoldedWeightsFollow(t *testing.T) {
 func TestPlans(t *testing.T) {
 	specs := []Spec{mixedSpec().named()}
 	for _, name := range Presets() {
-		specs = append(specs, mustPreset(t, name, smallInputs[name], 8))
+		spec := mustPreset(t, name, smallInputs[name], 8)
+		specs = append(specs, spec, mustDecoder(t, mustStochastic(t, spec)))
 	}
 	for _, spec := range specs {
-		p := compile(spec.place(), nil, 0)
+		layers := spec.place()
+		p := compile(layers, spec.trainLayer(layers), nil, 0)
 		for what, a := range map[string]arena{"training": p.training.arena, "inference": p.inference.arena} {
 			least := 0
 			for i, s := range a.storages {

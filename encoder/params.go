@@ -22,7 +22,7 @@ const (
 // afterwards, which tells it too.
 type Param struct {
 	Name  string // layer and role, as in conv1.weight
-	Shape []int  // conv [kernel, kernel, in, out], dense [in, out], others [channels]
+	Shape []int  // conv [kernel, kernel, in, out], convtranspose [kernel, kernel, out, in], dense [in, out], others [channels]
 	Value []float32
 	Grad  []float32
 	Decay bool // subject to weight decay: weights of conv and dense layers only
@@ -55,6 +55,9 @@ func (l Layer) tensors(in Shape) []tensorSpec {
 	case Conv:
 		fan := l.Kernel * l.Kernel * in.C
 		return l.weights(fan, []int{l.Kernel, l.Kernel, in.C, l.Out})
+	case ConvTranspose: // as many inputs reach an output pixel on average
+		fan := max(1, l.Kernel*l.Kernel*in.C/(l.Stride*l.Stride))
+		return l.weights(fan, []int{l.Kernel, l.Kernel, l.Out, in.C})
 	case Dense:
 		return l.weights(in.Size(), []int{in.Size(), l.Out})
 	case BatchNorm:
@@ -105,7 +108,9 @@ func (l Layer) paramCount(in Shape) int64 {
 // initialize fills a tensor before training. Weights and biases of conv and
 // dense layers are uniform on (-1/sqrt(fan_in), 1/sqrt(fan_in)), fan_in the
 // number of inputs of one output: PyTorch's default, kaiming_uniform with
-// a = sqrt 5, so that results can be compared with networks trained there.
+// a = sqrt 5, so that results can be compared with networks trained there. (For
+// transposed convolutions its default divides by the number of outputs of one
+// input instead; here the inputs of one output count everywhere.)
 // Batch norm starts as the identity. index counts the parameters of the
 // network, and each has its own stream.
 func (t tensorSpec) initialize(dst []float32, seed, index uint64) {

@@ -229,7 +229,9 @@ func (p *program) planInference() {
 // rows, with the result of Forward. The scratch memory of the kernels is the
 // pool's, and not counted.
 func (s Spec) MemoryBytes(rows int, train bool) int64 {
-	p := compile(s.named().place(), nil, 0)
+	s = s.named()
+	layers := s.place()
+	p := compile(layers, s.trainLayer(layers), nil, 0)
 	values, bytes := int64(0), int64(0)
 	for _, l := range p.layers {
 		for _, t := range l.tensors(l.in) {
@@ -247,7 +249,10 @@ func (s Spec) MemoryBytes(rows int, train bool) int64 {
 		block := min(rows, p.inference.rows)
 		values += int64(block)*int64(p.inference.size+1) + int64(rows)*int64(p.width) + p.foldedValues()
 	}
-	for _, d := range p.nodes {
+	for i, d := range p.nodes {
+		if i >= p.steps {
+			kept = 0
+		}
 		bytes += d.op.bytes(kept)
 	}
 	return bytes + 4*values

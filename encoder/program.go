@@ -8,13 +8,16 @@ import (
 
 // program is a description made ready to run: a list of nodes that read and
 // write values. Value 0 is the network's input, value i+1 the output of node i.
-// Flatten layers are gone (they change no value), and a batch norm is one node
+// Flatten and unflatten layers are gone (they change no value), and a batch norm is one node
 // with the ReLU, or with the addition and ReLU of a residual block, after it.
 type program struct {
 	layers []placed
 	nodes  []node
 	values []int // for each layer, the value that is or holds its output
 	width  int   // of the embedding
+
+	steps      int // nodes that a training pass runs
+	trainWidth int // of what it returns
 
 	training  trainingPlan
 	inference inferencePlan
@@ -66,13 +69,17 @@ type op interface {
 }
 
 // compile turns placed layers into a program over the given memory, one entry
-// per layer. With nil memory it serves to count sizes.
-func compile(layers []placed, memory []layerMemory, seed uint64) program {
-	p := program{layers: layers, values: make([]int, len(layers)), width: layers[len(layers)-1].out.Size()}
+// per layer. With nil memory it serves to count sizes. Training ends with layer
+// train, whose output it reads.
+func compile(layers []placed, train int, memory []layerMemory, seed uint64) program {
+	p := program{layers: layers, values: make([]int, len(layers)), width: layers[len(layers)-1].out.Size(), trainWidth: layers[train].out.Size()}
 	readers := countReaders(layers)
+	if train < len(layers)-1 {
+		readers[train]++
+	}
 	for i := 0; i < len(layers); i++ {
 		l, last := layers[i], i
-		if l.Type == Flatten {
+		if l.Type == Flatten || l.Type == Unflatten {
 			p.values[i] = p.valueOf(l.x)
 			continue
 		}
@@ -97,7 +104,10 @@ func compile(layers []placed, memory []layerMemory, seed uint64) program {
 		}
 		p.values[last] = len(p.nodes)
 	}
-	p.planTraining()
+	trained := p
+	trained.nodes = p.nodes[:p.valueOf(train)]
+	trained.planTraining()
+	p.training, p.steps = trained.training, len(trained.nodes)
 	p.planInference()
 	return p
 }
@@ -147,8 +157,14 @@ func newOp(l placed, m layerMemory, relu bool, key uint64) op {
 		return newLinear(l, m)
 	case BatchNorm:
 		return newBatchNorm(l, m, relu)
+	case ConvTranspose:
+		return newTransposed(l, m)
 	case ReLU, LeakyReLU:
 		return &reluOp{slope: float32(l.Slope)}
+	case Sigmoid:
+		return newSigmoid(l.out.Size())
+	case FirstHalf:
+		return &halfOp{width: l.out.C}
 	case MaxPool:
 		return &maxPoolOp{shape: poolShape(l)}
 	case AvgPool, GlobalPool:

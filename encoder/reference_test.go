@@ -79,7 +79,17 @@ func (r referenceRun) layer(l Layer, x []float64, in Shape) ([]float64, Shape) {
 		}
 	case MaxPool, AvgPool, GlobalPool:
 		referencePool(y, x, l, in, out, rows)
-	case Flatten, Dropout:
+	case Sigmoid:
+		for i, v := range x {
+			y[i] = 1 / (1 + math.Exp(-v))
+		}
+	case ConvTranspose:
+		referenceConvTranspose(y, x, w("weight"), w("bias"), l, in, out, rows)
+	case FirstHalf:
+		for r := range rows {
+			copy(y[r*out.C:(r+1)*out.C], x[r*in.C:])
+		}
+	case Flatten, Unflatten, Dropout:
 		copy(y, x)
 		if mask := w("mask"); r.train && mask != nil {
 			for i := range y {
@@ -140,6 +150,30 @@ func referenceConv(y, x, w, bias []float64, l Layer, in, out Shape, rows int) {
 							referenceAxpy(o, v, w[((ky*l.Kernel+kx)*in.C+c)*out.C:])
 						}
 					}
+				}
+			}
+		}
+	}
+}
+
+// referenceConvTranspose adds every input pixel, times the weights, to the output
+// pixels of its window.
+func referenceConvTranspose(y, x, w, bias []float64, l Layer, in, out Shape, rows int) {
+	for i := range y {
+		if y[i] = 0; bias != nil {
+			y[i] = bias[i%out.C]
+		}
+	}
+	for at, v := range x {
+		c, ix, iy, r := at%in.C, at/in.C%in.W, at/in.C/in.W%in.H, at/in.Size()
+		for ky := range l.Kernel {
+			for kx := range l.Kernel {
+				oy, ox := iy*l.Stride-l.Pad+ky, ix*l.Stride-l.Pad+kx
+				if oy < 0 || ox < 0 || oy >= out.H || ox >= out.W {
+					continue
+				}
+				for o := range out.C {
+					y[((r*out.H+oy)*out.W+ox)*out.C+o] += v * w[((ky*l.Kernel+kx)*out.C+o)*in.C+c]
 				}
 			}
 		}
@@ -312,6 +346,10 @@ func TestGradients(t *testing.T) {
 	conv := func(out, k, s, p int, bias bool) Layer {
 		return Layer{Type: Conv, Out: out, Kernel: k, Stride: s, Pad: p, Bias: bias}
 	}
+	up := func(out, k, s, p, h, w int, bias bool) Layer {
+		return Layer{Type: ConvTranspose, Out: out, Kernel: k, Stride: s, Pad: p, H: h, W: w, Bias: bias}
+	}
+	image := func(h, w, c int) Layer { return Layer{Type: Unflatten, H: h, W: w, Out: c} }
 	pool := func(kind string, k, s, p int) Layer { return Layer{Type: kind, Kernel: k, Stride: s, Pad: p} }
 	bn, relu, flat := Layer{Type: BatchNorm}, Layer{Type: ReLU}, Layer{Type: Flatten}
 	dense := func(out int, bias bool) Layer { return Layer{Type: Dense, Out: out, Bias: bias} }
@@ -341,20 +379,31 @@ func TestGradients(t *testing.T) {
 		"conv whole input": {Shape{4, 4, 2}, []Layer{conv(3, 1, 1, 0, true), conv(5, 4, 1, 0, true)}},
 		"conv bn":          {Shape{5, 5, 2}, []Layer{conv(3, 3, 1, 1, false), bn, conv(3, 3, 2, 1, false), bn, relu, flat, unit}},
 		"conv padded":      {Shape{3, 3, 2}, []Layer{conv(3, 4, 1, 3, true), conv(2, 3, 3, 2, true), flat}},
-		"maxpool 2/2":      {Shape{6, 7, 2}, []Layer{conv(3, 3, 1, 1, true), pool(MaxPool, 2, 2, 0), flat}},
-		"maxpool 3/2":      {Shape{7, 7, 2}, []Layer{conv(3, 3, 1, 1, true), pool(MaxPool, 3, 2, 1), flat}},
-		"avgpool 2/2":      {Shape{6, 7, 2}, []Layer{conv(3, 3, 1, 1, true), pool(AvgPool, 2, 2, 0), flat}},
-		"avgpool 3/2":      {Shape{7, 7, 2}, []Layer{conv(3, 3, 1, 1, true), pool(AvgPool, 3, 2, 1), flat}},
-		"avgpool first":    {Shape{7, 7, 2}, []Layer{pool(AvgPool, 2, 1, 1), conv(3, 3, 1, 1, true), flat}},
-		"maxpool first":    {Shape{7, 7, 2}, []Layer{pool(MaxPool, 3, 3, 0), conv(3, 3, 1, 1, true), flat}},
-		"globalpool":       {Shape{4, 6, 2}, []Layer{conv(5, 3, 1, 1, true), relu, {Type: GlobalPool}, dense(3, true), unit}},
-		"globalpool tall":  {Shape{6, 3, 2}, []Layer{conv(5, 3, 2, 1, true), bn, relu, {Type: GlobalPool}, unit}},
-		"flatten only":     {Shape{2, 3, 2}, []Layer{flat}},
-		"normalize only":   {Shape{1, 1, 6}, []Layer{unit}},
-		"dropout":          {Shape{1, 1, 7}, []Layer{dense(9, true), relu, {Type: Dropout, Rate: 0.4}, dense(5, true), {Type: Dropout, Rate: 0.2}, unit}},
-		"bn dropout":       {Shape{5, 5, 2}, []Layer{conv(6, 3, 2, 1, false), bn, relu, {Type: Dropout, Rate: 0.4}, flat, dense(4, true)}},
-		"sobel":            {Shape{6, 5, 3}, []Layer{{Type: Sobel}, conv(3, 3, 2, 1, false), bn, relu, flat, unit}},
-		"sobel inside":     {Shape{6, 5, 2}, []Layer{conv(3, 3, 1, 1, true), {Type: Sobel}, bn, relu, flat, dense(3, true)}},
+		"sigmoid":          {Shape{1, 1, 7}, []Layer{dense(9, true), {Type: Sigmoid}, dense(4, true), {Type: Sigmoid}}},
+		"first half":       {Shape{1, 1, 7}, []Layer{dense(8, true), {Type: FirstHalf}, unit}},
+		"unflatten":        {Shape{1, 1, 7}, []Layer{dense(24, false), image(3, 4, 2), bn, relu, conv(3, 3, 1, 1, true), flat}},
+		"transpose 3/1":    {Shape{5, 4, 2}, []Layer{up(3, 3, 1, 1, 0, 0, true), up(2, 3, 1, 0, 0, 0, false), flat, unit}},
+		"transpose 3/2":    {Shape{3, 4, 2}, []Layer{up(4, 3, 2, 1, 6, 7, false), bn, relu, up(3, 3, 2, 1, 11, 14, true), flat}},
+		"transpose 4/2":    {Shape{3, 2, 4}, []Layer{up(5, 4, 2, 1, 0, 0, false), bn, relu, up(3, 4, 2, 1, 0, 0, true), flat}},
+		"transpose 5/3":    {Shape{3, 4, 2}, []Layer{conv(3, 1, 1, 0, true), up(4, 5, 3, 2, 8, 12, true), flat}},
+		"transpose 2/2":    {Shape{3, 4, 2}, []Layer{up(3, 2, 2, 0, 7, 8, true), {Type: LeakyReLU, Slope: 0.2}, up(2, 1, 2, 0, 0, 0, true), flat}},
+		"transpose 4/1":    {Shape{5, 6, 1}, []Layer{up(8, 4, 1, 3, 0, 0, true), flat}},
+		"decoder-like": {Shape{1, 1, 6}, []Layer{dense(8, false), bn, relu, dense(16, false), bn, relu, image(2, 2, 4),
+			up(3, 4, 2, 1, 0, 0, false), bn, relu, up(2, 4, 2, 1, 0, 0, true), flat}},
+		"maxpool 2/2":     {Shape{6, 7, 2}, []Layer{conv(3, 3, 1, 1, true), pool(MaxPool, 2, 2, 0), flat}},
+		"maxpool 3/2":     {Shape{7, 7, 2}, []Layer{conv(3, 3, 1, 1, true), pool(MaxPool, 3, 2, 1), flat}},
+		"avgpool 2/2":     {Shape{6, 7, 2}, []Layer{conv(3, 3, 1, 1, true), pool(AvgPool, 2, 2, 0), flat}},
+		"avgpool 3/2":     {Shape{7, 7, 2}, []Layer{conv(3, 3, 1, 1, true), pool(AvgPool, 3, 2, 1), flat}},
+		"avgpool first":   {Shape{7, 7, 2}, []Layer{pool(AvgPool, 2, 1, 1), conv(3, 3, 1, 1, true), flat}},
+		"maxpool first":   {Shape{7, 7, 2}, []Layer{pool(MaxPool, 3, 3, 0), conv(3, 3, 1, 1, true), flat}},
+		"globalpool":      {Shape{4, 6, 2}, []Layer{conv(5, 3, 1, 1, true), relu, {Type: GlobalPool}, dense(3, true), unit}},
+		"globalpool tall": {Shape{6, 3, 2}, []Layer{conv(5, 3, 2, 1, true), bn, relu, {Type: GlobalPool}, unit}},
+		"flatten only":    {Shape{2, 3, 2}, []Layer{flat}},
+		"normalize only":  {Shape{1, 1, 6}, []Layer{unit}},
+		"dropout":         {Shape{1, 1, 7}, []Layer{dense(9, true), relu, {Type: Dropout, Rate: 0.4}, dense(5, true), {Type: Dropout, Rate: 0.2}, unit}},
+		"bn dropout":      {Shape{5, 5, 2}, []Layer{conv(6, 3, 2, 1, false), bn, relu, {Type: Dropout, Rate: 0.4}, flat, dense(4, true)}},
+		"sobel":           {Shape{6, 5, 3}, []Layer{{Type: Sobel}, conv(3, 3, 2, 1, false), bn, relu, flat, unit}},
+		"sobel inside":    {Shape{6, 5, 2}, []Layer{conv(3, 3, 1, 1, true), {Type: Sobel}, bn, relu, flat, dense(3, true)}},
 		"identity": {Shape{6, 5, 2}, []Layer{conv(3, 3, 1, 1, false), bn, relu,
 			{Type: Residual, Layers: []Layer{conv(3, 3, 1, 1, false), bn, relu, conv(3, 3, 1, 1, false), bn}}, {Type: GlobalPool}, dense(4, true), unit}},
 		"identities": {Shape{6, 5, 2}, []Layer{conv(3, 3, 1, 1, true),

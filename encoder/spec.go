@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -13,19 +14,23 @@ import (
 // Layer types that a [Spec] may contain. An embedding network ends in
 // L2Normalize.
 const (
-	Conv        = "conv"        // Out channels, Kernel x Kernel, Stride, Pad, Bias
-	Dense       = "dense"       // Out units, Bias; its input must be flat
-	BatchNorm   = "batchnorm"   // per channel; momentum 0.1, epsilon 1e-5
-	ReLU        = "relu"        // max(x, 0), with derivative 0 at 0
-	LeakyReLU   = "leakyrelu"   // x if x > 0, else Slope x
-	MaxPool     = "maxpool"     // Kernel, Stride, Pad; the first maximum gets the gradient
-	AvgPool     = "avgpool"     // Kernel, Stride, Pad; the mean over real pixels, padding not counted
-	GlobalPool  = "globalpool"  // mean over all positions, leaving one value per channel
-	Flatten     = "flatten"     // H x W x C to 1 x 1 x HWC, in memory order
-	Dropout     = "dropout"     // zeroes a share Rate in training, scales the rest by 1/(1-Rate)
-	Sobel       = "sobel"       // horizontal and vertical 3x3 Sobel filter of the mean of the channels, not trained
-	Residual    = "residual"    // max(Layers(x) + Shortcut(x), 0); without Shortcut, x itself is added
-	L2Normalize = "l2normalize" // divides a flat row by its Euclidean norm
+	Conv          = "conv"          // Out channels, Kernel x Kernel, Stride, Pad, Bias
+	ConvTranspose = "convtranspose" // the same fields: what takes the gradient of such a conv from its output to its input
+	Dense         = "dense"         // Out units, Bias; its input must be flat
+	BatchNorm     = "batchnorm"     // per channel; momentum 0.1, epsilon 1e-5
+	ReLU          = "relu"          // max(x, 0), with derivative 0 at 0
+	LeakyReLU     = "leakyrelu"     // x if x > 0, else Slope x
+	Sigmoid       = "sigmoid"       // 1 / (1 + e^-x)
+	MaxPool       = "maxpool"       // Kernel, Stride, Pad; the first maximum gets the gradient
+	AvgPool       = "avgpool"       // Kernel, Stride, Pad; the mean over real pixels, padding not counted
+	GlobalPool    = "globalpool"    // mean over all positions, leaving one value per channel
+	Flatten       = "flatten"       // H x W x C to 1 x 1 x HWC, in memory order
+	Unflatten     = "unflatten"     // back to an image of H x W pixels with Out channels
+	Dropout       = "dropout"       // zeroes a share Rate in training, scales the rest by 1/(1-Rate)
+	Sobel         = "sobel"         // horizontal and vertical 3x3 Sobel filter of the mean of the channels, not trained
+	Residual      = "residual"      // max(Layers(x) + Shortcut(x), 0); without Shortcut, x itself is added
+	FirstHalf     = "firsthalf"     // the first half of a flat row: of means and log variances, the means
+	L2Normalize   = "l2normalize"   // divides a flat row by its Euclidean norm
 )
 
 // Limits that keep a description, whatever its source, from asking for sizes
@@ -77,10 +82,16 @@ type Layer struct {
 	Out    int     `json:"out,omitempty"`    // output channels or units
 	Kernel int     `json:"kernel,omitempty"` // side of the square window, pixels
 	Stride int     `json:"stride,omitempty"`
-	Pad    int     `json:"pad,omitempty"` // zeros added on each side, pixels
+	Pad    int     `json:"pad,omitempty"` // zeros added on each side, pixels; by convtranspose: pixels cut off
 	Bias   bool    `json:"bias,omitempty"`
 	Slope  float64 `json:"slope,omitempty"` // leakyrelu: factor below zero
 	Rate   float64 `json:"rate,omitempty"`  // dropout: share of zeroed values
+
+	// Sides of the output of unflatten and convtranspose, pixels. The latter needs them
+	// only if several fit: a convolution with a stride takes images of several sizes
+	// to one. 0 is then the smallest, (side-1) Stride + Kernel - 2 Pad.
+	H int `json:"h,omitempty"`
+	W int `json:"w,omitempty"`
 
 	// The two ways through a residual block. Layers ends in batchnorm, and both
 	// give the same shape; layers there are no blocks themselves.
@@ -94,6 +105,11 @@ type Spec struct {
 	Name   string  `json:"name"`
 	Input  Shape   `json:"input"`
 	Layers []Layer `json:"layers"`
+
+	// Train names the layer whose output a training pass returns, and takes the
+	// gradient of; empty is the last. Layers after it, which have no weights, are run
+	// in inference only: what they leave is the embedding all the same.
+	Train string `json:"train,omitempty"`
 }
 
 // ParseSpec reads a description from JSON and validates it. Unknown fields and
@@ -170,6 +186,24 @@ func (l Layer) output(in Shape) (Shape, error) {
 		if l.Type == Conv {
 			out.C = l.Out
 		}
+	case ConvTranspose:
+		out = Shape{l.unwindows(in.H, l.H), l.unwindows(in.W, l.W), l.Out}
+		if out.H < 1 || out.W < 1 || windows(out.H, l) != in.H || windows(out.W, l) != in.W {
+			return out, fmt.Errorf("no %dx%d window at stride %d with padding %d takes %dx%d pixels to its input's %dx%d", l.Kernel, l.Kernel, l.Stride, l.Pad, out.H, out.W, in.H, in.W)
+		}
+	case Unflatten:
+		out = Shape{l.H, l.W, l.Out}
+		if err := out.check(); err != nil {
+			return out, err
+		}
+		if out.Size() != in.Size() {
+			return out, fmt.Errorf("its input has %d values, a %v image has %d", in.Size(), out, out.Size())
+		}
+	case FirstHalf:
+		out.C = in.C / 2
+		if in.C%2 != 0 {
+			return out, fmt.Errorf("its input has %d values, want an even number", in.C)
+		}
 	case Dense:
 		out.C = l.Out
 	case Flatten:
@@ -182,7 +216,7 @@ func (l Layer) output(in Shape) (Shape, error) {
 		}
 		out.C = 2
 	}
-	if (l.Type == Dense || l.Type == L2Normalize) && !in.Vector() {
+	if slices.Contains([]string{Dense, L2Normalize, FirstHalf, Unflatten}, l.Type) && !in.Vector() {
 		return out, fmt.Errorf("its input is %v, want a vector: add flatten or globalpool before it", in)
 	}
 	return out, out.check()
@@ -196,6 +230,15 @@ func windows(in int, l Layer) int {
 		return 0
 	}
 	return room/l.Stride + 1
+}
+
+// unwindows is the side of an image in which a window has in positions: side, or
+// the smallest there is if that is 0.
+func (l Layer) unwindows(in, side int) int {
+	if side > 0 {
+		return side
+	}
+	return (in-1)*l.Stride + l.Kernel - 2*l.Pad
 }
 
 // placed is one layer of a description whose blocks have been taken apart. A
@@ -268,6 +311,22 @@ func (s Spec) Dim() int {
 	return layers[len(layers)-1].out.Size()
 }
 
+// TrainDim is the width of what a training pass returns: Dim, unless Train names
+// another layer.
+func (s Spec) TrainDim() int {
+	s = s.named()
+	layers := s.place()
+	return layers[s.trainLayer(layers)].out.Size()
+}
+
+// trainLayer returns the index among the placed layers of the one that Train names.
+func (s Spec) trainLayer(layers []placed) int {
+	if s.Train == "" {
+		return len(layers) - 1
+	}
+	return slices.IndexFunc(layers, func(l placed) bool { return l.Name == s.Train })
+}
+
 // ParamCount is the number of trainable values of a valid description.
 func (s Spec) ParamCount() int {
 	total := int64(0)
@@ -287,6 +346,8 @@ func (s Spec) FLOPs() int64 {
 		switch l.Type {
 		case Conv:
 			total += 2 * int64(l.out.Size()) * int64(l.Kernel*l.Kernel) * int64(l.in.C)
+		case ConvTranspose:
+			total += 2 * int64(l.in.Size()) * int64(l.Kernel*l.Kernel) * int64(l.out.C)
 		case Dense:
 			total += 2 * int64(l.in.Size()) * int64(l.out.Size())
 		}
@@ -310,6 +371,9 @@ func (s Spec) String() string {
 		fmt.Fprintf(w, "%s\t%s\t%v\t%s\n", l.Name, l.describe(), l.out, thousands(l.paramCount(l.in)))
 	}
 	w.Flush()
+	if s.Train != "" {
+		fmt.Fprintf(&b, "training sees the output of %s\n", s.Train)
+	}
 	return b.String()
 }
 

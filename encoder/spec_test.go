@@ -108,6 +108,14 @@ func TestValidateShapes(t *testing.T) {
 		"dense":         {Spec{Input: image, Layers: []Layer{{Type: Dense, Out: 3}}}, "want a vector: add flatten"},
 		"normalize":     {Spec{Input: image, Layers: []Layer{{Type: L2Normalize}}}, "want a vector"},
 		"no vector":     {Spec{Input: image, Layers: []Layer{{Type: ReLU}}}, "the last layer leaves 6x6x2"},
+		"unflatten":     {Spec{Input: Shape{1, 1, 7}, Layers: []Layer{{Type: Unflatten, H: 2, W: 2, Out: 2}}}, "its input has 7 values, a 2x2x2 image has 8"},
+		"unflatten big": {Spec{Input: Shape{1, 1, 7}, Layers: []Layer{{Type: Unflatten, H: maxSide, W: maxSide, Out: maxUnits}}}, "larger than"},
+		"unflattened":   {Spec{Input: image, Layers: []Layer{{Type: Unflatten, H: 6, W: 6, Out: 2}}}, "want a vector"},
+		"half":          {Spec{Input: Shape{1, 1, 7}, Layers: []Layer{{Type: FirstHalf}}}, "want an even number"},
+		"transpose":     {Spec{Input: image, Layers: []Layer{{Type: ConvTranspose, Out: 1, Kernel: 3, Stride: 2, Pad: 1, H: 13, W: 12}}}, "takes 13x12 pixels to its input's 6x6"},
+		"transpose all": {Spec{Input: image, Layers: []Layer{{Type: ConvTranspose, Out: 1, Kernel: 1, Stride: maxSide}}}, "larger than"},
+		"unflatten all": {Spec{Input: Shape{1, 1, 7}, Layers: []Layer{{Type: Unflatten, Out: 7}}}, "h of a unflatten layer must be 1 or more"},
+		"sized conv":    {Spec{Input: image, Layers: []Layer{{Type: Conv, Out: 1, Kernel: 1, Stride: 1, H: 6}}}, "h does not apply to a conv layer"},
 		"window":        {Spec{Input: image, Layers: []Layer{{Type: Conv, Out: 1, Kernel: 7, Stride: 1}}}, "7x7 window does not fit"},
 		"pool window":   {Spec{Input: image, Layers: []Layer{{Type: AvgPool, Kernel: 9, Stride: 1}}}, "9x9 window"},
 		"huge layer":    {Spec{Input: Shape{1 << 10, 1 << 10, 1}, Layers: []Layer{{Type: Conv, Out: 1 << 10, Kernel: 1, Stride: 1}}}, "larger than"},
@@ -188,9 +196,12 @@ func TestSpecString(t *testing.T) {
 	}
 	all := Spec{Name: "all", Input: Shape{8, 8, 1}, Layers: []Layer{
 		{Type: Conv, Out: 2, Kernel: 3, Stride: 1, Pad: 1, Bias: true}, {Type: LeakyReLU, Slope: 0.1}, {Type: MaxPool, Kernel: 2, Stride: 2},
-		{Type: AvgPool, Kernel: 2, Stride: 2}, {Type: GlobalPool}, {Type: Dropout, Rate: 0.5}, {Type: L2Normalize},
-	}}
-	for _, want := range []string{"conv1  ", "conv 2 3x3/1 pad 1 bias", "relu1  ", "slope 0.1", "pool2  ", "globalpool1", "rate 0.5", "norm1"} {
+		{Type: AvgPool, Kernel: 2, Stride: 2}, {Type: GlobalPool}, {Type: Dropout, Rate: 0.5}, {Type: Dense, Out: 8},
+		{Type: Unflatten, H: 2, W: 1, Out: 4}, {Type: ConvTranspose, Out: 3, Kernel: 4, Stride: 2, Pad: 1, Bias: true}, {Type: Sigmoid}, {Type: Flatten},
+		{Type: Dense, Out: 4}, {Type: FirstHalf}, {Type: L2Normalize},
+	}, Train: "dense2"}
+	for _, want := range []string{"conv1  ", "conv 2 3x3/1 pad 1 bias", "relu1  ", "slope 0.1", "pool2  ", "globalpool1", "rate 0.5", "norm1",
+		"unflatten 4  ", "2x1x4", "convtranspose 3 4x4/2 pad 1 bias", "4x2x3", "sigmoid1", "firsthalf1", "training sees the output of dense2"} {
 		if !strings.Contains(all.String(), want) {
 			t.Errorf("the table lacks %q:\n%v", want, all)
 		}
@@ -203,6 +214,10 @@ func TestFLOPs(t *testing.T) {
 	want := int64(2 * (14*14*32*9 + 7*7*64*9*32 + 4*4*128*9*64 + 2048*256 + 256*64))
 	if got := spec.FLOPs(); got != want {
 		t.Errorf("%d operations, want %d", got, want)
+	}
+	up := Spec{Input: Shape{3, 2, 5}, Layers: []Layer{{Type: ConvTranspose, Out: 7, Kernel: 4, Stride: 2, Pad: 1}, {Type: Flatten}}}
+	if got, want := up.FLOPs(), int64(2*3*2*5*4*4*7); got != want {
+		t.Errorf("transposed convolution: %d operations, want %d", got, want)
 	}
 	if spec.Dim() != 64 {
 		t.Errorf("dimension %d", spec.Dim())
@@ -217,6 +232,18 @@ func FuzzParseSpec(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	stochastic, err := Stochastic(mustPreset(f, "convnet", Shape{28, 28, 1}, 4))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, spec := range []Spec{stochastic, mustDecoder(f, stochastic)} {
+		data, err := json.Marshal(spec)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte(`{"input":{"h":1,"w":1,"c":2},"layers":[{"type":"unflatten","h":-1,"w":-2,"out":1},{"type":"convtranspose","kernel":9223372036854775807}]}`))
 	f.Add([]byte(`{"input":{"h":9,"w":9,"c":2},"layers":[{"type":"maxpool","kernel":3,"stride":2,"pad":1},{"type":"globalpool"}]}`))
 	f.Add([]byte(`{"input":{"h":-1,"w":1e9,"c":2},"layers":[{"type":"conv","kernel":9223372036854775807}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -30,6 +30,7 @@ func (s Spec) Validate() error {
 	if known && len(s.Layers) > 0 && !out.Vector() {
 		c.fail("the last layer leaves %v per row, want a vector: add flatten or globalpool", out)
 	}
+	c.train(s)
 	if c.params > maxParams {
 		c.fail("%d parameters, at most %d are possible", c.params, maxParams)
 	}
@@ -37,6 +38,23 @@ func (s Spec) Validate() error {
 		return fmt.Errorf("network description %q:\n%w", s.Name, errors.Join(c.errs...))
 	}
 	return nil
+}
+
+// train wants Train to name a layer outside blocks, with no weights after it.
+func (c *checker) train(s Spec) {
+	if s.Train == "" {
+		return
+	}
+	at := slices.IndexFunc(s.Layers, func(l Layer) bool { return l.Name == s.Train })
+	if at < 0 {
+		c.fail("train: there is no layer %q outside blocks", s.Train)
+		return
+	}
+	for i, l := range s.Layers[at+1:] {
+		if slices.Contains([]string{Conv, ConvTranspose, Dense, BatchNorm, Residual}, l.Type) {
+			c.fail("layer %d (%s): it comes after layer %q, at which training ends, and so its weights would never change", at+i+2, l.Name, s.Train)
+		}
+	}
 }
 
 // countLayers counts those inside blocks as well.
@@ -141,22 +159,26 @@ func (l Layer) checkFields() (errs []error) {
 	if !slices.Contains(layerTypes, l.Type) {
 		return []error{fmt.Errorf("unknown layer type %q: the types are %s", l.Type, strings.Join(layerTypes, ", "))}
 	}
-	window := l.Type == Conv || l.Type == MaxPool || l.Type == AvgPool
+	conv := l.Type == Conv || l.Type == ConvTranspose
+	window := conv || l.Type == MaxPool || l.Type == AvgPool
+	sized := func(side int) bool { return side >= 1 && side <= maxSide || side == 0 && l.Type == ConvTranspose }
 	side, sideWant := maxSide, "1 or more"
 	if l.Type == MaxPool {
 		side, sideWant = kernel.MaxPoolKernel, fmt.Sprintf("1 to %d", kernel.MaxPoolKernel)
 	}
 	padOK, padWant := l.Pad >= 0 && (l.Pad == 0 || l.Pad < l.Kernel), "0 to kernel-1"
-	if l.Type != Conv {
+	if !conv {
 		padOK, padWant = l.Pad >= 0 && l.Pad <= l.Kernel/2, "0 to kernel/2"
 	}
 	inUnit := func(x float64) bool { return !math.IsNaN(x) && x > 0 && x < 1 }
 	fields := []field{
-		{"out", l.Out != 0, l.Type == Conv || l.Type == Dense, l.Out >= 1 && l.Out <= maxUnits, "1 or more"},
+		{"out", l.Out != 0, conv || l.Type == Dense || l.Type == Unflatten, l.Out >= 1 && l.Out <= maxUnits, "1 or more"},
 		{"kernel", l.Kernel != 0, window, l.Kernel >= 1 && l.Kernel <= side, sideWant},
 		{"stride", l.Stride != 0, window, l.Stride >= 1 && l.Stride <= maxSide, "1 or more"},
 		{"pad", l.Pad != 0, window, padOK, padWant},
-		{"bias", l.Bias, l.Type == Conv || l.Type == Dense, true, ""},
+		{"h", l.H != 0, l.Type == Unflatten || l.Type == ConvTranspose, sized(l.H), "1 or more"},
+		{"w", l.W != 0, l.Type == Unflatten || l.Type == ConvTranspose, sized(l.W), "1 or more"},
+		{"bias", l.Bias, conv || l.Type == Dense, true, ""},
 		{"slope", l.Slope != 0, l.Type == LeakyReLU, inUnit(l.Slope), "between 0 and 1"},
 		{"rate", l.Rate != 0, l.Type == Dropout, inUnit(l.Rate), "between 0 and 1"},
 		{"layers", len(l.Layers) > 0, l.Type == Residual, len(l.Layers) > 0, "a list that ends in batchnorm"},
@@ -175,5 +197,6 @@ func (l Layer) checkFields() (errs []error) {
 
 // layerTypes are the types there are.
 var layerTypes = []string{
-	Conv, Dense, BatchNorm, ReLU, LeakyReLU, MaxPool, AvgPool, GlobalPool, Flatten, Dropout, Sobel, Residual, L2Normalize,
+	Conv, ConvTranspose, Dense, BatchNorm, ReLU, LeakyReLU, Sigmoid, MaxPool, AvgPool, GlobalPool, Flatten, Unflatten, Dropout, Sobel, Residual,
+	FirstHalf, L2Normalize,
 }

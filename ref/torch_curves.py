@@ -2,8 +2,8 @@
 """Numbers of a second implementation for the tests of package encoder.
 
 Trains the presets mlp, convnet, dcgan32, resnet18 (with either stem) and alexnet
-(without dropout) for ten steps in PyTorch (float64), from weights and inputs
-that both sides compute from one integer formula, and prints as JSON: per parameter, the norm and some entries of the first gradient;
+(without dropout), and the decoders of convnet and dcgan32, for ten steps in PyTorch
+(float64), from weights and inputs that both sides compute from one integer formula, and prints as JSON: per parameter, the norm and some entries of the first gradient;
 the ten losses; some entries of the embedding in evaluation mode afterwards; and
 the course of a small vector under SGD and AdamW.
 
@@ -87,8 +87,23 @@ def alexnet():
             *pooled(384, 256, 3, 1, 1), nn.Flatten(), *hidden(256, 4096), *hidden(4096, 4096), nn.Linear(4096, DIM)]
 
 
+def up(i, o, k, extra=0, s=2, p=1):
+    return [nn.ConvTranspose2d(i, o, k, s, p, extra, bias=False), nn.BatchNorm2d(o), nn.ReLU()]
+
+
+def decoder(name):
+    """From DIM values back to an image, with a leaky ReLU and a sigmoid at the end to have these as well."""
+    if name == "convnet":
+        return nn.Sequential(*hidden(DIM, 256), *hidden(256, 2048), nn.Unflatten(1, (128, 4, 4)), *up(128, 64, 3), *up(64, 32, 3, 1),
+                             nn.ConvTranspose2d(32, 1, 3, 2, 1, 1), nn.LeakyReLU(0.2), nn.Sigmoid(), nn.Flatten())
+    return nn.Sequential(*hidden(DIM, 1024), *hidden(1024, 4096), nn.Unflatten(1, (256, 4, 4)), *up(256, 128, 4), *up(128, 64, 4),
+                         nn.ConvTranspose2d(64, 3, 4, 2, 1), nn.LeakyReLU(0.2), nn.Sigmoid(), nn.Flatten())
+
+
 def build(name, side):
     """The network and the number of channels of its input."""
+    if name.endswith(" decoder"):
+        return decoder(name.removesuffix(" decoder")), DIM
     if name == "mlp":
         return nn.Sequential(*hidden(784, 1024), *hidden(1024, 1024), nn.Linear(1024, DIM)), 1
     if name == "convnet":
@@ -103,17 +118,19 @@ def build(name, side):
 class Layout:
     """For each parameter, in params: name as in Go, fan-in, and functions from and to the Go layout.
 
-    Go stores conv weights [kernel, kernel, in, out], dense weights [in, out], and flattens
-    [height, width, channel] where PyTorch flattens [channel, height, width]. It names the layers
-    of a block after it, shortcut first, as in block3.shortcut.conv1.
+    Go stores conv weights [kernel, kernel, in, out], transposed ones [kernel, kernel, out, in], dense
+    weights [in, out], and flattens [height, width, channel] where PyTorch flattens [channel, height, width].
+    It names the layers of a block after it, shortcut first, as in block3.shortcut.conv1.
     """
 
     def __init__(self, net):
         self.params, self.channels = [], None
+        self.image = next((m.unflattened_size for m in net if isinstance(m, nn.Unflatten)), None)
+        self.last = [m for m in net if isinstance(m, nn.Linear)][-1]  # whose output an Unflatten takes
         self.walk(net, "")
 
     def walk(self, net, prefix):
-        count = {"conv": 0, "dense": 0, "bn": 0, "block": 0}
+        count = {"conv": 0, "convtranspose": 0, "dense": 0, "bn": 0, "block": 0}
 
         def name(stem):
             count[stem] += 1
@@ -126,8 +143,15 @@ class Layout:
                 self.walk(m.main, block + ".")
             elif isinstance(m, nn.Conv2d):
                 self.conv(m, name("conv"))
+            elif isinstance(m, nn.ConvTranspose2d):
+                self.transposed(m, name("convtranspose"))
             elif isinstance(m, nn.Linear):
                 self.dense(m, name("dense"))
+            elif isinstance(m, nn.BatchNorm1d) and self.image and count["dense"] == 2:
+                n, c, side = name("bn"), self.image[0], self.image[1]
+                for role in ("weight", "bias"):
+                    self.params.append((f"{n}.{role}", getattr(m, role), 0, lambda a: a.reshape(side, side, c).transpose(2, 0, 1).reshape(-1),
+                                        lambda g: g.reshape(c, side, side).transpose(1, 2, 0).reshape(-1)))
             elif isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d)):
                 n = name("bn")
                 for role in ("weight", "bias"):
@@ -141,6 +165,14 @@ class Layout:
         self.params.append((f"{name}.weight", m.weight, i * k * k,
                             lambda a: a.reshape(k, k, i, o).transpose(3, 2, 0, 1), lambda g: g.transpose(2, 3, 1, 0)))
 
+    def transposed(self, m, name):
+        i, o, k, _ = m.weight.shape
+        fan_in = max(1, k * k * i // m.stride[0] ** 2)
+        self.params.append((f"{name}.weight", m.weight, fan_in,
+                            lambda a: a.reshape(k, k, o, i).transpose(3, 2, 0, 1), lambda g: g.transpose(2, 3, 1, 0)))
+        if m.bias is not None:
+            self.params.append((f"{name}.bias", m.bias, fan_in, lambda a: a, lambda g: g))
+
     def dense(self, m, name):
         o, i = m.weight.shape
         if self.channels:
@@ -148,6 +180,10 @@ class Layout:
             to = lambda a: a.reshape(side, side, c, o).transpose(3, 2, 0, 1).reshape(o, i)
             fro = lambda g: g.reshape(o, c, side, side).transpose(2, 3, 1, 0)
             self.channels = None
+        elif self.image and m is self.last:
+            c, side = self.image[0], self.image[1]
+            to = lambda a: a.reshape(i, side, side, c).transpose(3, 1, 2, 0).reshape(o, i)
+            fro = lambda g: g.reshape(c, side, side, i).transpose(3, 1, 2, 0)
         else:
             to, fro = (lambda a: a.reshape(i, o).T), (lambda g: g.T)
         self.params.append((f"{name}.weight", m.weight, i, to, fro))
@@ -165,7 +201,7 @@ def initial(index, name, n, fan_in):
 
 def spread(n):
     """Indices of the entries that are written down."""
-    return sorted({0, 1, n // 3, n // 2, (5 * n) // 7, n - 1})
+    return sorted({0, min(1, n - 1), n // 3, n // 2, (5 * n) // 7, n - 1})
 
 
 def entries(a):
@@ -176,6 +212,9 @@ def entries(a):
 def network(name, batch, side, lr):
     net, c = build(name, side)
     h, w, c = (1, 1, side * side * c) if name == "mlp" else (side, side, c)
+    decodes = name.endswith(" decoder")
+    if decodes:
+        h = w = 1
     net.double()
     params = Layout(net).params
     with torch.no_grad():
@@ -183,15 +222,22 @@ def network(name, batch, side, lr):
             value = single(initial(index, pname, p.numel(), fan_in)).numpy()
             p.copy_(torch.from_numpy(np.ascontiguousarray(to(value))))
     x = single(uniform(INPUTS, batch * h * w * c)).reshape(batch, h, w, c).permute(0, 3, 1, 2)
-    if name == "mlp":
+    if h == 1:
         x = x.reshape(batch, -1)
-    target = uniform(TARGETS, batch * DIM).reshape(batch, DIM)
-    target = single(target / np.linalg.norm(target, axis=1, keepdims=True))
+    if decodes:  # to an image of a formula, which is flat in the layout of Go
+        channels = next(m for m in reversed(net) if isinstance(m, nn.ConvTranspose2d)).out_channels
+        image = single(uniform(TARGETS, batch * side * side * channels))
+        output = lambda: net(x).reshape(batch, -1, side, side).permute(0, 2, 3, 1).reshape(batch, -1)
+        target = image.reshape(batch, -1)
+    else:
+        target = uniform(TARGETS, batch * DIM).reshape(batch, DIM)
+        target = single(target / np.linalg.norm(target, axis=1, keepdims=True))
+        output = lambda: F.normalize(net(x), dim=1)
     opt = torch.optim.SGD(net.parameters(), lr=lr, momentum=MOMENTUM, nesterov=True)
     losses, grads = [], {}
     for step in range(STEPS):
         opt.zero_grad()
-        loss = (F.normalize(net(x), dim=1) - target).square().sum(1).mean()
+        loss = (output() - target).square().sum(1).mean()
         loss.backward()
         if step == 0:
             for pname, p, _, _, fro in params:
@@ -201,7 +247,7 @@ def network(name, batch, side, lr):
         losses.append(float(loss))
     net.eval()
     with torch.no_grad():
-        z = F.normalize(net(x), dim=1).numpy()
+        z = output().numpy()
     return {"preset": name, "input": [h, w, c], "batch": batch, "lr": lr, "parameters": sum(p.numel() for p in net.parameters()),
             "gradients": grads, "losses": losses, "evaluation": entries(z)}
 
@@ -230,6 +276,7 @@ def optimizers():
 NETWORKS = {
     "mlp": ("mlp", 12, 28, 0.05), "convnet": ("convnet", 12, 28, 0.05), "dcgan32": ("dcgan32", 12, 32, 0.05),
     "resnet18 3x3 stem": ("resnet18", 8, 16, 0.002), "resnet18 7x7 stem": ("resnet18", 10, 64, 0.002), "alexnet": ("alexnet", 8, 64, 0.002),
+    "convnet decoder": ("convnet decoder", 10, 28, 0.001), "dcgan32 decoder": ("dcgan32 decoder", 12, 32, 0.0005),
 }
 
 
