@@ -322,7 +322,7 @@ func (t *trainer) step(b *dataset.Batch, stats *Stats) error {
 	if !allFinite(z) {
 		return diverged("an embedding")
 	}
-	s, err := t.obj.Step(b.Rows, z, t.dz)
+	s, err := t.obj.Step(objective.Batch{Rows: b.Rows, X: b.X}, z, t.dz)
 	if err != nil {
 		return fmt.Errorf("step %d: %w", t.st.Step, err)
 	}

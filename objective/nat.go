@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"nat/assign"
+	"nat/encoder"
 	"nat/internal/kernel"
 	"nat/internal/rng"
 	"nat/internal/tensorfile"
@@ -141,17 +142,13 @@ func (o *NAT) Targets() []float32 { return o.targets }
 // Perm pairs point i with target Perm()[i]. It belongs to the NAT.
 func (o *NAT) Perm() []int32 { return o.matching.Perm }
 
-// Step re-assigns the targets of the batch and writes the gradient. rows are
+// Step re-assigns the targets of the batch and writes the gradient. Rows are
 // distinct points, with assign=pool distinct within an epoch.
 // An error names the embedding that is not finite; nothing has changed then.
-func (o *NAT) Step(rows []int32, z, dz []float32) (Stats, error) {
+func (o *NAT) Step(batch Batch, z, dz []float32) (Stats, error) {
+	rows := batch.Rows
 	b := len(rows)
-	if len(z) != o.views*b*o.d || len(dz) != len(z) {
-		panic("objective: Step needs views*rows*d embeddings and as many gradients")
-	}
-	if b == 0 {
-		panic("objective: Step needs a batch")
-	}
+	checkStep(b, o.views, o.d, z, dz)
 	o.begin(rows, z, dz)
 	defer o.end()
 	mean := o.meanViews()
@@ -240,13 +237,18 @@ func (o *NAT) pull() Stats {
 	}
 	b := float64(len(o.step.rows))
 	all := float64(o.views) * b
-	stats := Stats{Loss: total.loss / all, LossBefore: total.before / all, Cosine: total.cosine / all, Alignment: math.NaN()}
+	stats := untargeted(total.loss / all)
+	stats.LossBefore, stats.Chance, stats.Cosine = total.before/all, randomLoss, total.cosine/all
 	stats.Reassignment = stats.LossBefore - stats.Loss
 	if o.views > 1 {
 		stats.Alignment = total.alignment / b
 	}
 	return stats
 }
+
+// randomLoss is the expected squared distance of unit vectors paired at random,
+// from which (16) counts.
+const randomLoss = 2
 
 func (o *NAT) pullChunk(chunk int) {
 	lo, hi := o.span(chunk)
@@ -322,6 +324,9 @@ func (o *NAT) EndEpoch() error {
 	_, err := o.matchPool()
 	return err
 }
+
+// Params implements [Objective]: there are none.
+func (o *NAT) Params() []encoder.Param { return nil }
 
 // AssignmentGap is (17) on a probe: by how much the present pairing of the rows
 // costs more than the best one of the same points and targets, relative to the

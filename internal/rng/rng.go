@@ -24,6 +24,7 @@ const (
 	Augment   = "augment"   // views of a row; indices: epoch, row, view
 	Init      = "init"      // weights before training; index: parameter
 	Noise     = "noise"     // dropout, noise channels; index: step
+	Channel   = "channel"   // noise on the embeddings of a training step; indices: step, chunk of rows
 	Assign    = "assign"    // starting permutation
 	Probe     = "probe"     // evaluation: initial weights, batches, splits
 	Map       = "map"       // two-dimensional map of a report
