@@ -176,3 +176,38 @@ func TestTrainLayer(t *testing.T) {
 	want := referenceLayers(Spec{Input: Shape{1, 1, 12}, Layers: whole.Layers[at:]}, nil, doubles(last), 3, false, nil)
 	compare(t, "embedding", got, want, 1e-6)
 }
+
+// TestInputGrad compares the gradient of the input with differences of the float64
+// reference, in a chain, in a block that reads the input twice, and where a fixed
+// filter, which otherwise has no gradient to pass on, comes first.
+func TestInputGrad(t *testing.T) {
+	bn, relu, flat := Layer{Type: BatchNorm}, Layer{Type: ReLU}, Layer{Type: Flatten}
+	conv := Layer{Type: Conv, Out: 2, Kernel: 3, Stride: 1, Pad: 1}
+	for name, spec := range map[string]Spec{
+		"decoder": mustDecoder(t, mustPreset(t, "convnet", Shape{6, 7, 1}, 5)),
+		"block":   {Input: Shape{5, 4, 2}, Layers: []Layer{{Type: Residual, Layers: []Layer{conv, bn, relu, conv, bn}}, flat}},
+		"sobel":   {Input: Shape{5, 4, 2}, Layers: []Layer{{Type: Sobel}, conv, bn, relu, flat}},
+		"relu":    {Input: Shape{1, 1, 9}, Layers: []Layer{relu, {Type: Dense, Out: 3}}},
+	} {
+		net := mustNew(t, spec, testPool(t, 2))
+		net.WantInputGrad()
+		spec = net.Spec()
+		perturb(net, 3)
+		const rows = 4
+		x, functional := randomRows(rows*spec.Input.Size(), 11), randomRows(rows*net.Dim(), 12)
+		net.Forward(x, rows, true)
+		net.Backward(functional)
+		got, xd, weights := net.InputGrad(), doubles(x), weightsOf(net)
+		want := make([]float64, len(x))
+		for i := range x {
+			for _, h := range []float64{1e-6, -1e-6} {
+				xd[i] = float64(x[i]) + h
+				for k, v := range reference(spec, weights, xd, rows, true) {
+					want[i] += float64(functional[k]) * v / (2 * h)
+				}
+			}
+			xd[i] = float64(x[i])
+		}
+		compare(t, name, got, want, 1e-4)
+	}
+}

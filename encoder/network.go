@@ -231,6 +231,24 @@ func (n *Network) Backward(dz []float32) {
 	n.t = tensors{}
 }
 
+// WantInputGrad makes every Backward compute the gradient of the input as well, for
+// [Network.InputGrad]. It is called before the first Forward.
+func (n *Network) WantInputGrad() {
+	if n.planned > 0 {
+		panic("encoder: WantInputGrad after a Forward in training mode")
+	}
+	n.prog.training = n.prog.planTraining(true)
+}
+
+// InputGrad is the gradient of the last Backward with respect to the input, rows x
+// Spec().Input.Size(). It belongs to the network until the next Forward with train.
+func (n *Network) InputGrad() []float32 {
+	if n.prog.training.dinput == none {
+		panic("encoder: InputGrad without WantInputGrad")
+	}
+	return n.stored(n.prog.training.dinput, n.spec.Input.Size())
+}
+
 // Output runs inference (running statistics, no dropout) on rows inputs and
 // returns a new slice of rows x width with the output of layer: [Embedding],
 // [Features] or a layer's name. Any number of rows will do: they pass through in

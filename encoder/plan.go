@@ -66,6 +66,7 @@ type trainingPlan struct {
 	arena
 	values []int // the storage of each value; none for the input
 	back   []backStep
+	dinput int // the storage of the input's gradient, or none
 }
 
 // backStep is the backward pass of a node, in storages.
@@ -77,10 +78,12 @@ type backStep struct {
 
 // planTraining decides how long values are kept, and for the gradients where
 // they come to lie: in place of the gradient they are computed from if the
-// operation allows it.
-func (p *program) planTraining() {
+// operation allows it. The input gets a gradient if dinput asks for it.
+func (p *program) planTraining(dinput bool) trainingPlan {
+	whole := p
+	p = &program{layers: whole.layers, nodes: whole.nodes[:whole.steps]} // what training runs
 	n, plan := len(p.nodes), &p.training
-	trained := p.trained()
+	trained := p.trained(dinput)
 	uses := p.lastReaders()
 	for i, d := range p.nodes {
 		if !trained[i+1] {
@@ -108,7 +111,11 @@ func (p *program) planTraining() {
 		}
 		plan.back[i] = b
 	}
+	if plan.dinput = gradient[0]; plan.dinput != none {
+		plan.keep(plan.dinput, 2*n) // the caller's until the next pass
+	}
 	plan.pack()
+	return *plan
 }
 
 // planBack plans the backward step of node i. The shortcut's gradient is always
@@ -143,9 +150,11 @@ func (p *program) planBack(b *backStep, i int, gradient []int, trained []bool) {
 	}
 }
 
-// trained tells of each value whether it depends on parameters.
-func (p *program) trained() []bool {
+// trained tells of each value whether it needs a gradient: it depends on parameters,
+// or on an input that has one.
+func (p *program) trained(input bool) []bool {
 	trained := make([]bool, len(p.nodes)+1)
+	trained[0] = input
 	for i, d := range p.nodes {
 		own := slices.ContainsFunc(p.layers[d.last].tensors(p.layers[d.last].in), func(t tensorSpec) bool { return t.trained })
 		_, norm := d.op.(*batchNormOp)

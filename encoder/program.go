@@ -104,10 +104,8 @@ func compile(layers []placed, train int, memory []layerMemory, seed uint64) prog
 		}
 		p.values[last] = len(p.nodes)
 	}
-	trained := p
-	trained.nodes = p.nodes[:p.valueOf(train)]
-	trained.planTraining()
-	p.training, p.steps = trained.training, len(trained.nodes)
+	p.steps = p.valueOf(train)
+	p.training = p.planTraining(false)
 	p.planInference()
 	return p
 }
