@@ -6,14 +6,22 @@ package kernel
 // of A stays in the second-level cache while the panels pass by, each asked for
 // while the one before is in use. A product of long rows goes in blocks of
 // kBlock along k, a constant because it decides the order of summation.
+//
+// Where C is not much higher than wide, the items go by columns: then a worker
+// multiplies by the panels that it has packed itself (see share), and only A is
+// read by all. To fetch B from the cache of another core, and to take its lines
+// back for the next product, took up to a fifth of the time on two cores that
+// share no cache.
 const (
 	kBlock   = 512     // steps of k per visit to a tile of C
 	mBlock   = 64      // rows of C per item of work, about
 	packSide = 2048    // rows and columns of B that are packed at a time
-	packRows = 64      // rows of B that are packed by an item
+	packRows = 64      // rows of B that are packed by an item, of all its columns
+	packPart = 128     // and of a part of its columns
 	maxTasks = 32      // items of work to aim at
 	taskWork = 1 << 19 // multiplications that an item should have
 	minTasks = 8       // items of work to have, where more cost something
+	minParts = 4       // parts of the columns to have, where each is for one worker
 	fewRows  = 16      // rows of C for which packing B does not pay
 	tinyWork = 1 << 15 // multiplications not worth a second goroutine
 )
@@ -57,8 +65,9 @@ type gemmTask struct {
 	acc            bool
 	inPlace        bool // B is not packed
 	phase          gemmPhase
-	parts          int // that the panels are packed in
-	groups         int // parts that the panels are split into
+	byColumns      bool
+	parts, pieces  int // of the columns and rows of B, that are packed by one item
+	groups, bands  int // of the columns and rows of C, that are multiplied by one item
 	rows, piece    int // rows of C of an item, and of B that are packed by one
 	aOff, cOff     []int
 	then           *epilogue
@@ -145,26 +154,49 @@ func at(i, j, ld int, trans bool) int {
 
 // multiply does one block that fits the packing buffers.
 func (g *gemmTask) multiply() {
-	nr := g.t.nr
-	panels, blocks := ceilDiv(g.n, nr), ceilDiv(g.m, g.rows)
-	tasks := maxTasks
-	if g.transA {
-		tasks /= 2 // each packs its part of A for itself
-	}
-	g.groups = min(panels, ceilDiv(tasks, blocks), max(1, min(g.m, g.rows)*panels*nr*g.k/taskWork))
-	g.inPlace = g.m <= fewRows && !g.transB && g.n%nr == 0
-	if !g.inPlace {
-		g.p.packed = grow(g.p.packed, panels*nr*g.k)
-		g.piece = packRows
-		if g.transB {
-			g.piece = kBlock
-		}
-		pieces := ceilDiv(g.k, g.piece)
-		g.parts = min(panels, ceilDiv(2*minTasks, pieces))
-		g.loop(packB, pieces*g.parts)
+	g.cut()
+	if g.inPlace = g.m <= fewRows && !g.transB && g.n%g.t.nr == 0; !g.inPlace {
+		g.cutPacking()
+		g.loop(packB, g.pieces*g.parts)
 	}
 	g.reserve()
-	g.loop(multiply, blocks*g.groups)
+	g.loop(multiply, g.bands*g.groups)
+}
+
+// cut chooses the items of the product. With transA, each packs its part of A
+// for itself, which more groups of columns multiply.
+func (g *gemmTask) cut() {
+	panels, high := ceilDiv(g.n, g.t.nr), 2*g.n
+	tasks, parts := maxTasks, minParts
+	if g.transA {
+		tasks, parts, high = tasks/2, parts/2, g.n
+	}
+	g.bands = ceilDiv(g.m, g.rows)
+	g.groups = min(panels, ceilDiv(tasks, g.bands), max(1, min(g.m, g.rows)*panels*g.t.nr*g.k/taskWork))
+	if g.byColumns = g.m <= high && panels >= parts; g.byColumns {
+		g.groups = max(g.groups, parts)
+		if g.transA {
+			g.groups = parts
+		}
+	}
+}
+
+// cutPacking chooses the items that pack B.
+func (g *gemmTask) cutPacking() {
+	panels := ceilDiv(g.n, g.t.nr)
+	g.p.packed = grow(g.p.packed, panels*g.t.nr*g.k)
+	g.piece = packRows
+	switch {
+	case g.transB:
+		g.piece = kBlock
+	case g.byColumns:
+		g.piece = packPart
+	}
+	g.pieces = ceilDiv(g.k, g.piece)
+	g.parts = min(panels, ceilDiv(2*minTasks, g.pieces))
+	if g.byColumns {
+		g.parts = min(panels, max(g.parts, 2*minParts))
+	}
 }
 
 // reserve makes room for what block and inPlace need of a worker's memory.
@@ -198,10 +230,20 @@ func (g *gemmTask) loop(phase gemmPhase, items int) {
 func (g *gemmTask) run(worker, i int) {
 	switch g.phase {
 	case packB:
-		g.packPanels(i/g.parts*g.piece, i%g.parts)
+		piece, part := g.item(i, g.pieces, g.parts)
+		g.packPanels(piece*g.piece, part)
 	case multiply:
-		g.block(&g.p.space[worker], i/g.groups, i%g.groups)
+		block, group := g.item(i, g.bands, g.groups)
+		g.block(&g.p.space[worker], block, group)
 	}
+}
+
+// item returns the row and the column of item i of rows x columns.
+func (g *gemmTask) item(i, rows, columns int) (row, column int) {
+	if g.byColumns {
+		return i % rows, i / rows
+	}
+	return i / columns, i % columns
 }
 
 // block computes one group of the panels of one block of rows of C.
