@@ -82,12 +82,15 @@ func (s *Solver) candidateCount() int {
 // candidates filled.
 func (p *lap[T]) solve(guess []int32) error {
 	p.start(guess)
+	if p.auctions && !p.whole {
+		p.outbid()
+	}
 	p.reduceRows(2)
 	switch {
 	case p.structured():
 		p.scalePotentials(guess)
 		p.reduceRows(4)
-	case !p.whole: // searches are dear
+	case !p.whole && !p.auctions: // searches are dear
 		p.reduceRows(4)
 	}
 	if root, ok := p.augmentAll(); !ok {

@@ -57,6 +57,8 @@ type lap[T number] struct {
 	done   T    // distance of a column in the tree, for relax
 	whole  bool // no candidates: rows are scanned in full
 
+	auctions bool // price wars are cut short, see outbid
+
 	// Search state of one augmenting path.
 	dist   []T
 	pred   []int32

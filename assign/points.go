@@ -174,6 +174,7 @@ func squaredDistance(a, b []float32) float64 { return kernel.SqDist64(a, b) }
 func (s *Solver) ballPoints(r *Result, pool *kernel.Pool, z, c []float32, n, m, d int, guess []int32, v []float64) {
 	p, b := &s.ints, &s.points
 	p.minTwo, p.relax, p.done = kernel.MinTwo, kernel.Relax, math.MinInt32
+	p.auctions = n == m
 	if s.candidates > 0 {
 		p.minTwo = nil
 	}
@@ -300,8 +301,9 @@ func (b *pointBuffers) certifyRow(i int) {
 	c := rowCheck{b: b, i: i, pair: pair, slack: slack, band: band, tight: true,
 		least: b.cost[i] - float64(p.v[pair])/scale}
 	if !p.whole && p.limit[i] > band { // no other column can matter
-		for _, j := range p.cand[i*p.k : i*p.k+int(p.candN[i])] {
-			c.column(j)
+		costs := p.candC[i*p.k:]
+		for t, j := range p.cand[i*p.k : i*p.k+int(p.candN[i])] {
+			c.column(j, costs[t])
 		}
 	} else {
 		c.allColumns()
@@ -319,9 +321,9 @@ type rowCheck struct {
 	least       float64
 }
 
-func (c *rowCheck) column(j int32) {
+func (c *rowCheck) column(j, cost int32) {
 	p := c.b.p
-	r := p.c[c.i*p.m+int(j)] - p.v[j]
+	r := cost - p.v[j]
 	if r > c.band || j == c.pair {
 		return
 	}
@@ -341,12 +343,12 @@ func storedError(d int) float64 {
 // allColumns looks through the columns in the band, or through all if they are many.
 func (c *rowCheck) allColumns() {
 	p := c.b.p
-	cols := p.scratch[c.i/rowChunk].cols[:]
-	count := kernel.Below(cols, p.row(c.i), p.v, c.band+1)
+	row, cols := p.row(c.i), p.scratch[c.i/rowChunk].cols[:]
+	count := kernel.Below(cols, row, p.v, c.band+1)
 	for _, j := range cols[:min(count, len(cols))] {
-		c.column(j)
+		c.column(j, row[j])
 	}
 	for j := cols[len(cols)-1] + 1; count > len(cols) && int(j) < p.m; j++ {
-		c.column(j)
+		c.column(j, row[j])
 	}
 }
