@@ -16,6 +16,8 @@ const (
 	boundRows     = 0
 	boundTrain    = 1
 	boundTest     = 2
+	twistStream   = 33
+	fisherStream  = 34
 )
 
 // InfoNCE is the bound (10) with k candidates and the best critic: log k minus the
