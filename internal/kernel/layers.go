@@ -23,9 +23,6 @@ type passTask struct {
 }
 
 func (q *passTask) run(_, i int) {
-	if q.reverse {
-		i = ceilDiv(q.n, q.chunk) - 1 - i
-	}
 	lo := i * q.chunk
 	q.do(q, active, lo, min(lo+q.chunk, q.n))
 }
@@ -40,6 +37,8 @@ func (p *Pool) startPass(n, chunk int) *passTask {
 // loopPass runs do over the pieces.
 func (p *Pool) loopPass(q *passTask, do func(q *passTask, t *tier, lo, hi int)) {
 	q.do = do
+	p.backward = q.reverse
+	defer func() { p.backward = false }()
 	p.loopUnless(q.n <= q.chunk, ceilDiv(q.n, q.chunk), q)
 }
 

@@ -40,8 +40,9 @@ type Pool struct {
 	done    chan struct{}
 
 	// The loop in progress. Written by the caller while no helper is inside.
-	task   task
-	shares []share // one per worker
+	task     task
+	shares   []share // one per worker
+	backward bool    // the last item of a share first
 
 	// state holds the loop's number, whether helpers may still enter, whether
 	// the caller sleeps until they have left, and how many are inside.
@@ -138,9 +139,7 @@ func (p *Pool) loop(n int, t task) {
 	}
 	s := p.state.Load()
 	if n == 1 || p.workers == 1 || s&(stateOpen|stateCount) != 0 || p.closed.Load() {
-		for i := range n {
-			t.run(0, i)
-		}
+		p.alone(n, t)
 		return
 	}
 	p.task, p.panicked = t, nil
@@ -167,7 +166,15 @@ func (p *Pool) loopUnless(small bool, n int, t task) {
 		p.loop(n, t)
 		return
 	}
+	p.alone(n, t)
+}
+
+// alone runs a task of n items on the goroutine of the caller.
+func (p *Pool) alone(n int, t task) {
 	for i := range n {
+		if p.backward {
+			i = n - 1 - i
+		}
 		t.run(0, i)
 	}
 }
@@ -175,12 +182,13 @@ func (p *Pool) loopUnless(small bool, n int, t task) {
 // work does the worker's share, and then what the others have left.
 func (p *Pool) work(worker int) {
 	defer p.catch()
-	for i, ok := p.shares[worker].first(); ok; i, ok = p.shares[worker].first() {
-		p.task.run(worker, i)
+	own, others := (*share).first, (*share).last
+	if p.backward {
+		own, others = others, own
 	}
-	for w := worker + 1; w < worker+p.workers; w++ {
+	for w, take := worker, own; w < worker+p.workers; w, take = w+1, others {
 		s := &p.shares[w%p.workers]
-		for i, ok := s.last(); ok; i, ok = s.last() {
+		for i, ok := take(s); ok; i, ok = take(s) {
 			p.task.run(worker, i)
 		}
 	}

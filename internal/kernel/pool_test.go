@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -82,5 +84,50 @@ func BenchmarkPoolDispatch(b *testing.B) {
 	f := func(int) {}
 	for b.Loop() {
 		p.Do(2, f)
+	}
+}
+
+// A worker takes its share from the front, others from the back, and every item
+// is taken once.
+func TestShare(t *testing.T) {
+	var s share
+	s.set(3, 7)
+	for _, want := range []struct {
+		take func(*share) (int, bool)
+		item int
+		ok   bool
+	}{{(*share).first, 3, true}, {(*share).last, 6, true}, {(*share).last, 5, true}, {(*share).first, 4, true}, {(*share).first, 0, false}, {(*share).last, 0, false}} {
+		if i, ok := want.take(&s); i != want.item || ok != want.ok {
+			t.Fatalf("took %d, %t, want %d, %t", i, ok, want.item, want.ok)
+		}
+	}
+	const n = 100_000
+	s.set(0, n)
+	taken := make([]atomic.Int32, n)
+	var wait sync.WaitGroup
+	for _, take := range []func(*share) (int, bool){(*share).first, (*share).last, (*share).last} {
+		wait.Go(func() {
+			for i, ok := take(&s); ok; i, ok = take(&s) {
+				taken[i].Add(1)
+			}
+		})
+	}
+	wait.Wait()
+	for i := range taken {
+		if got := taken[i].Load(); got != 1 {
+			t.Fatalf("item %d was taken %d times", i, got)
+		}
+	}
+}
+
+// The items of a backward loop come last first where one worker does them all.
+func TestBackward(t *testing.T) {
+	p := NewPool(1)
+	defer p.Close()
+	p.backward = true
+	var order []int
+	p.Do(4, func(i int) { order = append(order, i) })
+	if !slices.Equal(order, []int{3, 2, 1, 0}) {
+		t.Errorf("order %v", order)
 	}
 }

@@ -60,7 +60,7 @@ type winogradTask struct {
 	ahead         bool // U is computed ahead, else V
 	block         int  // inner channels of a block of U
 	uCell         int  // distance of cells in it
-	first         int  // item of cut that V begins with
+	times, time   int  // that V is computed ahead in, and the present one
 	parts, blocks int  // of a weight gradient
 	strips, strip int  // of channels of dy, and their length
 
@@ -179,6 +179,7 @@ func (q *winogradTask) convolve(images, rows, cols int, e Epilogue) {
 	q.p.then.start(e, q.dst, images*rows*cols, q.n, q.cut.items)
 	if q.ahead {
 		q.p.packed = grow(q.p.packed, len(q.phases)*q.panels*cells*q.uCell)
+		q.times, q.time = 1, 0
 		q.loop(winogradU, len(q.phases)*q.panels)
 		q.loop(winogradAll, len(q.phases)*q.cut.items)
 	} else {
@@ -200,16 +201,28 @@ func (q *winogradTask) reserve(width, v, u, m, tile int) {
 }
 
 // convolveSplit computes V for some items at a time, and then their products.
+// Each time takes items from everywhere, so that a worker has the same images
+// as in other loops (see share).
 func (q *winogradTask) convolveSplit() {
 	size := q.v.n * q.v.n * q.vCell
 	items := len(q.phases) * q.cut.items
-	step := min(max(winogradLimits.inputs/size, 1), items)
-	q.in = grow(q.in, step*size)
-	for q.first = 0; q.first < items; q.first += step {
-		n := min(step, items-q.first)
+	if items == 0 { // no images
+		return
+	}
+	q.times = ceilDiv(items, min(max(winogradLimits.inputs/size, 1), items))
+	q.in = grow(q.in, ceilDiv(items, q.times)*size)
+	for q.time = range q.times {
+		n := ceilDiv(items-q.time, q.times)
 		q.loop(winogradV, n)
 		q.loop(winogradPanel, n*q.panels)
 	}
+}
+
+// item returns the item of cut, counted through all phases, that is number i of
+// this time: all phases of one image follow one another.
+func (q *winogradTask) item(i int) int {
+	i = i*q.times + q.time
+	return i%len(q.phases)*q.cut.items + i/len(q.phases)
 }
 
 func (q *winogradTask) loop(step winogradStep, items int) {
@@ -228,15 +241,16 @@ func (q *winogradTask) run(worker, i int) {
 		size := cells * q.uCell
 		q.filters(w, q.p.packed[i*size:][:size], &q.phases[i/q.panels], i%q.panels, 0, q.inner)
 	case winogradV:
-		q.inputs(w, q.in[i*cells*q.vCell:][:cells*q.vCell], q.first+i)
+		q.inputs(w, q.in[i*cells*q.vCell:][:cells*q.vCell], q.item(i))
 	case winogradAll:
 		w.v = grow(w.v, cells*q.vCell)
-		q.inputs(w, w.v, i)
+		item := q.item(i)
+		q.inputs(w, w.v, item)
 		for panel := range q.panels {
-			q.panel(w, w.v, i, panel)
+			q.panel(w, w.v, item, panel)
 		}
 	case winogradPanel:
-		q.panel(w, q.in[i/q.panels*cells*q.vCell:], q.first+i/q.panels, i%q.panels)
+		q.panel(w, q.in[i/q.panels*cells*q.vCell:], q.item(i/q.panels), i%q.panels)
 	case winogradGradPart:
 		q.gradPart(w, i)
 	case winogradAddParts:

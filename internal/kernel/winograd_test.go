@@ -241,6 +241,26 @@ func TestWinogradChoice(t *testing.T) {
 	}
 }
 
+func TestConvOfNoImages(t *testing.T) {
+	p := NewPool(2)
+	defer p.Close()
+	for _, winograd := range []bool{false, true} {
+		p.SetWinograd(winograd)
+		for _, c := range []int{3, 64, 512} { // direct, U ahead and V ahead
+			s := ConvShape{0, 8, 8, c, c, 3, 3, 1, 1}
+			w := constant(9*c*c, 7)
+			p.ConvForward(nil, nil, w, s)
+			p.ConvInputGrad(nil, nil, w, s)
+			p.ConvWeightGrad(w, nil, nil, s)
+			for i, v := range w {
+				if v != 0 {
+					t.Fatalf("%d channels, winograd %t: weight gradient %d of no images is %g", c, winograd, i, v)
+				}
+			}
+		}
+	}
+}
+
 // Every variant that can compute a shape is there for measurements, and right
 // where the rule refuses it.
 func TestForceWinograd(t *testing.T) {
