@@ -56,6 +56,9 @@ type Stats struct {
 	Information float64 // nats: of which of the candidates a point is, at least so much is kept
 	Accuracy    float64 // share of the guesses at that which are right
 
+	Divergence   float64 // of VAE: mean of KL(q(z|x) || N(0, I)), nats; the information in z is at most this
+	SquaredError float64 // of VAE: mean over the values of the inputs, which are standardised
+
 	Pooled           int     // rows of the pool re-paired at the end of this step; 0 in most
 	PoolReassignment float64 // won by that, mean over these rows
 	PoolReassigned   float64 // fraction of these rows that got another target
@@ -65,7 +68,7 @@ type Stats struct {
 func untargeted(loss float64) Stats {
 	nan := math.NaN()
 	return Stats{Loss: loss, LossBefore: nan, Reassignment: nan, Chance: nan, Reassigned: nan, Cosine: nan, Gap: nan,
-		Alignment: nan, Information: nan, Accuracy: nan}
+		Alignment: nan, Information: nan, Accuracy: nan, Divergence: nan, SquaredError: nan}
 }
 
 // checkStep panics on a call of Step that makes no sense.

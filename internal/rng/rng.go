@@ -25,6 +25,8 @@ const (
 	Init      = "init"      // weights before training; index: parameter
 	Noise     = "noise"     // dropout, noise channels; index: step
 	Channel   = "channel"   // noise on the embeddings of a training step; indices: step, chunk of rows
+	Posterior = "posterior" // codes drawn from what a variational encoder gives; indices: step, chunk of rows
+	Decoder   = "decoder"   // seed of the network of a decoder
 	Assign    = "assign"    // starting permutation
 	Probe     = "probe"     // evaluation: initial weights, batches, splits
 	Map       = "map"       // two-dimensional map of a report
