@@ -134,7 +134,7 @@ def threads(run):
 
 def gemm(run):
     r = run.nat("gemm")
-    print(f"\nMatrix products; peak {number(r['peak_gflops'])} GFLOP/s.")
+    print(f"\nMatrix products; peak {number(r['peak_gflops'])} GFLOP/s, at best {number(r['best_peak_gflops'])}.")
     table(["M x N x K", "ms", "GFLOP/s", "of peak"],
           [[row["name"], f"{1e3 * row['seconds']:.3g}", number(row["gflops"]), percent(row["fraction_of_peak"])] for row in r["rows"]])
 
@@ -142,11 +142,12 @@ def gemm(run):
 def conv(run):
     r = run.nat("conv")
     print(f"\nConvolutions; peak {number(r['peak_gflops'])} GFLOP/s, copy {number(r['copy_gbytes_per_second'])} GB/s. "
-          "Shapes in which moving the data takes over a quarter of the arithmetic's time at the peak have the share of the copy rate.")
+          "+ marks what training uses. Shapes in which moving the data takes over a quarter of the arithmetic's time at the peak have the share of the copy rate.")
     rows = []
     for row in r["rows"]:
         winograd = row["algorithm"] == "winograd"
-        rows.append([row["encoder"], row["name"], str(row["count"]), row["variant"] if winograd else "direct", f"{1e3 * row['seconds']:.3g}",
+        algorithm = (row["variant"] if winograd else "direct") + (" +" if row["chosen"] else "")
+        rows.append([row["encoder"], row["name"], str(row["count"]), algorithm, f"{1e3 * row['seconds']:.3g}",
                      number(row["gflops"]) + (" effective" if winograd else ""), percent(row["fraction_of_peak"]),
                      percent(row["true_fraction_of_peak"]) if winograd else "",
                      number(row["gbytes_per_second"]), percent(row["fraction_of_copy"]) if row["memory_bound"] else ""])
