@@ -60,6 +60,7 @@ type state struct {
 	Elapsed       float64        `json:"elapsed"`  // seconds of training
 	Stepping      float64        `json:"stepping"` // of it, for steps
 	Waiting       float64        `json:"waiting"`  // and of that, for the loader
+	Gauging       float64        `json:"gauging"`  // of elapsed, for the gauges
 	Kernel        string         `json:"kernel"`   // instruction set
 	// Checksums maps the files beside this one, and those of the run that
 	// never change, to their SHA-256.

@@ -51,13 +51,16 @@ type Event struct {
 	Rate    float64   `json:"rate,omitempty"`    // images a second through the network, each view counted
 	Wait    float64   `json:"wait,omitempty"`    // share of the steps' time spent waiting for the loader: of late, or of all steps so far in epoch and done
 	ETA     float64   `json:"eta,omitempty"`     // seconds to go
-	// GlobalTime is what Global took, in seconds.
+	// GlobalTime is what Global took, in seconds, GaugeTime what the gauges did, and
+	// GaugeShare the share of the training's time that all readings so far took.
 	GlobalTime float64 `json:"global_time,omitempty"`
+	GaugeTime  float64 `json:"gauge_time,omitempty"`
+	GaugeShare float64 `json:"gauge_share,omitempty"`
 }
 
 // timeFields are the fields of a metrics line that differ between two runs
 // of the same options.
-var timeFields = []string{"time", "elapsed", "rate", "wait", "eta", "global_time"}
+var timeFields = []string{"time", "elapsed", "rate", "wait", "eta", "global_time", "gauge_time", "gauge_share"}
 
 // Stats describe one step, or are the means over an epoch. Losses are mean
 // squared distances over rows and views, 2 for a random pairing. The fall of
@@ -90,6 +93,21 @@ type Gauge struct {
 	Level         float64  `json:"level"`                    // (24) for this many points
 	Alignment     float64  `json:"alignment"`                // (25) of two views drawn once and for all
 	EffectiveRank float64  `json:"effective_rank"`           // (25), at most d
+	*Uniformity            // nil for fewer than 16 rows
+}
+
+// Uniformity compares embeddings with samples of as many uniform points. Information is
+// counted through noise at which these keep about half of what can be told.
+type Uniformity struct {
+	Score        float64 `json:"score"`             // of (26): 1 is uniform, 0 a single point
+	ScoreSD      float64 `json:"score_sd"`          // its deviation for a uniform sample
+	Noise        float64 `json:"noise"`             // deviation per coordinate, infomax.HalfNoise
+	Information  float64 `json:"information"`       // (6), nats
+	Error        float64 `json:"information_error"` // its standard error
+	Uniform      float64 `json:"uniform_information"`
+	UniformError float64 `json:"uniform_error"`
+	Ceiling      float64 `json:"ceiling"`    // log of the number of rows
+	Efficiency   float64 `json:"efficiency"` // (8): Information / Uniform
 }
 
 // Global is an exact re-matching of all rows, by their unaugmented embeddings in

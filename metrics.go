@@ -149,6 +149,7 @@ type clock struct {
 	base  float64 // seconds of earlier sittings
 
 	stepping, waiting time.Duration // over all sittings: steps, and of that time what the loader kept them waiting
+	gauging           float64       // seconds of the gauges, over all sittings
 
 	last     time.Time     // end of the last step, zero after a pause
 	loaded   time.Duration // the loader's waiting until then
@@ -163,12 +164,20 @@ type clock struct {
 // start begins a sitting after those that st remembers.
 func (c *clock) start(st *state) {
 	c.began, c.base = time.Now(), st.Elapsed
-	c.stepping, c.waiting = time.Duration(st.Stepping*1e9), time.Duration(st.Waiting*1e9)
+	c.stepping, c.waiting, c.gauging = time.Duration(st.Stepping*1e9), time.Duration(st.Waiting*1e9), st.Gauging
 }
 
 // save writes what start takes up.
 func (c *clock) save(st *state) {
-	st.Elapsed, st.Stepping, st.Waiting = c.elapsed(), c.stepping.Seconds(), c.waiting.Seconds()
+	st.Elapsed, st.Stepping, st.Waiting, st.Gauging = c.elapsed(), c.stepping.Seconds(), c.waiting.Seconds(), c.gauging
+}
+
+// gaugeShare is the share of the training's time that the gauges took.
+func (c *clock) gaugeShare() float64 {
+	if elapsed := c.elapsed(); elapsed > 0 {
+		return min(1, c.gauging/elapsed)
+	}
+	return 0
 }
 
 // waitShare is the share of the time of all steps that the loader kept them waiting.
@@ -223,6 +232,6 @@ func (c *clock) fill(e *Event, p *Plan) {
 	}
 	e.Wait = c.wait
 	if e.Kind != EventStep {
-		e.Wait = c.waitShare()
+		e.Wait, e.GaugeShare = c.waitShare(), c.gaugeShare()
 	}
 }

@@ -55,6 +55,9 @@ type Options struct {
 	Labels  string `json:"labels"`  // file of labels; only probes read them
 	Val     string `json:"val"`     // data of the held-out gauges; default min(2048, 5 %) of the rows
 	MaxBad  string `json:"max_bad"` // unreadable images tolerated, a count or a share; default 10%
+	// GaugeEvery is how many epochs pass from one reading of the gauges to the next;
+	// default as many as keep them to 2 % of the time, on fewer rows if need be.
+	GaugeEvery int `json:"gauge_every,omitempty"`
 
 	Init            string `json:"init"`             // run whose weights to start from
 	CheckpointEvery string `json:"checkpoint_every"` // "10m" (default) or "200steps"; each epoch's end besides
@@ -136,7 +139,7 @@ func (o Options) Validate() error {
 		oneOf("assign", o.Assign, objective.AssignBatch, objective.AssignPool, objective.AssignGlobal),
 		oneOf("optimizer", o.Optimizer, "sgd", "adamw"),
 		oneOf("winograd", o.Winograd, winogradOn, winogradOff),
-		upToMost("assign-every", o.AssignEvery, maxEvery),
+		upToMost("assign-every", o.AssignEvery, maxEvery), upToMost("gauge-every", o.GaugeEvery, maxEvery),
 		upToMost("size", o.Size, maxSize), upToMost("epochs", o.Epochs, maxEpochs), upToMost("batch", o.Batch, maxBatch),
 		upToMost("views", o.Views, maxViews), upToMost("pool", o.Pool, maxPool), upToMost("workers", o.Workers, maxWorkers),
 		upToMost("limit", o.Limit, math.MaxInt), upToMost("keep", o.Keep, maxKeep),

@@ -235,6 +235,7 @@ type RunInfo struct {
 	Last        *Event           `json:"last_metrics,omitempty"` // last step
 	LastEpoch   *Event           `json:"last_epoch,omitempty"`   // last epoch's line that has gauges
 	Wait        float64          `json:"wait"`                   // share of the steps' time spent waiting for data
+	GaugeShare  float64          `json:"gauge_share"`            // of the time, that the gauges took
 	Complete    bool             `json:"complete"`
 }
 
@@ -268,7 +269,7 @@ func (r *Run) Info() (*RunInfo, error) {
 		case e.Kind == EventStep:
 			info.Last, info.Wait = e, e.Wait
 		case e.Kind == EventEpoch:
-			info.Wait = e.Wait
+			info.Wait, info.GaugeShare = e.Wait, e.GaugeShare
 			if e.Train != nil {
 				info.LastEpoch = e
 			}

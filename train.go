@@ -22,6 +22,7 @@ type Summary struct {
 	Seconds         float64  `json:"seconds"`           // of training, over all sittings
 	ImagesPerSecond float64  `json:"images_per_second"` // each view counted, gauges and checkpoints included
 	Wait            float64  `json:"wait"`              // share of the steps' time spent waiting for data
+	GaugeShare      float64  `json:"gauge_share"`       // of the time, that the gauges took
 	Loss            float64  `json:"loss"`              // mean of the last epoch
 	Reassigned      float64  `json:"reassigned"`        // mean of the last epoch
 	AssignmentGap   *float64 `json:"assignment_gap"`    // (17) at the end of the last epoch; null before the first

@@ -421,11 +421,14 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 		return fmt.Errorf("end of epoch %d: %w", t.st.Epoch, err)
 	}
 	e.Stats = t.st.Means.mean(t.level)
-	if t.gauges.due(t.st.Epoch, t.plan.Options.Epochs) {
+	if t.gauges.due(t.st.Epoch) {
+		began := time.Now()
 		var err error
 		if e.Train, e.HeldOut, err = t.gauges.read(ctx, t.net, t.obj); err != nil {
 			return t.epochError(ctx, "gauges", err)
 		}
+		e.GaugeTime = time.Since(began).Seconds()
+		t.clock.gauging += e.GaugeTime
 	}
 	if t.plan.Options.globalDue(t.st.Epoch) {
 		began := time.Now()
@@ -539,7 +542,7 @@ func (t *trainer) report(ctx context.Context) error {
 
 func (t *trainer) summary() *Summary {
 	s := &Summary{Run: t.dir, Steps: t.st.Step, Epochs: t.st.Epoch, Seconds: t.st.Elapsed, Wait: t.clock.waitShare(), Checkpoint: t.saved,
-		Complete: t.done(), Warnings: t.warnings, Train: t.st.Last.Train, HeldOut: t.st.Last.HeldOut}
+		Complete: t.done(), Warnings: t.warnings, Train: t.st.Last.Train, HeldOut: t.st.Last.HeldOut, GaugeShare: t.clock.gaugeShare()}
 	if s.Seconds > 0 {
 		s.ImagesPerSecond = float64(t.st.Step*t.plan.Options.Batch*t.plan.Options.Views) / s.Seconds
 	}

@@ -59,17 +59,21 @@ func Information(ctx context.Context, pool *kernel.Pool, z []float32, n, d int, 
 	return e.estimates(), nil
 }
 
-// Efficiency is the information of z divided by that of a uniform sample of as
-// many points on the sphere, drawn by seed from a stream of its own, not that of a
-// training's targets, at the same noise, equation (8): 1 is as informative as random points of the best
+// Uniform is the information of n points drawn from the uniform law on the sphere by
+// seed, from a stream of its own, not that of a training's targets.
+func Uniform(ctx context.Context, pool *kernel.Pool, n, d int, noise []float64, seed uint64) ([]Estimate, error) {
+	return Information(ctx, pool, sphere.Uniform(n, d, rng.New(seed, rng.Measure, uniformStream)), n, d, noise, seed)
+}
+
+// Efficiency is the information of z divided by that of [Uniform] points, as many and
+// at the same noise, equation (8): 1 is as informative as random points of the best
 // law. It exceeds 1 for points that are more evenly spread than random ones.
 func Efficiency(ctx context.Context, pool *kernel.Pool, of []Estimate, n, d int, seed uint64) (efficiency []float64, uniform []Estimate, err error) {
 	noise := make([]float64, len(of))
 	for i := range of {
 		noise[i] = of[i].Noise
 	}
-	uniform, err = Information(ctx, pool, sphere.Uniform(n, d, rng.New(seed, rng.Measure, uniformStream)), n, d, noise, seed)
-	if err != nil {
+	if uniform, err = Uniform(ctx, pool, n, d, noise, seed); err != nil {
 		return nil, nil, err
 	}
 	efficiency = make([]float64, len(of))

@@ -71,6 +71,7 @@ func (a *app) printInfo(i *nat.RunInfo) {
 		"started from", o.Init,
 		"made by", fmt.Sprintf("nat %s, %s/%s, %s kernels", strings.Trim(i.Version, "()"), i.Host.OS, i.Host.Arch, i.Host.Kernel),
 		"waiting for data", waiting(i),
+		"gauges", gauging(i),
 		"last", lastFigures(i.Last))
 	if len(i.Checkpoints) == 0 {
 		return
@@ -93,6 +94,14 @@ func waiting(i *nat.RunInfo) string {
 		return ""
 	}
 	return percent(i.Wait) + " of the time"
+}
+
+// gauging says how much of the time the gauges took.
+func gauging(i *nat.RunInfo) string {
+	if i.LastEpoch == nil {
+		return ""
+	}
+	return percent(i.GaugeShare) + " of the time"
 }
 
 func lastFigures(e *nat.Event) string {

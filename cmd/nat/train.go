@@ -83,6 +83,7 @@ func (f *trainFlags) declare(cmd *cobra.Command) {
 	fs.IntVar(&f.Limit, "limit", 0, "use only N rows, chosen by a hash of their identity (0: all)")
 	fs.StringVar(&f.Labels, "labels", "", "file of labels; training never reads them, eval does")
 	fs.StringVar(&f.Val, "val", "", "data held out for the gauges (default: at most 5 % of the rows, 2,048)")
+	fs.IntVar(&f.GaugeEvery, "gauge-every", 0, "epochs from one reading of the gauges to the next (0: as many as keep them to 2 % of the time)")
 	fs.StringVar(&f.MaxBad, "max-bad", "", "unreadable images to tolerate, a count or a share (default 10%)")
 	fs.DurationVar(&f.MaxTime, "max-time", 0, "save and stop after this long, e.g. 2h (0: never)")
 	fs.StringVar(&f.Init, "init", "", "run whose weights to start from, with fresh targets")
