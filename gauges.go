@@ -167,7 +167,7 @@ func (g *gauges) group(ctx context.Context, net *encoder.Network, set *dataset.S
 		return nil, nil, &kindError{ErrInput, err}
 	}
 	fresh := sphere.Uniform(n, d, rng.New(g.plan.Options.Seed, rng.Probe, uint64(n)))
-	match, err := g.solver.Points(g.pool, z, fresh, n, n, d, assign.Options{})
+	match, err := g.solver.Points(ctx, g.pool, z, fresh, n, n, d, assign.Options{})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -69,7 +69,7 @@ func TestUniformity(t *testing.T) {
 	at := func(z []float32) *Uniformity {
 		t.Helper()
 		fresh := sphere.Uniform(n, d, rng.New(9, rng.Probe))
-		match, err := g.solver.Points(pool, z, fresh, n, n, d, assign.Options{})
+		match, err := g.solver.Points(t.Context(), pool, z, fresh, n, n, d, assign.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -60,7 +60,7 @@ func TestLandscapeBeginsWhereTheRunEnds(t *testing.T) {
 	pool := kernel.NewPool(1)
 	defer pool.Close()
 	var s assign.Solver
-	best, err := s.Points(pool, l.Z, l.Targets, l.N, l.N, l.Dim, assign.Options{})
+	best, err := s.Points(t.Context(), pool, l.Z, l.Targets, l.N, l.N, l.Dim, assign.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

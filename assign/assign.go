@@ -2,7 +2,7 @@
 // of n rows gets which of m columns so that the total cost is least.
 //
 //	var s assign.Solver
-//	r, err := s.Matrix([]float64{4, 1, 3, 2, 0, 5, 3, 2, 2}, 3, 3, assign.Options{})
+//	r, err := s.Matrix(ctx, []float64{4, 1, 3, 2, 0, 5, 3, 2, 2}, 3, 3, assign.Options{})
 //	// r.Perm = [1 0 2], r.Cost = 5, r.Gap = 0
 //
 // Every result carries its certificate: potentials u and v with u_i + v_j <= c_ij
@@ -79,8 +79,11 @@ func (s *Solver) candidateCount() int {
 }
 
 // solve runs the phases after the initial potentials are set and the
-// candidates filled.
+// candidates filled. The error is an *InfeasibleError or the end of the context.
 func (p *lap[T]) solve(guess []int32) error {
+	if p.look() {
+		return p.interrupted()
+	}
 	p.start(guess)
 	if p.auctions && !p.whole {
 		p.outbid()
@@ -93,7 +96,11 @@ func (p *lap[T]) solve(guess []int32) error {
 	case !p.whole && !p.auctions: // searches are dear
 		p.reduceRows(4)
 	}
-	if root, ok := p.augmentAll(); !ok {
+	root, ok := p.augmentAll()
+	if p.stopped {
+		return p.interrupted()
+	}
+	if !ok {
 		e := &InfeasibleError{Rows: []int32{root}}
 		for _, j := range p.tree {
 			e.Cols = append(e.Cols, j)

@@ -78,7 +78,7 @@ func TestMatrixAgainstBruteForce(t *testing.T) {
 				_, best := BruteForce(cost, n)
 				for _, k := range solvers {
 					s := Solver{candidates: k}
-					got, err := s.Matrix(cost, n, n, Options{})
+					got, err := s.Matrix(t.Context(), cost, n, n, Options{})
 					if err != nil {
 						t.Fatalf("%s, n=%d: %v", f.name, n, err)
 					}
@@ -137,7 +137,7 @@ func TestRectangularAgainstBruteForce(t *testing.T) {
 				best := bruteRectangular(cost, n, m)
 				for _, k := range solvers {
 					s := Solver{candidates: k}
-					got, err := s.Matrix(cost, n, m, Options{})
+					got, err := s.Matrix(t.Context(), cost, n, m, Options{})
 					if err != nil {
 						t.Fatalf("%s, %dx%d: %v", f.name, n, m, err)
 					}
@@ -181,7 +181,7 @@ func TestForbiddenPairs(t *testing.T) {
 		_, best := BruteForce(cost, n)
 		for _, k := range solvers {
 			s := Solver{candidates: k}
-			got, err := s.Matrix(cost, n, n, Options{})
+			got, err := s.Matrix(t.Context(), cost, n, n, Options{})
 			if math.IsInf(best, 1) {
 				infeasible++
 				if !errors.Is(err, ErrInfeasible) {
@@ -204,7 +204,7 @@ func TestBadEntriesAreNamed(t *testing.T) {
 	var s Solver
 	for bad, hint := range map[float64]string{math.NaN(): "+Inf forbids", math.Inf(-1): "+Inf forbids", 1e301: "below 1e+300"} {
 		cost := []float64{1, 2, 3, 4, 5, bad}
-		_, err := s.Matrix(cost, 2, 3, Options{})
+		_, err := s.Matrix(t.Context(), cost, 2, 3, Options{})
 		var entry *EntryError
 		if !errors.As(err, &entry) || entry.Row != 1 || entry.Col != 2 {
 			t.Errorf("entry %v at row 1, column 2: %v", bad, err)
@@ -216,7 +216,7 @@ func TestBadEntriesAreNamed(t *testing.T) {
 	defer pool.Close()
 	z := []float32{1, 0, 0, 1}
 	c := []float32{1, 0, float32(math.NaN()), 1}
-	_, err := s.Points(pool, z, c, 2, 2, 2, Options{})
+	_, err := s.Points(t.Context(), pool, z, c, 2, 2, 2, Options{})
 	var entry *EntryError
 	if !errors.As(err, &entry) || entry.In != "targets" || entry.Row != 1 || entry.Col != 0 {
 		t.Errorf("NaN in target 1: %v", err)
@@ -231,11 +231,11 @@ func TestTiesKeepTheCurrentPairing(t *testing.T) {
 			n, m := size[0], size[1]
 			cost := f.cost(r, n, m)
 			var s Solver
-			first, err := s.Matrix(cost, n, m, Options{})
+			first, err := s.Matrix(t.Context(), cost, n, m, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			again, err := s.Matrix(cost, n, m, Options{Start: first.Perm})
+			again, err := s.Matrix(t.Context(), cost, n, m, Options{Start: first.Perm})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -253,7 +253,7 @@ func TestTiesKeepTheCurrentPairing(t *testing.T) {
 		for i, j := range r.Perm(n) {
 			start[i] = int32(j)
 		}
-		got, err := s.Matrix(make([]float64, n*n), n, n, Options{Start: start})
+		got, err := s.Matrix(t.Context(), make([]float64, n*n), n, n, Options{Start: start})
 		if err != nil || !slices.Equal(got.Perm, start) {
 			t.Errorf("constant matrix: %v became %v (%v)", start, got.Perm, err)
 		}
@@ -300,11 +300,11 @@ func TestPointsAgreeWithMatrix(t *testing.T) {
 			}
 			cost := distances(z, c, n, m, d)
 			var s Solver
-			want, err := s.Matrix(cost, n, m, Options{})
+			want, err := s.Matrix(t.Context(), cost, n, m, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := s.Points(pool, z, c, n, m, d, Options{})
+			got, err := s.Points(t.Context(), pool, z, c, n, m, d, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -53,7 +53,7 @@ func BenchmarkPoints(b *testing.B) {
 				var last *Result
 				for b.Loop() {
 					var err error
-					if last, err = s.Points(pool, z, c, n, n, d, Options{}); err != nil {
+					if last, err = s.Points(b.Context(), pool, z, c, n, n, d, Options{}); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -76,14 +76,14 @@ func BenchmarkPointsWarm(b *testing.B) {
 					r := rand.New(rand.NewPCG(1, 1))
 					z, c := cloud.make(r, n, d), uniformPoints(r, n, d)
 					var s Solver
-					before, err := s.Points(pool, z, c, n, n, d, Options{})
+					before, err := s.Points(b.Context(), pool, z, c, n, n, d, Options{})
 					if err != nil {
 						b.Fatal(err)
 					}
 					nudge(z, move, r, n, d)
 					var last *Result
 					for b.Loop() {
-						if last, err = s.Points(pool, z, c, n, n, d, Options{Start: before.Perm, V: before.V}); err != nil {
+						if last, err = s.Points(b.Context(), pool, z, c, n, n, d, Options{Start: before.Perm, V: before.V}); err != nil {
 							b.Fatal(err)
 						}
 					}
@@ -159,7 +159,7 @@ func BenchmarkMatrix(b *testing.B) {
 			var last *Result
 			for b.Loop() {
 				var err error
-				if last, err = s.Matrix(cost, n, n, Options{}); err != nil {
+				if last, err = s.Matrix(b.Context(), cost, n, n, Options{}); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -237,20 +237,20 @@ func TestConformance(t *testing.T) {
 		solve      func(s *Solver, p *problem) (*Result, error)
 	}{
 		{"Matrix", matrices, []int{0, 1, 2, 3}, func(s *Solver, p *problem) (*Result, error) {
-			return s.Matrix(p.cost, p.n, p.m, Options{})
+			return s.Matrix(t.Context(), p.cost, p.n, p.m, Options{})
 		}},
 		{"Matrix32", narrow(matrices), []int{0, 2}, func(s *Solver, p *problem) (*Result, error) {
 			cost := make([]float32, len(p.cost))
 			for at, c := range p.cost {
 				cost[at] = float32(c)
 			}
-			return s.Matrix32(cost, p.n, p.m, Options{})
+			return s.Matrix32(t.Context(), cost, p.n, p.m, Options{})
 		}},
 		{"Rows", matrices, []int{0, 2}, func(s *Solver, p *problem) (*Result, error) {
-			return s.Rows(p.n, p.m, func(i int, dst []float64) { copy(dst, p.cost[i*p.m:]) }, Options{})
+			return s.Rows(t.Context(), p.n, p.m, func(i int, dst []float64) { copy(dst, p.cost[i*p.m:]) }, Options{})
 		}},
 		{"Points", points, []int{0, 2}, func(s *Solver, p *problem) (*Result, error) {
-			return s.Points(pool, p.x, p.y, p.n, p.m, p.d, Options{})
+			return s.Points(t.Context(), pool, p.x, p.y, p.n, p.m, p.d, Options{})
 		}},
 		{"Large", points, []int{0}, func(_ *Solver, p *problem) (*Result, error) {
 			r, err := Large(t.Context(), p.x, p.y, p.n, p.d, LargeOptions{Pool: pool})
@@ -281,7 +281,7 @@ func TestAuctionOnStructure(t *testing.T) {
 	r := rand.New(rand.NewPCG(18, 1))
 	x, y := alongLine(r, n, d), uniformPoints(r, n, d)
 	var s Solver
-	got, err := s.Points(pool, x, y, n, n, d, Options{})
+	got, err := s.Points(t.Context(), pool, x, y, n, n, d, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +301,7 @@ func TestAuctionOnStructure(t *testing.T) {
 
 func TestMatrix32NamesEntries(t *testing.T) {
 	var s Solver
-	_, err := s.Matrix32([]float32{1, 2, 3, float32(math.NaN())}, 2, 2, Options{})
+	_, err := s.Matrix32(t.Context(), []float32{1, 2, 3, float32(math.NaN())}, 2, 2, Options{})
 	var entry *EntryError
 	if !errors.As(err, &entry) || entry.Row != 1 || entry.Col != 1 {
 		t.Errorf("NaN at row 1, column 1: %v", err)
@@ -317,12 +317,12 @@ func TestShapesAreNamed(t *testing.T) {
 		return nil, err
 	}
 	for in, solve := range map[string]func() (*Result, error){
-		"cost matrix": func() (*Result, error) { return s.Matrix(make([]float64, 5), 2, 3, Options{}) },
+		"cost matrix": func() (*Result, error) { return s.Matrix(t.Context(), make([]float64, 5), 2, 3, Options{}) },
 		"points": func() (*Result, error) {
-			return s.Points(pool, make([]float32, 5), make([]float32, 6), 2, 2, 3, Options{})
+			return s.Points(t.Context(), pool, make([]float32, 5), make([]float32, 6), 2, 2, 3, Options{})
 		},
 		"targets": func() (*Result, error) {
-			return s.Points(pool, make([]float32, 6), make([]float32, 5), 2, 2, 3, Options{})
+			return s.Points(t.Context(), pool, make([]float32, 6), make([]float32, 5), 2, 2, 3, Options{})
 		},
 		"points ":  func() (*Result, error) { return large(5, 6) },
 		"targets ": func() (*Result, error) { return large(6, 5) },
@@ -335,9 +335,9 @@ func TestShapesAreNamed(t *testing.T) {
 		}
 	}
 	for _, bad := range [][2]int{{-1, 2}, {2, -1}, {math.MaxInt, 2}, {1 << 40, 1 << 40}} {
-		_, err := s.Matrix(nil, bad[0], bad[1], Options{})
+		_, err := s.Matrix(t.Context(), nil, bad[0], bad[1], Options{})
 		var shape *ShapeError
-		if _, err := s.Points(pool, nil, nil, bad[0], bad[0], bad[1], Options{}); !errors.As(err, &shape) {
+		if _, err := s.Points(t.Context(), pool, nil, nil, bad[0], bad[0], bad[1], Options{}); !errors.As(err, &shape) {
 			t.Errorf("points, %v: %v", bad, err)
 		}
 		if _, err := Large(t.Context(), nil, nil, bad[0], bad[1], LargeOptions{}); !errors.As(err, &shape) {
@@ -346,10 +346,10 @@ func TestShapesAreNamed(t *testing.T) {
 		if !errors.As(err, &shape) {
 			t.Errorf("%v: %v", bad, err)
 		}
-		if _, err := s.Matrix32(nil, bad[0], bad[1], Options{}); !errors.As(err, &shape) {
+		if _, err := s.Matrix32(t.Context(), nil, bad[0], bad[1], Options{}); !errors.As(err, &shape) {
 			t.Errorf("%v: %v", bad, err)
 		}
-		if _, err := s.Rows(bad[0], bad[1], nil, Options{}); !errors.As(err, &shape) {
+		if _, err := s.Rows(t.Context(), bad[0], bad[1], nil, Options{}); !errors.As(err, &shape) {
 			t.Errorf("%v: %v", bad, err)
 		}
 	}
@@ -368,7 +368,7 @@ func TestInfeasibleIsProven(t *testing.T) {
 			return r.Float64()
 		})
 		s := Solver{candidates: 1 + r.IntN(4)}
-		_, err := s.Matrix(cost, n, m, Options{})
+		_, err := s.Matrix(t.Context(), cost, n, m, Options{})
 		var e *InfeasibleError
 		if err == nil {
 			continue

@@ -143,8 +143,11 @@ func (t *descentRun) record() {
 func (t *descentRun) pass(ctx context.Context, r *rand.Rand) (gained bool, err error) {
 	r.Shuffle(len(t.order), func(i, j int) { t.order[i], t.order[j] = t.order[j], t.order[i] })
 	for lo := 0; lo+t.Batch <= len(t.order) && ctx.Err() == nil; lo += t.Batch {
-		gain, err := t.match(t.order[lo : lo+t.Batch])
+		gain, err := t.match(ctx, t.order[lo:lo+t.Batch])
 		if err != nil {
+			if ctx.Err() != nil {
+				return gained, nil
+			}
 			return false, err
 		}
 		t.Steps++
@@ -157,7 +160,7 @@ func (t *descentRun) pass(ctx context.Context, r *rand.Rand) (gained bool, err e
 }
 
 // match re-pairs one batch and returns what that gained.
-func (t *descentRun) match(rows []int32) (gain float64, err error) {
+func (t *descentRun) match(ctx context.Context, rows []int32) (gain float64, err error) {
 	if len(rows) == 2 {
 		return t.swap(rows[0], rows[1]), nil
 	}
@@ -165,7 +168,7 @@ func (t *descentRun) match(rows []int32) (gain float64, err error) {
 	for _, row := range rows {
 		t.points = append(t.points, t.z[int(row)*t.d:int(row+1)*t.d]...)
 	}
-	r, err := t.Rematch(t.pool, &t.solver, rows, t.points, t.c, t.d)
+	r, err := t.Rematch(ctx, t.pool, &t.solver, rows, t.points, t.c, t.d)
 	return r.CostBefore - r.CostAfter, err
 }
 

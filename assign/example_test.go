@@ -1,6 +1,7 @@
 package assign_test
 
 import (
+	"context"
 	"fmt"
 
 	"nat/assign"
@@ -14,7 +15,7 @@ func ExampleSolver_Matrix() {
 		3, 2, 2,
 	}
 	var s assign.Solver
-	r, err := s.Matrix(cost, 3, 3, assign.Options{})
+	r, err := s.Matrix(context.Background(), cost, 3, 3, assign.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -30,7 +31,7 @@ func ExampleMatching_Rematch() {
 	targets := []float32{0, 1, 1, 0, -1, 0} // north, east, west
 	m := assign.NewMatching(3, nil)
 	var s assign.Solver
-	got, err := m.Rematch(pool, &s, []int32{0, 1}, []float32{1, 0, 0, 1}, targets, 2)
+	got, err := m.Rematch(context.Background(), pool, &s, []int32{0, 1}, []float32{1, 0, 0, 1}, targets, 2)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -142,7 +142,7 @@ func TestIsLocalMinimumAgrees(t *testing.T) {
 		perm := NewMatching(n, r).Perm
 		if trial%2 == 0 { // most random permutations are no minima of anything
 			var s Solver
-			res, err := s.Matrix(cost, n, n, Options{})
+			res, err := s.Matrix(t.Context(), cost, n, n, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -173,7 +173,7 @@ func TestDescend(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	z, c := uniformPoints(r, n, d), uniformPoints(r, n, d)
 	var s Solver
-	best, err := s.Points(pool, z, c, n, n, d, Options{})
+	best, err := s.Points(t.Context(), pool, z, c, n, n, d, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestDescendWithARest(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 12))
 	z, c := uniformPoints(r, n, d), uniformPoints(r, n, d)
 	var s Solver
-	best, err := s.Points(pool, z, c, n, n, d, Options{})
+	best, err := s.Points(t.Context(), pool, z, c, n, n, d, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

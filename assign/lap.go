@@ -1,6 +1,8 @@
 package assign
 
 import (
+	"context"
+	"fmt"
 	"math"
 	"slices"
 	"unsafe"
@@ -76,11 +78,42 @@ type lap[T number] struct {
 	queue, next []int32
 
 	scans, augmentations int
+
+	ctx     context.Context // of this solve
+	beats   int
+	stopped bool // ctx is done, and so are all loops
+}
+
+// look reports whether the solve is to stop.
+func (p *lap[T]) look() bool {
+	p.stopped = p.stopped || p.ctx.Err() != nil
+	return p.stopped
+}
+
+// halted is look for loops of short turns: it looks now and then.
+func (p *lap[T]) halted() bool {
+	const turns = 256
+	if p.beats++; p.beats%turns == 0 {
+		p.look()
+	}
+	return p.stopped
+}
+
+// interrupted is the error of a solve that was stopped.
+func (p *lap[T]) interrupted() error {
+	paired := 0
+	for _, j := range p.colOf {
+		if j != free {
+			paired++
+		}
+	}
+	return fmt.Errorf("assign: stopped when %d of %d rows were paired: %w", paired, p.n, context.Cause(p.ctx))
 }
 
 // reset makes room for an n x m problem whose costs the caller fills in.
-func (p *lap[T]) reset(n, m, k int, inf T) {
+func (p *lap[T]) reset(ctx context.Context, n, m, k int, inf T) {
 	p.n, p.m, p.inf = n, m, inf
+	p.ctx, p.beats, p.stopped = ctx, 0, false
 	p.k = min(k, m, maxCandidates)
 	if p.whole = p.minTwo != nil && m <= wholeColumns; p.whole {
 		p.k = min(m, 1)
@@ -324,7 +357,7 @@ func (p *lap[T]) reduceRows(rounds int) {
 			budget = 2 * p.n
 		}
 		p.next = p.next[:0]
-		for k := 0; k < len(p.queue); {
+		for k := 0; k < len(p.queue) && !p.halted(); {
 			i := p.queue[k]
 			k++
 			j, other, drop := p.bid(i)
@@ -402,7 +435,7 @@ func (p *lap[T]) twoCheapest(i int32) (first, second int32, low, high T) {
 
 // augmentAll finds a shortest augmenting path for every row that is still
 // queued and reports the first row that has none; the tree then holds all columns that
-// can be reached from it.
+// can be reached from it. It ends early, and ok, if the solve is stopped.
 func (p *lap[T]) augmentAll() (row int32, ok bool) {
 	p.vacant = p.vacant[:0]
 	for j, i := range p.rowOf {
@@ -411,7 +444,9 @@ func (p *lap[T]) augmentAll() (row int32, ok bool) {
 		}
 	}
 	for _, i := range p.queue {
-		if !p.search(i) {
+		if found := p.search(i); p.look() {
+			break
+		} else if !found {
 			return i, false
 		}
 		p.settle()
@@ -436,7 +471,7 @@ func (p *lap[T]) search(i int32) bool {
 		return p.searchInVectors(i)
 	}
 	p.visit(i, 0)
-	for expanded := 0; len(p.heap) > 0 && p.heap[0].key < p.bound; {
+	for expanded := 0; len(p.heap) > 0 && p.heap[0].key < p.bound && !p.halted(); {
 		e := p.heap.pop()
 		if e.id < 0 {
 			if expanded++; expanded > 16+len(p.tree)/4 {
@@ -483,7 +518,7 @@ func (p *lap[T]) searchInVectors(root int32) bool {
 	for t, j := range p.tree {
 		nearest, least = p.relaxRow(p.rowOf[j], p.saved[t]-p.slack(j))
 	}
-	for least != p.done && least < p.inf {
+	for least != p.done && least < p.inf && !p.halted() {
 		if p.arrived(nearest, least) {
 			break
 		}
@@ -543,7 +578,7 @@ func (p *lap[T]) searchDensely(root int32) bool {
 	for _, j := range p.tree {
 		nearest = p.relaxOpen(p.rowOf[j], p.dist[j]-p.slack(j))
 	}
-	for nearest >= 0 {
+	for nearest >= 0 && !p.halted() {
 		j := p.open[nearest]
 		if p.rowOf[j] == free {
 			p.bound, p.target = p.dist[j], j

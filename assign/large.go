@@ -442,7 +442,7 @@ func (l *large) complete() []int32 {
 	best := allOf(len(rows))
 	if d := l.p.d; len(rows) > 1 && len(rows) <= denseFree {
 		var s Solver
-		r, err := s.Points(l.p.pool, gather(l.p.x, rows, d), gather(l.p.y, cols, d), len(rows), len(cols), d, Options{})
+		r, err := s.Points(context.Background(), l.p.pool, gather(l.p.x, rows, d), gather(l.p.y, cols, d), len(rows), len(cols), d, Options{})
 		if err == nil {
 			best = r.Perm
 		}

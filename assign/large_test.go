@@ -62,7 +62,7 @@ func TestLargeAgreesWithMatrix(t *testing.T) {
 			x, y := largePoints(f, n, d)
 			cost := distances(x, y, n, n, d)
 			var s Solver
-			want, err := s.Matrix(cost, n, n, Options{})
+			want, err := s.Matrix(t.Context(), cost, n, n, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,6 +1,7 @@
 package assign
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 
@@ -47,9 +48,12 @@ func NewMatching(n int, r *rand.Rand) *Matching {
 
 // Rematch solves the assignment of the points in rows, distinct indices into
 // Perm with embeddings z (len(rows) x d), to the targets these points hold now,
-// and writes it back. targets is N x d.
-func (m *Matching) Rematch(pool *kernel.Pool, s *Solver, rows []int32, z, targets []float32, d int) (Rematch, error) {
-	r, err := m.Solve(pool, s, rows, z, targets, d)
+// and writes it back. targets is N x d. An error leaves Perm as it was.
+func (m *Matching) Rematch(ctx context.Context, pool *kernel.Pool, s *Solver, rows []int32, z, targets []float32, d int) (Rematch, error) {
+	r, err := m.Solve(ctx, pool, s, rows, z, targets, d)
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		return Rematch{}, err
 	}
@@ -69,7 +73,7 @@ func (m *Matching) Rematch(pool *kernel.Pool, s *Solver, rows []int32, z, target
 
 // Solve is Rematch without writing back: Perm of the result is relative to rows.
 // The result is valid until the next call.
-func (m *Matching) Solve(pool *kernel.Pool, s *Solver, rows []int32, z, targets []float32, d int) (*Result, error) {
+func (m *Matching) Solve(ctx context.Context, pool *kernel.Pool, s *Solver, rows []int32, z, targets []float32, d int) (*Result, error) {
 	if len(z) < len(rows)*d || len(targets) < len(m.Perm)*d {
 		panic("assign: Matching needs d coordinates for every row and every target")
 	}
@@ -81,7 +85,7 @@ func (m *Matching) Solve(pool *kernel.Pool, s *Solver, rows []int32, z, targets 
 		m.start[i] = int32(i)
 		copy(m.gathered[i*d:(i+1)*d], targets[int(m.Perm[row])*d:])
 	}
-	if err := s.pointsInto(&m.result, pool, z, m.gathered, b, b, d, Options{Start: m.start}); err != nil {
+	if err := s.pointsInto(ctx, &m.result, pool, z, m.gathered, b, b, d, Options{Start: m.start}); err != nil {
 		return nil, fmt.Errorf("matching %d of %d points: %w", b, len(m.Perm), err)
 	}
 	if m.Solved != nil {

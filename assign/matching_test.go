@@ -28,7 +28,7 @@ func TestRematchKeepsABijection(t *testing.T) {
 				rows[i] = int32(row)
 				batch = append(batch, z[row*d:(row+1)*d]...)
 			}
-			solved, err := m.Solve(pool, &s, rows, batch, c, d)
+			solved, err := m.Solve(t.Context(), pool, &s, rows, batch, c, d)
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -40,7 +40,7 @@ func TestRematchKeepsABijection(t *testing.T) {
 				rt.Fatal(err)
 			}
 			before := total(m, z, c, d)
-			got, err := m.Rematch(pool, &s, rows, batch, c, d)
+			got, err := m.Rematch(t.Context(), pool, &s, rows, batch, c, d)
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -79,7 +79,7 @@ func TestMatchingCheck(t *testing.T) {
 	}()
 	pool := kernel.NewPool(1)
 	defer pool.Close()
-	NewMatching(3, nil).Rematch(pool, new(Solver), []int32{1, 1}, make([]float32, 4), make([]float32, 6), 2)
+	NewMatching(3, nil).Rematch(t.Context(), pool, new(Solver), []int32{1, 1}, make([]float32, 4), make([]float32, 6), 2)
 }
 
 // circle has n equally spaced points, turned by degrees.
@@ -117,7 +117,7 @@ func (l *descent) isMinimum(t *testing.T, perm []int32, b int) (minimum bool, co
 		if len(rows) != b {
 			continue
 		}
-		got, err := m.Rematch(l.pool, &l.s, rows, z, l.c, 2)
+		got, err := m.Rematch(t.Context(), l.pool, &l.s, rows, z, l.c, 2)
 		if err != nil {
 			t.Fatal(err)
 		}

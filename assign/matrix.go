@@ -1,6 +1,7 @@
 package assign
 
 import (
+	"context"
 	"errors"
 	"math"
 )
@@ -17,21 +18,21 @@ const maxEntry = 1e300
 //
 // Errors: *ShapeError unless there are n*m costs; *EntryError for NaN, -Inf or an entry
 // beyond 1e300 in magnitude; *InfeasibleError if the forbidden pairs leave no complete
-// assignment.
-func (s *Solver) Matrix(cost []float64, n, m int, opt Options) (*Result, error) {
+// assignment; the cause of ctx, wrapped, if that is done before the end.
+func (s *Solver) Matrix(ctx context.Context, cost []float64, n, m int, opt Options) (*Result, error) {
 	if err := checkShape("cost matrix", n, m, len(cost)); err != nil {
 		return nil, err
 	}
-	return s.dense(n, m, opt, func(dst []float64) { copy(dst, cost) })
+	return s.dense(ctx, n, m, opt, func(dst []float64) { copy(dst, cost) })
 }
 
 // Matrix32 is [Solver.Matrix] of float32 costs, which are taken exactly: they are
 // solved in float64.
-func (s *Solver) Matrix32(cost []float32, n, m int, opt Options) (*Result, error) {
+func (s *Solver) Matrix32(ctx context.Context, cost []float32, n, m int, opt Options) (*Result, error) {
 	if err := checkShape("cost matrix", n, m, len(cost)); err != nil {
 		return nil, err
 	}
-	return s.dense(n, m, opt, func(dst []float64) {
+	return s.dense(ctx, n, m, opt, func(dst []float64) {
 		for at := range dst {
 			dst[at] = float64(cost[at])
 		}
@@ -40,38 +41,40 @@ func (s *Solver) Matrix32(cost []float32, n, m int, opt Options) (*Result, error
 
 // Rows is [Solver.Matrix] of costs that row writes: it is called once for each of the n
 // rows, in order, with room for m costs.
-func (s *Solver) Rows(n, m int, row func(i int, dst []float64), opt Options) (*Result, error) {
+func (s *Solver) Rows(ctx context.Context, n, m int, row func(i int, dst []float64), opt Options) (*Result, error) {
 	if err := checkShape("cost matrix", n, m, math.MaxInt); err != nil {
 		return nil, err
 	}
-	return s.dense(n, m, opt, func(dst []float64) {
-		for i := range n {
+	return s.dense(ctx, n, m, opt, func(dst []float64) {
+		for i := 0; i < n && ctx.Err() == nil; i++ {
 			row(i, dst[i*m:(i+1)*m:(i+1)*m])
 		}
 	})
 }
 
 // dense solves the n x m matrix that fill writes.
-func (s *Solver) dense(n, m int, opt Options, fill func(dst []float64)) (*Result, error) {
+func (s *Solver) dense(ctx context.Context, n, m int, opt Options, fill func(dst []float64)) (*Result, error) {
 	if err := s.check(&opt, n, m); err != nil {
 		return nil, err
 	}
 	guess := s.guessOf(opt.Start, n, m)
 	p := &s.floats
-	if n <= m {
-		p.reset(n, m, s.candidateCount(), math.Inf(1))
-		fill(p.c)
-		if err := checkEntries(p.c, m); err != nil {
-			return nil, err
-		}
-		return s.solveFloats(guess, opt.V)
+	p.reset(ctx, min(n, m), max(n, m), s.candidateCount(), math.Inf(1))
+	defer func() { p.ctx = nil }()
+	costs := p.c
+	if n > m {
+		s.flipped = grow(s.flipped, n*m)
+		costs = s.flipped
 	}
-	s.flipped = grow(s.flipped, n*m)
-	fill(s.flipped)
-	if err := checkEntries(s.flipped, m); err != nil {
+	if fill(costs); p.look() {
+		return nil, p.interrupted()
+	}
+	if err := checkEntries(costs, m); err != nil {
 		return nil, err
 	}
-	p.reset(m, n, s.candidateCount(), math.Inf(1))
+	if n <= m {
+		return s.solveFloats(guess, opt.V)
+	}
 	transpose(p.c, s.flipped, n, m)
 	r, err := s.solveFloats(invert(guess, m), nil)
 	if err != nil {
@@ -119,7 +122,7 @@ func (s *Solver) solveFloats(guess []int32, v []float64) (*Result, error) {
 			}
 		}
 	}
-	for i := range n {
+	for i := 0; i < n && !p.halted(); i++ {
 		p.fill(i)
 	}
 	p.scans += n
@@ -128,6 +131,9 @@ func (s *Solver) solveFloats(guess []int32, v []float64) (*Result, error) {
 	}
 	p.undoIdle(guess, &s.walk)
 	optimal := p.prove()
+	if p.stopped {
+		return nil, p.interrupted()
+	}
 	r := p.floatResult(guess)
 	r.Optimal = optimal
 	return r, nil

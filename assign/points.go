@@ -1,6 +1,7 @@
 package assign
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -45,7 +46,7 @@ func (b *pointBuffers) prepare(p *lap[int32], z, c []float32, d int, into *Resul
 }
 
 // release lets go of the caller's memory.
-func (b *pointBuffers) release() { b.fix.Z, b.fix.C, b.into = nil, nil, nil }
+func (b *pointBuffers) release() { b.fix.Z, b.fix.C, b.into, b.p.ctx = nil, nil, nil, nil }
 
 func chunks(n, size int) int { return (n + size - 1) / size }
 
@@ -68,17 +69,18 @@ func chunks(n, size int) int { return (n + size - 1) / size }
 // both.
 //
 // Errors: *ShapeError for d < 1 or a number of coordinates that does not fit n, m and d,
-// *EntryError for a coordinate that is not finite.
-func (s *Solver) Points(pool *kernel.Pool, z, c []float32, n, m, d int, opt Options) (*Result, error) {
+// *EntryError for a coordinate that is not finite; the cause of ctx, wrapped, if that is
+// done before the end.
+func (s *Solver) Points(ctx context.Context, pool *kernel.Pool, z, c []float32, n, m, d int, opt Options) (*Result, error) {
 	r := new(Result)
-	if err := s.pointsInto(r, pool, z, c, n, m, d, opt); err != nil {
+	if err := s.pointsInto(ctx, r, pool, z, c, n, m, d, opt); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
 // pointsInto is Points with a result to reuse.
-func (s *Solver) pointsInto(r *Result, pool *kernel.Pool, z, c []float32, n, m, d int, opt Options) error {
+func (s *Solver) pointsInto(ctx context.Context, r *Result, pool *kernel.Pool, z, c []float32, n, m, d int, opt Options) error {
 	if err := checkPoints(z, c, n, m, d); err != nil {
 		return err
 	}
@@ -98,14 +100,15 @@ func (s *Solver) pointsInto(r *Result, pool *kernel.Pool, z, c []float32, n, m, 
 	guess := s.guessOf(opt.Start, n, m)
 	switch {
 	case zMax > 1+ballSlack || cMax > 1+ballSlack:
-		return s.farPoints(r, pool, z, c, n, m, d, opt)
+		return s.farPoints(ctx, r, pool, z, c, n, m, d, opt)
 	case n <= m:
-		s.ballPoints(r, pool, z, c, n, m, d, guess, opt.V)
-	default:
-		b.zz, b.cc = b.cc, b.zz
-		s.ballPoints(r, pool, c, z, m, n, d, invert(guess, m), nil)
-		r.swap(n)
+		return s.ballPoints(ctx, r, pool, z, c, n, m, d, guess, opt.V)
 	}
+	b.zz, b.cc = b.cc, b.zz
+	if err := s.ballPoints(ctx, r, pool, c, z, m, n, d, invert(guess, m), nil); err != nil {
+		return err
+	}
+	r.swap(n)
 	return nil
 }
 
@@ -152,9 +155,12 @@ func squaredNorm(x []float32) float64 {
 }
 
 // farPoints solves points outside the unit ball on their float64 distances.
-func (s *Solver) farPoints(into *Result, pool *kernel.Pool, z, c []float32, n, m, d int, opt Options) error {
-	r, err := s.dense(n, m, opt, func(dst []float64) {
+func (s *Solver) farPoints(ctx context.Context, into *Result, pool *kernel.Pool, z, c []float32, n, m, d int, opt Options) error {
+	r, err := s.dense(ctx, n, m, opt, func(dst []float64) {
 		pool.Do(n, func(i int) {
+			if ctx.Err() != nil {
+				return
+			}
 			for j := range m {
 				dst[i*m+j] = squaredDistance(z[i*d:(i+1)*d], c[j*d:(j+1)*d])
 			}
@@ -171,14 +177,14 @@ func (s *Solver) farPoints(into *Result, pool *kernel.Pool, z, c []float32, n, m
 func squaredDistance(a, b []float32) float64 { return kernel.SqDist64(a, b) }
 
 // ballPoints solves n <= m points of the unit ball in fixed point.
-func (s *Solver) ballPoints(r *Result, pool *kernel.Pool, z, c []float32, n, m, d int, guess []int32, v []float64) {
+func (s *Solver) ballPoints(ctx context.Context, r *Result, pool *kernel.Pool, z, c []float32, n, m, d int, guess []int32, v []float64) error {
 	p, b := &s.ints, &s.points
 	p.minTwo, p.relax, p.done = kernel.MinTwo, kernel.Relax, math.MinInt32
 	p.auctions = n == m
 	if s.candidates > 0 {
 		p.minTwo = nil
 	}
-	p.reset(n, m, s.candidateCount(), math.MaxInt32)
+	p.reset(ctx, n, m, s.candidateCount(), math.MaxInt32)
 	b.prepare(p, z, c, d, r)
 	defer b.release()
 	if n < m || v != nil {
@@ -195,10 +201,11 @@ func (s *Solver) ballPoints(r *Result, pool *kernel.Pool, z, c []float32, n, m, 
 	}
 	p.scans += n
 	if err := p.solve(guess); err != nil {
-		panic("assign: a finite matrix has no assignment") // cannot happen: nothing is forbidden
+		return err // ctx is done: nothing is forbidden
 	}
 	p.undoIdle(guess, &s.walk)
 	s.pointResult(pool, guess)
+	return nil
 }
 
 // each calls f for every chunk of rows; few rows are not worth waking workers for.

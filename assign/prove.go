@@ -23,6 +23,9 @@ const proveLimit = 1 << 23
 // finds a better one it takes it. With very many near ties it gives up: false.
 func (p *lap[T]) prove() bool {
 	for range 64 {
+		if p.look() {
+			return false
+		}
 		excess := p.excess()
 		if excess == 0 {
 			return true

@@ -22,7 +22,7 @@ const scalingFactor = 5
 func (p *lap[T]) scalePotentials(guess []int32) {
 	eps := p.spread() / 4
 	last := eps / T(4*p.n)
-	for eps > 0 && eps > last {
+	for eps > 0 && eps > last && !p.stopped {
 		p.auction(eps)
 		eps /= scalingFactor
 	}
@@ -82,7 +82,7 @@ func (p *lap[T]) auction(eps T) {
 	for i := range p.n {
 		p.queue = append(p.queue, int32(p.n-1-i))
 	}
-	for len(p.queue) > 0 {
+	for len(p.queue) > 0 && !p.halted() {
 		last := len(p.queue) - 1
 		i := p.queue[last]
 		p.scans++
@@ -110,7 +110,7 @@ const (
 // left free, with a potential below that of the others.
 func (p *lap[T]) outbid() {
 	eps := p.reach() / marginShare
-	for budget := bidsPerRow * p.n; eps > 0 && len(p.queue) > 0 && budget > 0; budget-- {
+	for budget := bidsPerRow * p.n; eps > 0 && len(p.queue) > 0 && budget > 0 && !p.halted(); budget-- {
 		last := len(p.queue) - 1
 		i := p.queue[last]
 		first, _, apart := p.bid(i)

@@ -98,7 +98,7 @@ func TestMatrixAgainstSciPy(t *testing.T) {
 	for _, c := range stored.Cases {
 		seed := lcg(c.Seed)
 		cost := scipyFamilies[c.Family](&seed, c.N, c.M)
-		r, err := s.Matrix(cost, c.N, c.M, Options{})
+		r, err := s.Matrix(t.Context(), cost, c.N, c.M, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +120,7 @@ func TestOptimalIsExact(t *testing.T) {
 			n := 2 + r.IntN(4)
 			cost := f.cost(r, n, n)
 			s := Solver{candidates: 1 + r.IntN(3)}
-			got, err := s.Matrix(cost, n, n, Options{})
+			got, err := s.Matrix(t.Context(), cost, n, n, Options{})
 			if err != nil || !got.Optimal {
 				t.Fatalf("%s: %+v, %v", f.name, got, err)
 			}
@@ -169,7 +169,7 @@ func TestProveFindsTheBetterOfNearTies(t *testing.T) {
 	ulp := math.Nextafter(1, 2) - 1
 	cost := []float64{1, 1 + ulp, 1, 1}
 	p := &lap[float64]{}
-	p.reset(2, 2, 2, math.Inf(1))
+	p.reset(t.Context(), 2, 2, 2, math.Inf(1))
 	copy(p.c, cost)
 	p.v[0], p.v[1] = 0, .1 // not the potentials of anything
 	p.pair(0, 1)
@@ -207,7 +207,7 @@ func TestProductsOfRowAndColumn(t *testing.T) {
 	}
 	for _, k := range solvers {
 		s := Solver{candidates: k}
-		got, err := s.Matrix(cost, n, n, Options{})
+		got, err := s.Matrix(t.Context(), cost, n, n, Options{})
 		if err != nil || got.Cost != n*(n+1)*(n+2)/6 || !got.Optimal || got.Gap != 0 {
 			t.Fatalf("%d candidates: cost %v, optimal %v, gap %v (%v)", k, got.Cost, got.Optimal, got.Gap, err)
 		}
@@ -228,7 +228,7 @@ func TestMetamorphic(t *testing.T) {
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
 		solve := func(what string, c []float64, n, m int, opt Options, want float64) *Result {
 			s := Solver{candidates: 1 + r.IntN(4)}
-			got, err := s.Matrix(c, n, m, opt)
+			got, err := s.Matrix(t.Context(), c, n, m, opt)
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -301,14 +301,14 @@ func TestPointsAtTheEndsOfTheRange(t *testing.T) {
 		}
 		cost := distances(z, c, n, n, d)
 		var s Solver
-		want, err := s.Matrix(cost, n, n, Options{})
+		want, err := s.Matrix(t.Context(), cost, n, n, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		v := generate(n, func() float64 { return 1e9 * r.NormFloat64() })
 		for _, opt := range []Options{{}, {V: v}, {V: want.V}} {
 			s := Solver{candidates: 1 + round%4}
-			got, err := s.Points(pool, z, c, n, n, d, opt)
+			got, err := s.Points(t.Context(), pool, z, c, n, n, d, opt)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -338,7 +338,7 @@ func TestCollapsedPointsStay(t *testing.T) {
 	for _, candidates := range []int{0, 5} {
 		s := Solver{candidates: candidates}
 		for _, c := range [][]float32{uniformPoints(r, n, d), slices.Repeat(one, n)} {
-			got, err := s.Points(pool, z, c, n, n, d, Options{Start: start})
+			got, err := s.Points(t.Context(), pool, z, c, n, n, d, Options{Start: start})
 			if err != nil || !slices.Equal(got.Perm, start) {
 				t.Fatalf("pairing changed (%v)", err)
 			}
@@ -360,11 +360,11 @@ func TestCertificateOfNearTies(t *testing.T) {
 		z, c := aroundCentres(r, n, d, 4, spread), uniformPoints(r, n, d)
 		cost := distances(z, c, n, n, d)
 		var s Solver
-		best, err := s.Matrix(cost, n, n, Options{})
+		best, err := s.Matrix(t.Context(), cost, n, n, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := s.Points(pool, z, c, n, n, d, Options{})
+		got, err := s.Points(t.Context(), pool, z, c, n, n, d, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -409,9 +409,9 @@ func digest(t *testing.T) string {
 	r := rand.New(rand.NewPCG(17, 1))
 	for _, size := range [][3]int{{40, 40, 7}, {60, 90, 16}, {600, 600, 5}} {
 		n, m, d := size[0], size[1], size[2]
-		add(s.Points(pool, aroundCentres(r, n, d, 3, .3), uniformPoints(r, m, d), n, m, d, Options{}))
+		add(s.Points(t.Context(), pool, aroundCentres(r, n, d, 3, .3), uniformPoints(r, m, d), n, m, d, Options{}))
 	}
-	add(s.Matrix(generate(150*150, r.Float64), 150, 150, Options{}))
+	add(s.Matrix(t.Context(), generate(150*150, r.Float64), 150, 150, Options{}))
 	return fmt.Sprintf("%x", h.Sum(nil))
 }
 
@@ -431,7 +431,7 @@ func TestVerifyRefuses(t *testing.T) {
 		"another size":        func(r *Result) { r.U = r.U[:1] },
 		"no number":           func(r *Result) { r.U[0] = math.NaN() },
 	} {
-		r, err := s.Matrix(cost, 2, 3, Options{})
+		r, err := s.Matrix(t.Context(), cost, 2, 3, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -461,8 +461,8 @@ func TestHintsAreChecked(t *testing.T) {
 	var s Solver
 	points := []float32{0, 1, 1, 0}
 	for name, solve := range map[string]func(Options) (*Result, error){
-		"Matrix": func(opt Options) (*Result, error) { return s.Matrix(make([]float64, 4), 2, 2, opt) },
-		"Points": func(opt Options) (*Result, error) { return s.Points(pool, points, points, 2, 2, 2, opt) },
+		"Matrix": func(opt Options) (*Result, error) { return s.Matrix(t.Context(), make([]float64, 4), 2, 2, opt) },
+		"Points": func(opt Options) (*Result, error) { return s.Points(t.Context(), pool, points, points, 2, 2, 2, opt) },
 		"Large": func(opt Options) (*Result, error) {
 			r, err := Large(t.Context(), points, points, 2, 2, LargeOptions{Pool: pool, Start: opt.Start, Learned: opt.V})
 			if err != nil {
@@ -506,7 +506,7 @@ func TestPointsWorkers(t *testing.T) {
 		for workers := range 4 {
 			pool := kernel.NewPool(workers + 1)
 			var s Solver
-			got, err := s.Points(pool, z, c, n, m, d, Options{})
+			got, err := s.Points(t.Context(), pool, z, c, n, m, d, Options{})
 			pool.Close()
 			if err != nil {
 				t.Fatal(err)
@@ -535,7 +535,7 @@ func FuzzMatrix(f *testing.F) {
 			}
 		}
 		s := Solver{candidates: 1 + int(n8>>6)}
-		r, err := s.Matrix(cost, n, m, Options{})
+		r, err := s.Matrix(t.Context(), cost, n, m, Options{})
 		if err != nil {
 			var entry *EntryError
 			if !errors.As(err, &entry) && !errors.Is(err, ErrInfeasible) {
@@ -569,7 +569,7 @@ func FuzzPoints(f *testing.F) {
 		spread := float32(math.Exp2(-float64(kind % 32)))
 		z, c := aroundCentres(r, n, d, 1+r.IntN(4), spread), uniformPoints(r, n, d)
 		s := Solver{candidates: int(kind / 64)}
-		got, err := s.Points(pool, z, c, n, n, d, Options{})
+		got, err := s.Points(t.Context(), pool, z, c, n, n, d, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,6 @@ package objective
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"nat/assign"
 )
@@ -64,20 +63,14 @@ func RematchAllBytes(n, d int) int64 {
 	return rows * (lists + 3*4*dim)
 }
 
-// rematchDense heeds ctx when the solve is done, which takes a fraction of a second.
 func (o *NAT) rematchDense(ctx context.Context, z []float32, progress func(done, total int)) (assign.Rematch, error) {
 	rows := make([]int32, o.n)
 	for i := range rows {
 		rows[i] = int32(i)
 	}
-	held := slices.Clone(o.matching.Perm)
-	r, err := o.matching.Rematch(o.pool, &o.solver, rows, z, o.targets, o.d)
+	r, err := o.matching.Rematch(ctx, o.pool, &o.solver, rows, z, o.targets, o.d)
 	if err != nil {
 		return r, err
-	}
-	if ctx.Err() != nil {
-		copy(o.matching.Perm, held)
-		return assign.Rematch{}, context.Cause(ctx)
 	}
 	if progress != nil {
 		progress(o.n, o.n)

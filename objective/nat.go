@@ -1,6 +1,7 @@
 package objective
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -152,7 +153,7 @@ func (o *NAT) Step(batch Batch, z, dz []float32) (Stats, error) {
 	o.begin(rows, z, dz)
 	defer o.end()
 	mean := o.meanViews()
-	match, err := o.matching.Rematch(o.pool, &o.solver, rows, mean, o.targets, o.d)
+	match, err := o.matching.Rematch(context.Background(), o.pool, &o.solver, rows, mean, o.targets, o.d)
 	if err != nil {
 		return Stats{}, err
 	}
@@ -311,7 +312,7 @@ func (o *NAT) collect(rows []int32, mean []float32, stats *Stats) error {
 // matchPool re-pairs the points gathered and empties the pool.
 func (o *NAT) matchPool() (assign.Rematch, error) {
 	g := o.gather
-	match, err := o.matching.Rematch(o.pool, &o.solver, g.rows, g.z, o.targets, o.d)
+	match, err := o.matching.Rematch(context.Background(), o.pool, &o.solver, g.rows, g.z, o.targets, o.d)
 	g.batches, g.rows, g.z = 0, g.rows[:0], g.z[:0]
 	return match, err
 }
@@ -332,7 +333,7 @@ func (o *NAT) Params() []encoder.Param { return nil }
 // costs more than the best one of the same points and targets, relative to the
 // best. z is len(rows) x d. 0 means not stuck.
 func (o *NAT) AssignmentGap(rows []int32, z []float32) (float64, error) {
-	r, err := o.matching.Solve(o.pool, &o.solver, rows, z, o.targets, o.d)
+	r, err := o.matching.Solve(context.Background(), o.pool, &o.solver, rows, z, o.targets, o.d)
 	if err != nil {
 		return 0, err
 	}

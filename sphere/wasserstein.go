@@ -172,7 +172,7 @@ func (m *matches) each(ctx context.Context, count int, sets func(i int) (a, b []
 			}
 			a, b := sets(i)
 			var r *assign.Result
-			if r, errs[w] = m.solvers[w].Points(single, a, b, m.n, m.n, m.d, assign.Options{}); errs[w] == nil {
+			if r, errs[w] = m.solvers[w].Points(ctx, single, a, b, m.n, m.n, m.d, assign.Options{}); errs[w] == nil {
 				values[i] = r.Cost / float64(m.n)
 			}
 			finished.Lock()

@@ -210,13 +210,11 @@ func assignMatrix(ctx context.Context, path string) (*assign.LargeResult, error)
 		return nil, err
 	}
 	var s assign.Solver
-	return interruptible(ctx, func() (*assign.LargeResult, error) {
-		r, err := s.Matrix(cost, n, m, assign.Options{})
-		if err != nil {
-			return nil, rejected(path, err)
-		}
-		return &assign.LargeResult{Result: *r}, nil
-	})
+	r, err := s.Matrix(ctx, cost, n, m, assign.Options{})
+	if err != nil {
+		return nil, rejected(path, err)
+	}
+	return &assign.LargeResult{Result: *r}, nil
 }
 
 // rejected says that the data cannot be solved, and why.
@@ -250,15 +248,12 @@ func (a *app) assignFiles(ctx context.Context, pool *kernel.Pool, points, target
 		s := status{label: p.Phase, done: p.Paired, total: p.Rows, unit: "rows", fields: []string{time.Since(start).Round(time.Second).String()}}
 		a.progress.show(s, false)
 	}}
-	if !held(n, m, opt) {
-		return assignPoints(ctx, pool, nil, z, c, n, m, d, opt) // which heeds ctx itself
+	if held(n, m, opt) {
+		if err := fitsDense("the matrix of distances", n, m, matrixBytes); err != nil {
+			return nil, err
+		}
 	}
-	if err := fitsDense("the matrix of distances", n, m, matrixBytes); err != nil {
-		return nil, err
-	}
-	return interruptible(ctx, func() (*assign.LargeResult, error) {
-		return assignPoints(ctx, pool, new(assign.Solver), z, c, n, m, d, opt)
-	})
+	return assignPoints(ctx, pool, new(assign.Solver), z, c, n, m, d, opt)
 }
 
 // largeFrom is from how many points on the solver that does not hold the matrix is the faster one.
@@ -275,38 +270,11 @@ func assignPoints(ctx context.Context, pool *kernel.Pool, s *assign.Solver, z, c
 		opt.Pool = pool
 		return assign.Large(ctx, z, c, n, d, opt)
 	}
-	r, err := s.Points(pool, z, c, n, m, d, assign.Options{})
+	r, err := s.Points(ctx, pool, z, c, n, m, d, assign.Options{})
 	if err != nil {
 		return nil, err
 	}
 	return &assign.LargeResult{Result: *r}, nil
-}
-
-// interruptible runs a solve that goes on to its end, and leaves it alone when ctx is done: so is the process then.
-func interruptible(ctx context.Context, solve func() (*assign.LargeResult, error)) (*assign.LargeResult, error) {
-	type outcome struct {
-		r        *assign.LargeResult
-		err      error
-		panicked any
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		var o outcome
-		defer func() {
-			o.panicked = recover()
-			done <- o
-		}()
-		o.r, o.err = solve()
-	}()
-	select {
-	case o := <-done:
-		if o.panicked != nil {
-			panic(o.panicked)
-		}
-		return o.r, o.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
 }
 
 // matrixBytes is what a dense solve holds for each entry, at most: the costs as read, transposed, and the solver's.

@@ -226,7 +226,7 @@ func (a *app) descend(ctx context.Context, opt descendOptions) error {
 func optimum(ctx context.Context, pool *kernel.Pool, z, c []float32, n, d int, start []int32) (float64, error) {
 	if n <= maxMatrix {
 		var solver assign.Solver
-		r, err := solver.Points(pool, z, c, n, n, d, assign.Options{Start: start})
+		r, err := solver.Points(ctx, pool, z, c, n, n, d, assign.Options{Start: start})
 		if err != nil {
 			return 0, err
 		}
