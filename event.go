@@ -62,22 +62,30 @@ type Event struct {
 // of the same options.
 var timeFields = []string{"time", "elapsed", "rate", "wait", "eta", "global_time", "gauge_time", "gauge_share"}
 
-// Stats describe one step, or are the means over an epoch. Losses are mean
-// squared distances over rows and views, 2 for a random pairing. The fall of
-// the loss from 2 has two parts (16): what this step's re-assignment won, and
-// the rest, which the network holds by itself with the pairing it was given.
+// Stats describe one step, or are the means over an epoch. What the objective does
+// not have is nil, and absent from the line.
 type Stats struct {
-	Loss              float64  `json:"loss"`                // after re-assignment (13)
-	LossBefore        float64  `json:"loss_before"`         // with the pairing before this step
-	WonByReassignment float64  `json:"won_by_reassignment"` // LossBefore - Loss
-	WonByNetwork      float64  `json:"won_by_network"`      // 2 - LossBefore
-	Reassigned        float64  `json:"reassigned"`          // fraction of the batch's points whose target changed
-	Cosine            float64  `json:"cosine"`              // mean matched cosine
-	Level             float64  `json:"level"`               // (24): what one random match of this size gives
-	Alignment         *float64 `json:"alignment,omitempty"` // (25) between views 0 and 1; nil with one view
-	Gap               float64  `json:"gap"`                 // certificate of the solver: cost - lower bound
-	LR                float64  `json:"lr"`
-	GradNorm          float64  `json:"grad_norm"` // Euclidean, over all parameters
+	Loss        float64  `json:"loss"` // of the objective: mean squared distance to the targets, or a cross-entropy
+	*Pairing             // of objectives with targets
+	Alignment   *float64 `json:"alignment,omitempty"`   // (25) between views 0 and 1; nil with one view
+	Information *float64 `json:"information,omitempty"` // nats: what the batch shows to be kept, at least (9), (10), (40)
+	Accuracy    *float64 `json:"accuracy,omitempty"`    // share of the right guesses at the point or the class
+	LR          float64  `json:"lr"`
+	GradNorm    float64  `json:"grad_norm"` // Euclidean, over all parameters of the network
+}
+
+// Pairing is what a step says about targets. The fall of the loss from that of a random
+// pairing, which is 2 for squared distances, has two parts (16): what this step's
+// re-assignment won, and the rest, which the network holds by itself with the pairing
+// it was given.
+type Pairing struct {
+	LossBefore        float64 `json:"loss_before"`         // Loss with the pairing before this step
+	WonByReassignment float64 `json:"won_by_reassignment"` // LossBefore - Loss
+	WonByNetwork      float64 `json:"won_by_network"`      // that of a random pairing - LossBefore
+	Reassigned        float64 `json:"reassigned"`          // fraction of the batch's points whose target changed
+	Cosine            float64 `json:"cosine"`              // mean matched cosine
+	Level             float64 `json:"level"`               // (24): what one random match of this size gives
+	Gap               float64 `json:"gap"`                 // certificate of the solver: cost - lower bound
 	// WonByPool is what re-pairing a pool at the end of this step won, mean over
 	// its points; 0 when none was due. It shows in LossBefore an epoch later. An
 	// epoch's line has the mean over the pools.

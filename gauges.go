@@ -128,18 +128,20 @@ func (g *gauges) pairsCost(m int) float64 {
 }
 
 // read takes all gauges of both groups of rows. A row that cannot be read is an
-// error of kind ErrInput.
-func (g *gauges) read(ctx context.Context, net *encoder.Network, obj *objective.NAT) (train, held *Gauge, err error) {
+// error of kind ErrInput. targets is nil where the rows own none.
+func (g *gauges) read(ctx context.Context, net *encoder.Network, targets *objective.NAT) (train, held *Gauge, err error) {
 	train, z, err := g.group(ctx, net, g.src.set, g.probe)
 	if err != nil {
 		return nil, nil, err
 	}
-	gap, err := obj.AssignmentGap(g.positions, z)
-	if err != nil {
-		return nil, nil, err
+	if targets != nil {
+		gap, err := targets.AssignmentGap(g.positions, z)
+		if err != nil {
+			return nil, nil, err
+		}
+		cosine := g.targetCosine(targets, z)
+		train.AssignmentGap, train.Cosine = &gap, &cosine
 	}
-	cosine := g.targetCosine(obj, z)
-	train.AssignmentGap, train.Cosine = &gap, &cosine
 	if len(g.held) > 1 {
 		held, _, err = g.group(ctx, net, g.src.heldSet(), g.held)
 	}

@@ -23,7 +23,7 @@ func (t *trainer) rematchAll(ctx context.Context) (*Global, error) {
 	if err := t.embed(ctx, t.net, t.src.set, t.src.rows, z, t.assignProgress("embedding all rows")); err != nil {
 		return nil, &kindError{ErrInput, err}
 	}
-	r, err := t.obj.RematchAll(ctx, z, t.assignProgress("re-pairing all rows"))
+	r, err := t.nat.RematchAll(ctx, z, t.assignProgress("re-pairing all rows"))
 	if err != nil {
 		return nil, err
 	}

@@ -95,7 +95,7 @@ func (l *Landscape) open(ctx context.Context, data string, opt LandscapeOptions,
 		return failf(ErrInput, "%s: %s, and a pairing needs two", data, counted(l.N, "row"))
 	}
 	l.src.info.Train, l.Batch = l.N, min(rec.Options.Batch, l.N)
-	if own {
+	if own && rec.Options.hasTargets() {
 		if err := l.runTargets(owners); err != nil {
 			l.Warnings = append(l.Warnings, fmt.Sprintf("the targets are drawn anew: those of the run cannot be read: %v", err))
 		}
@@ -202,9 +202,9 @@ func (l *Landscape) Train(ctx context.Context, opt LandscapeTraining, observe fu
 	if err := t.net.SetState(l.model.Network.State()); err != nil {
 		return nil, err
 	}
-	copy(t.obj.Targets(), l.Targets)
-	for i := range t.obj.Perm() {
-		t.obj.Perm()[i] = int32(i)
+	copy(t.nat.Targets(), l.Targets)
+	for i := range t.nat.Perm() {
+		t.nat.Perm()[i] = int32(i)
 	}
 	t.loader.Start(ctx, 0, 0)
 	epochs := make([]LandscapeEpoch, 0, opt.Epochs+1)
@@ -254,6 +254,7 @@ func (l *Landscape) job(opt LandscapeTraining) (*job, error) {
 	}
 	o.Batch, o.Assign, o.Epochs, o.Seed, o.Workers = opt.Batch, opt.Assign, opt.Epochs, l.seed, l.model.workers
 	o.Pool, o.AssignEvery, o.Warmup = 0, 0, 0
+	o.Objective, o.Temperature, o.Noise = objectiveNAT, 0, 0 // whatever made the run
 	if o.Assign == objective.AssignGlobal {
 		o.AssignEvery = 1
 	}
@@ -272,13 +273,13 @@ func (l *Landscape) job(opt LandscapeTraining) (*job, error) {
 // excess compares the pairing with the best one, and adopts that only if it is
 // due (assign global).
 func (t *trainer) excess(ctx context.Context) (LandscapeEpoch, error) {
-	held := slices.Clone(t.obj.Perm())
+	held := slices.Clone(t.nat.Perm())
 	g, err := t.rematchAll(ctx)
 	if err != nil {
 		return LandscapeEpoch{}, err
 	}
 	if t.st.Epoch == 0 || !t.plan.Options.globalDue(t.st.Epoch-1) {
-		copy(t.obj.Perm(), held)
+		copy(t.nat.Perm(), held)
 	}
 	n := float64(g.Rows)
 	return LandscapeEpoch{Epoch: t.st.Epoch, Steps: t.st.Step, Cost: n * g.LossBefore, Optimal: n * g.Loss, Excess: g.Excess}, nil

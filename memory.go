@@ -42,6 +42,10 @@ func (j *job) memory() []need {
 	matched := max(p.pooled(), min(gaugeRows, points)) // the gap is read with the same solver
 	matching := map[string]string{objective.AssignBatch: "--batch", objective.AssignPool: "--pool or --batch",
 		objective.AssignGlobal: "--limit, or re-pair with --assign pool"}[o.Assign]
+	targets := 4 * points * dim
+	if !o.hasTargets() {
+		targets = 0
+	}
 	var whole int64 // all rows at once
 	if o.Assign == objective.AssignGlobal {
 		whole = objective.RematchAllBytes(p.Data.Train, o.Dim)
@@ -54,7 +58,8 @@ func (j *job) memory() []need {
 		{"the program and its report", program + reporting, ""},
 		{"the kernels' workers", workers * scratch, "--workers"},
 		{"the data", 24*points + min(int64(o.Cache)<<20, 4*int64(p.Data.Rows)*int64(p.Data.Shape.Size())), "--cache or --limit"},
-		{"the targets", 4 * points * dim, "--dim or --limit"},
+		{"the targets", targets, "--dim or --limit"},
+		{"the similarities of a batch", p.similarityBytes(), "--batch or --views"},
 		{"the network and its optimizer", p.Encoder.MemoryBytes(int(rows), true) + 4*int64(p.Params) + inference, "--batch, --views or --size, or choose a smaller --encoder"},
 		{"the batches read ahead", 6 * rows * input, "--batch, --views or --size"},
 		{"the assignment", whole + solverBytes(matched, dim) + solverBytes(min(gaugeRows, points), dim), matching},

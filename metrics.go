@@ -99,40 +99,60 @@ func (m *epochMeans) add(s *Stats) {
 	m.Steps++
 	a := &m.Sum
 	a.Loss += s.Loss
-	a.LossBefore += s.LossBefore
-	a.WonByReassignment += s.WonByReassignment
-	a.WonByNetwork += s.WonByNetwork
-	a.Reassigned += s.Reassigned
-	a.Cosine += s.Cosine
-	a.Gap += s.Gap
 	a.GradNorm += s.GradNorm
-	a.WonByPool += s.WonByPool
-	if s.WonByPool != 0 {
-		m.Pools++
-	}
 	a.LR = s.LR
-	if s.Alignment != nil {
-		sum := *s.Alignment
-		if a.Alignment != nil {
-			sum += *a.Alignment
+	if s.Pairing != nil {
+		if s.WonByPool != 0 {
+			m.Pools++
 		}
-		a.Alignment = &sum
+		if a.Pairing == nil {
+			a.Pairing = new(Pairing)
+		}
+		from := s.Pairing.figures()
+		for i, v := range a.Pairing.figures() {
+			*v += *from[i]
+		}
 	}
+	from := s.optional()
+	for i, sum := range a.optional() {
+		if v := *from[i]; v != nil {
+			if *sum == nil {
+				*sum = new(float64)
+			}
+			**sum += *v
+		}
+	}
+}
+
+// figures are the fields that are averaged over an epoch as they are.
+func (p *Pairing) figures() [7]*float64 {
+	return [...]*float64{&p.LossBefore, &p.WonByReassignment, &p.WonByNetwork, &p.Reassigned, &p.Cosine, &p.Gap, &p.WonByPool}
+}
+
+// optional are the figures that some objectives do not have.
+func (s *Stats) optional() [3]**float64 {
+	return [...]**float64{&s.Alignment, &s.Information, &s.Accuracy}
 }
 
 // mean returns means over the steps, and the learning rate of the last one.
 func (m *epochMeans) mean(level float64) *Stats {
 	s, n := m.Sum, float64(m.Steps)
-	for _, v := range []*float64{&s.Loss, &s.LossBefore, &s.WonByReassignment, &s.WonByNetwork, &s.Reassigned,
-		&s.Cosine, &s.Gap, &s.GradNorm} {
-		*v /= n
+	s.Loss /= n
+	s.GradNorm /= n
+	if m.Sum.Pairing != nil {
+		p := *m.Sum.Pairing
+		pools := p.WonByPool / float64(max(m.Pools, 1))
+		for _, v := range p.figures() {
+			*v /= n
+		}
+		p.WonByPool, p.Level, s.Pairing = pools, level, &p
 	}
-	s.WonByPool /= float64(max(m.Pools, 1))
-	if s.Alignment != nil {
-		mean := *s.Alignment / n
-		s.Alignment = &mean
+	for _, v := range s.optional() {
+		if *v != nil {
+			mean := **v / n
+			*v = &mean
+		}
 	}
-	s.Level = level
 	return &s
 }
 

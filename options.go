@@ -31,9 +31,12 @@ type Options struct {
 	Views   int    `json:"views"`   // augmentations per point, default 2; 1 without augmentation
 	Augment string `json:"augment"` // auto (default: by the kind of data) or none: every view is the row itself
 
-	Objective string `json:"objective"` // default nat, the only one so far
-	Assign    string `json:"assign"`    // batch (default), pool or global: what is re-matched together
-	Pool      int    `json:"pool"`      // batches in a pool; default 8 with assign=pool
+	Objective string `json:"objective"` // one of Objectives; default nat
+	// Temperature divides the similarities of infonce; default .2.
+	Temperature float64 `json:"temperature"`
+	Noise       float64 `json:"noise"`  // deviation of the noise of infomax; default .4
+	Assign      string  `json:"assign"` // batch (default), pool or global: what is re-matched together
+	Pool        int     `json:"pool"`   // batches in a pool; default 8 with assign=pool
 	// AssignEvery is how many epochs pass from one exact re-matching of the whole
 	// data set to the next; default 3 with assign=global.
 	AssignEvery int `json:"assign_every"`
@@ -134,7 +137,10 @@ func (o Options) Validate() error {
 	_, cadenceErr := parseCadence(o.CheckpointEvery)
 	errs := []error{
 		oneOf("encoder", o.Encoder, append([]string{"auto"}, encoder.Presets()...)...),
-		oneOf("objective", o.Objective, "nat"),
+		oneOf("objective", o.Objective, Objectives()...),
+		within("temperature", o.Temperature, objective.MinTemperature, objective.MaxTemperature),
+		within("noise", o.Noise, objective.MinNoise, objective.MaxNoise),
+		o.objectiveError(),
 		oneOf("augment", o.Augment, augmentAuto, augmentNone),
 		oneOf("assign", o.Assign, objective.AssignBatch, objective.AssignPool, objective.AssignGlobal),
 		oneOf("optimizer", o.Optimizer, "sgd", "adamw"),

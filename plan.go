@@ -221,8 +221,7 @@ func resolve(opt *Options, points int) (warnings []string) {
 		opt.Views = 1
 	}
 	setDefault(&opt.Views, 2)
-	setDefault(&opt.Objective, "nat")
-	setDefault(&opt.Assign, "batch")
+	opt.resolveObjective()
 	setDefault(&opt.Optimizer, "sgd")
 	setDefault(&opt.Seed, 1)
 	setDefault(&opt.Keep, 3)

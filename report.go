@@ -120,7 +120,7 @@ func (m *Model) Report(ctx context.Context, run *Run, set *dataset.Set, eval *Ev
 func NewReportData(rec Record, events []Event, eval *EvalResult) ReportData {
 	d := ReportData{
 		Title:    "nat: " + dataName(rec),
-		Subtitle: describeData(rec.Data) + ", encoded without labels by predicting noise",
+		Subtitle: describeData(rec.Data) + ", encoded " + objectiveWords(rec.Options.objectiveName()),
 		Eval:     eval,
 		Curves:   reportCurves(rec, events),
 		Settings: reportSettings(rec),
@@ -169,9 +169,8 @@ func reportHighlights(rec Record, events []Event, eval *EvalResult) []ReportFiel
 		fields = append(fields, ReportField{"training", fmt.Sprintf("%s steps", group(e.Step)),
 			fmt.Sprintf("%d epochs, %s", e.Epoch+1, (time.Duration(e.Elapsed * float64(time.Second))).Round(time.Second))})
 		if e.Stats != nil {
-			fields = append(fields, ReportField{"loss", fmt.Sprintf("%.3f", e.Loss), "2 is a random pairing"},
-				ReportField{"matched cosine", fmt.Sprintf("%.3f", e.Cosine), fmt.Sprintf("%.3f by one random match", e.Level)},
-				ReportField{"waiting for data", fmt.Sprintf("%.1f %%", 100*e.Wait), "of the time of the steps"})
+			fields = append(fields, statsHighlights(e.Stats)...)
+			fields = append(fields, ReportField{"waiting for data", fmt.Sprintf("%.1f %%", 100*e.Wait), "of the time of the steps"})
 		}
 	}
 	if eval != nil {
@@ -184,6 +183,18 @@ func reportHighlights(rec Record, events []Event, eval *EvalResult) []ReportFiel
 		}
 	}
 	return fields
+}
+
+func statsHighlights(s *Stats) []ReportField {
+	loss := ReportField{Name: "loss", Value: fmt.Sprintf("%.3f", s.Loss)}
+	if s.Pairing != nil {
+		loss.Note = "2 is a random pairing"
+		return []ReportField{loss, {"matched cosine", fmt.Sprintf("%.3f", s.Cosine), fmt.Sprintf("%.3f by one random match", s.Level)}}
+	}
+	if s.Information != nil {
+		return []ReportField{loss, {"information", fmt.Sprintf("%.2f nats", *s.Information), "at least, among the rows of a batch"}}
+	}
+	return []ReportField{loss}
 }
 
 func lastEvent(events []Event, kind string) *Event {
@@ -214,6 +225,8 @@ func reportSettings(rec Record) []ReportField {
 		{Name: "encoder", Value: o.Encoder},
 		{Name: "dimension d", Value: strconv.Itoa(o.Dim)},
 		{Name: "objective", Value: o.Objective},
+		{Name: "temperature", Value: ofSome(o.Temperature)},
+		{Name: "noise", Value: ofSome(o.Noise)},
 		{Name: "assignment", Value: assigned},
 		{Name: "epochs", Value: strconv.Itoa(o.Epochs)},
 		{Name: "batch", Value: strconv.Itoa(o.Batch)},
@@ -229,9 +242,18 @@ func reportSettings(rec Record) []ReportField {
 	if o.Init != "" {
 		fields = append(fields, ReportField{Name: "weights from", Value: o.Init})
 	}
-	return append(fields,
+	fields = append(fields,
 		ReportField{Name: "version", Value: rec.Version},
 		ReportField{Name: "machine", Value: fmt.Sprintf("%s/%s, %d cores, %s kernels", rec.Host.OS, rec.Host.Arch, rec.Host.Cores, rec.Host.Kernel)})
+	return slices.DeleteFunc(fields, func(f ReportField) bool { return f.Value == "" }) // what the objective does not have
+}
+
+// ofSome writes an option that only some objectives have.
+func ofSome(v float64) string {
+	if v == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(v, 'g', 4, 64)
 }
 
 // curve reads one quantity off the events; NaN where an event has none.
@@ -249,6 +271,26 @@ func fromSteps(f func(s *Stats) float64) func(Event) float64 {
 		}
 		return f(e.Stats)
 	}
+}
+
+// fromPairing reads what a step says about targets.
+func fromPairing(f func(p *Pairing) float64) func(Event) float64 {
+	return fromSteps(func(s *Stats) float64 {
+		if s.Pairing == nil {
+			return math.NaN()
+		}
+		return f(s.Pairing)
+	})
+}
+
+// fromOptional reads a figure that not every objective has.
+func fromOptional(f func(s *Stats) *float64) func(Event) float64 {
+	return fromSteps(func(s *Stats) float64 {
+		if v := f(s); v != nil {
+			return *v
+		}
+		return math.NaN()
+	})
 }
 
 // fromGauge reads a gauge at the epochs that have one: that of the held-out
@@ -278,21 +320,31 @@ type chartOf struct {
 }
 
 // stepCharts are about single steps and the batches they saw.
-func stepCharts() []chartOf {
+func stepCharts(o *Options) []chartOf {
+	loss := "The loss of the objective " + o.objectiveName() + ", a cross-entropy in nats."
+	if o.hasTargets() {
+		loss = "Mean squared distance between embedding and target; a random pairing has 2. The space between the lines is what each re-assignment wins, the rest of the fall is won by the network."
+	}
 	return []chartOf{
-		{"Loss", "Mean squared distance between embedding and target; a random pairing has 2. The space between the lines is what each re-assignment wins, the rest of the fall is won by the network.", []curve{
-			{"before re-assignment", false, fromSteps(func(s *Stats) float64 { return s.LossBefore })},
+		{"Loss", loss, []curve{
+			{"before re-assignment", false, fromPairing(func(p *Pairing) float64 { return p.LossBefore })},
 			{"after", false, fromSteps(func(s *Stats) float64 { return s.Loss })},
 		}},
 		{"Matched cosine", "Mean cosine between embedding and target in a batch. The dashed level is geometry alone: the best of a batch of random targets.", []curve{
-			{"after re-assignment", false, fromSteps(func(s *Stats) float64 { return s.Cosine })},
-			{"best of a random batch", true, fromSteps(func(s *Stats) float64 { return s.Level })},
+			{"after re-assignment", false, fromPairing(func(p *Pairing) float64 { return p.Cosine })},
+			{"best of a random batch", true, fromPairing(func(p *Pairing) float64 { return p.Level })},
 		}},
 		{"Re-assigned", "Share of a batch's rows whose target changed in its step. It falls as the pairing settles.", []curve{
-			{"fraction", false, fromSteps(func(s *Stats) float64 { return s.Reassigned })},
+			{"fraction", false, fromPairing(func(p *Pairing) float64 { return p.Reassigned })},
 		}},
 		{"Won by re-assignment", "The space between the two lines of the loss, step by step: what re-pairing a batch still wins.", []curve{
-			{"loss before - after", false, fromSteps(func(s *Stats) float64 { return s.WonByReassignment })},
+			{"loss before - after", false, fromPairing(func(p *Pairing) float64 { return p.WonByReassignment })},
+		}},
+		{"Information", "Nats that embeddings keep of which row of the batch they are of: at least so many, as the loss shows.", []curve{
+			{"batch", false, fromOptional(func(s *Stats) *float64 { return s.Information })},
+		}},
+		{"Right guesses", "Share of the guesses behind the loss that are right.", []curve{
+			{"batch", false, fromOptional(func(s *Stats) *float64 { return s.Accuracy })},
 		}},
 	}
 }
@@ -326,7 +378,7 @@ func gaugeCharts(dim int) []chartOf {
 
 func reportCurves(rec Record, events []Event) []ReportCurve {
 	var out []ReportCurve
-	for _, c := range slices.Concat(stepCharts(), gaugeCharts(rec.Options.Dim)) {
+	for _, c := range slices.Concat(stepCharts(&rec.Options), gaugeCharts(rec.Options.Dim)) {
 		chart := ReportCurve{Title: c.title, Note: c.note, XLabel: "epoch"}
 		for _, l := range c.curves {
 			if s := series(l, events, rec.StepsPerEpoch); len(s.X) > 0 {

@@ -197,7 +197,7 @@ func TestReportCurvesFromEvents(t *testing.T) {
 	rec := Record{Options: Options{Dim: 64}, StepsPerEpoch: 10}
 	var events []Event
 	for s := 1; s <= 500; s++ {
-		events = append(events, Event{Kind: EventStep, Step: s, Stats: &Stats{Loss: 1, LossBefore: 1.5, Level: .3}})
+		events = append(events, Event{Kind: EventStep, Step: s, Stats: &Stats{Loss: 1, Pairing: &Pairing{LossBefore: 1.5, Level: .3}}})
 	}
 	events = append(events, Event{Kind: EventEpoch, Step: 500, Stats: &Stats{},
 		Train:   &Gauge{AssignmentGap: number(.25), Alignment: .1, MatchedCosine: .4, Level: .35, EffectiveRank: 30},
@@ -227,7 +227,7 @@ func TestReportCurvesFromEvents(t *testing.T) {
 func TestReportData(t *testing.T) {
 	rec := Record{Options: Options{Data: EmbeddedDigits, Encoder: "convnet", Dim: 64, Batch: 256}, Params: 1234567,
 		Data: DataInfo{Kind: dataset.Embedded, Rows: 3823, Shape: dataset.Shape{H: 8, W: 8, C: 1}, Input: dataset.Shape{H: 8, W: 8, C: 1}}}
-	events := []Event{{Kind: EventEpoch, Step: 2000, Epoch: 4, Elapsed: 61, Stats: &Stats{Loss: .9, Cosine: .55, Level: .341}}}
+	events := []Event{{Kind: EventEpoch, Step: 2000, Epoch: 4, Elapsed: 61, Stats: &Stats{Loss: .9, Pairing: &Pairing{Cosine: .55, Level: .341}}}}
 	d := NewReportData(rec, events, &EvalResult{TestRows: 1797, Rows: []EvalRow{{Name: "run", Layer: "embedding", KNN: number(.96)}}, Warnings: []string{"few rows"}})
 	var text strings.Builder
 	fmt.Fprint(&text, d.Title, d.Subtitle, d.Highlights, d.Settings, d.Notes, d.Credits)

@@ -199,11 +199,13 @@ func createRun(fsys files, dir string, rec Record, targets []tensorfile.Tensor, 
 	}
 	sums := map[string]string{}
 	var err error
-	sums[targetsFile], err = replaceFile(fsys, filepath.Join(dir, targetsFile), func(w io.Writer) error {
-		return tensorfile.WriteSafetensors(w, targets, nil)
-	})
-	if err != nil {
-		return nil, err
+	if len(targets) > 0 {
+		sums[targetsFile], err = replaceFile(fsys, filepath.Join(dir, targetsFile), func(w io.Writer) error {
+			return tensorfile.WriteSafetensors(w, targets, nil)
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	body, err := json.MarshalIndent(rec, "", "  ")
 	if err != nil {
@@ -308,7 +310,7 @@ type VerifyReport struct {
 }
 
 // Verify recomputes every checksum, and checks that latest names the newest
-// checkpoint, that pi is a bijection, that the targets have unit norm and that the data are the same (those at
+// checkpoint, that pi is a bijection and the targets have unit norm, if there are any, and that the data are the same (those at
 // dataPath, or at the recorded path when it is empty). The error is of kind
 // ErrArtefact when something is wrong; the report is valid then too.
 func (r *Run) Verify(ctx context.Context, dataPath string) (*VerifyReport, error) {
@@ -323,14 +325,16 @@ func (r *Run) Verify(ctx context.Context, dataPath string) (*VerifyReport, error
 	for _, name := range names {
 		snap, err := r.loadPermutation(name)
 		v.note("checkpoint "+name+": checksums", err)
-		if err == nil {
+		if err == nil && r.Record.Options.hasTargets() {
 			v.note("checkpoint "+name+": pi is a bijection", r.checkPermutation(snap.assignment))
 		}
 	}
 	if len(names) > 0 {
 		v.note("latest: names the newest checkpoint", r.checkLatest(names))
 	}
-	v.note("targets: unit norm", r.checkTargets())
+	if r.Record.Options.hasTargets() {
+		v.note("targets: unit norm", r.checkTargets())
+	}
 	_, err = ReadEvents(filepath.Join(r.Dir, metricsFile))
 	v.note("metrics: readable", err)
 	err = r.checkData(ctx, dataPath)

@@ -242,6 +242,9 @@ func TestEvents(t *testing.T) {
 		if e.Stats == nil {
 			continue
 		}
+		if e.Pairing == nil || e.Information != nil || e.Accuracy != nil {
+			t.Fatalf("step %d: %+v", e.Step, e.Stats)
+		}
 		if won := e.WonByReassignment + e.WonByNetwork; abs(2-won-e.Loss) > 1e-9 || abs(e.Loss-(2-2*e.Cosine)) > 1e-5 {
 			t.Errorf("step %d: loss %v, cosine %v, won %v", e.Step, e.Loss, e.Cosine, won)
 		}

@@ -23,13 +23,15 @@ type Summary struct {
 	ImagesPerSecond float64  `json:"images_per_second"` // each view counted, gauges and checkpoints included
 	Wait            float64  `json:"wait"`              // share of the steps' time spent waiting for data
 	GaugeShare      float64  `json:"gauge_share"`       // of the time, that the gauges took
-	Loss            float64  `json:"loss"`              // mean of the last epoch
-	Reassigned      float64  `json:"reassigned"`        // mean of the last epoch
-	AssignmentGap   *float64 `json:"assignment_gap"`    // (17) at the end of the last epoch; null before the first
-	Cosine          float64  `json:"cosine"`            // mean matched cosine of the last epoch
-	Level           float64  `json:"level"`             // (24), to read Cosine by
-	Checkpoint      string   `json:"checkpoint"`        // newest
-	Complete        bool     `json:"complete"`          // false when MaxTime ended it
+	Objective       string   `json:"objective"`
+	Loss            float64  `json:"loss"`           // mean of the last epoch
+	Information     *float64 `json:"information"`    // nats, mean of the last epoch; null for an objective that bounds none
+	Reassigned      *float64 `json:"reassigned"`     // mean of the last epoch; this and the next three are null without targets
+	AssignmentGap   *float64 `json:"assignment_gap"` // (17) at the end of the last epoch; null before the first
+	Cosine          *float64 `json:"cosine"`         // mean matched cosine of the last epoch
+	Level           *float64 `json:"level"`          // (24), to read Cosine by
+	Checkpoint      string   `json:"checkpoint"`     // newest
+	Complete        bool     `json:"complete"`       // false when MaxTime ended it
 	Train           *Gauge   `json:"train,omitempty"`
 	HeldOut         *Gauge   `json:"held_out,omitempty"`
 	Warnings        []string `json:"warnings,omitempty"`

@@ -29,7 +29,9 @@ type trainer struct {
 	observe func(Event)
 
 	net    *encoder.Network
-	obj    *objective.NAT
+	obj    objective.Objective
+	nat    *objective.NAT  // obj, if it has targets, else nil
+	params []encoder.Param // of net and obj
 	optim  encoder.Optimizer
 	loader *dataset.Loader
 	dz     []float32 // gradient of the embeddings, views*batch x d
@@ -65,15 +67,14 @@ func newTrainer(fsys files, j *job, observe func(Event)) (*trainer, error) {
 	if t.meta, err = modelMetadata(p.Encoder, j.norm, p.Data); err != nil {
 		return nil, err
 	}
-	t.obj, err = objective.NewNAT(len(j.src.rows), o.Dim,
-		objective.NATOptions{Seed: o.Seed, Views: o.Views, Assign: o.Assign, Pool: o.Pool}, j.pool)
-	if err != nil {
+	if t.obj, t.nat, err = newObjective(j); err != nil {
 		return nil, err
 	}
+	t.params = slices.Concat(t.net.Params(), t.obj.Params())
 	if o.Optimizer == "sgd" {
-		t.optim = encoder.NewSGD(t.net.Params(), o.Momentum, o.WeightDecay, o.Momentum > 0, j.pool)
+		t.optim = encoder.NewSGD(t.params, o.Momentum, o.WeightDecay, o.Momentum > 0, j.pool)
 	} else {
-		t.optim = encoder.NewAdamW(t.net.Params(), .9, .999, 1e-8, o.WeightDecay, j.pool)
+		t.optim = encoder.NewAdamW(t.params, .9, .999, 1e-8, o.WeightDecay, j.pool)
 	}
 	t.loader, err = dataset.NewLoader(j.src.set, dataset.LoaderOptions{Batch: o.Batch, Views: o.Views, Seed: o.Seed,
 		Workers: o.Workers, Rows: j.src.rows, Augment: j.augment, Norm: j.norm, Out: p.Data.Input})
@@ -81,7 +82,7 @@ func newTrainer(fsys files, j *job, observe func(Event)) (*trainer, error) {
 		return nil, err
 	}
 	t.dz = make([]float32, o.Views*o.Batch*o.Dim)
-	t.pieces, t.square = gradPieces(t.net.Params()), t.squarePiece
+	t.pieces, t.square = gradPieces(t.params), t.squarePiece
 	t.level = sphere.BestCosine(o.Batch, o.Dim)
 	t.gauges = newGauges(j)
 	return t, nil
@@ -127,8 +128,7 @@ func (t *trainer) begin() error {
 	if err := removeRun(t.fsys, t.dir); err != nil { // with Overwrite, or what a run killed at birth left
 		return err
 	}
-	targets := t.targets()
-	sums, err := createRun(t.fsys, t.dir, t.record(), []tensorfile.Tensor{targets}, t.src.set.Bad())
+	sums, err := createRun(t.fsys, t.dir, t.record(), t.targets(), t.src.set.Bad())
 	if err != nil {
 		return err
 	}
@@ -148,12 +148,24 @@ func (t *trainer) begin() error {
 	return t.save()
 }
 
-// randomLoss is the expected squared distance of a random pairing of unit
-// vectors, from which (16) counts.
-const randomLoss = 2
+// targets are the fixed points on the sphere, if the objective has any.
+func (t *trainer) targets() []tensorfile.Tensor {
+	if t.nat == nil {
+		return nil
+	}
+	return []tensorfile.Tensor{{Name: "targets", Shape: []int{len(t.src.rows), t.plan.Options.Dim}, Data: t.nat.Targets()}}
+}
 
-func (t *trainer) targets() tensorfile.Tensor {
-	return tensorfile.Tensor{Name: "targets", Shape: []int{len(t.src.rows), t.plan.Options.Dim}, Data: t.obj.Targets()}
+// readTargets takes those of the run, which are as they were drawn unless it is damaged.
+func (t *trainer) readTargets() error {
+	if t.nat == nil {
+		return nil
+	}
+	d := t.plan.Options.Dim
+	return eachTargets(t.dir, len(t.src.rows), d, func(first int, c []float32) error {
+		copy(t.nat.Targets()[first*d:], c)
+		return nil
+	})
 }
 
 // resume takes a run up where a checkpoint left it.
@@ -165,12 +177,7 @@ func (t *trainer) resume(snap *snapshot) error {
 	if err := removeTemporary(t.fsys, filepath.Join(t.dir, checkpointsDir)); err != nil {
 		return err
 	}
-	d := t.plan.Options.Dim
-	err := eachTargets(t.dir, len(t.src.rows), d, func(first int, c []float32) error {
-		copy(t.obj.Targets()[first*d:], c)
-		return nil
-	})
-	if err != nil {
+	if err := t.readTargets(); err != nil {
 		return fail(err)
 	}
 	if err := t.net.SetState(snap.weights); err != nil {
@@ -184,12 +191,16 @@ func (t *trainer) resume(snap *snapshot) error {
 	}
 	t.st = snap.state
 	t.st.Kernel = kernel.Tier()
-	t.st.Checksums = map[string]string{targetsFile: snap.state.Checksums[targetsFile], runFile: snap.state.Checksums[runFile]}
+	t.st.Checksums = map[string]string{runFile: snap.state.Checksums[runFile]}
+	if t.nat != nil {
+		t.st.Checksums[targetsFile] = snap.state.Checksums[targetsFile]
+	}
 	t.savedStep, t.savedAt = t.st.Step, time.Now()
 	t.saved = filepath.Join(t.dir, checkpointsDir, stepName(t.st.Step))
 	if err := pointLatest(t.fsys, t.dir, stepName(t.st.Step)); err != nil { // killed before it was
 		return err
 	}
+	var err error
 	if t.log, err = openMetrics(t.fsys, t.dir, t.st.MetricsOffset); err != nil {
 		return err
 	}
@@ -307,7 +318,37 @@ func (t *trainer) unreadable(err error) error {
 }
 
 // newStats has room for all statistics of a step.
-func newStats() *Stats { return &Stats{Alignment: new(float64)} }
+func newStats() *Stats {
+	room := new(struct {
+		Stats
+		pairing  Pairing
+		optional [3]float64
+	})
+	room.Stats.Pairing = &room.pairing
+	for i, v := range room.Stats.optional() {
+		*v = &room.optional[i]
+	}
+	return &room.Stats
+}
+
+// fill takes over what an objective says of a step. What it leaves out is nil from then on.
+func (s *Stats) fill(o *objective.Stats, level float64) {
+	s.Loss = o.Loss
+	if math.IsNaN(o.LossBefore) {
+		s.Pairing = nil
+	} else {
+		*s.Pairing = Pairing{LossBefore: o.LossBefore, WonByReassignment: o.Reassignment, WonByNetwork: o.Chance - o.LossBefore,
+			Reassigned: o.Reassigned, Cosine: o.Cosine, Level: level, Gap: o.Gap, WonByPool: o.PoolReassignment}
+	}
+	values := [...]float64{o.Alignment, o.Information, o.Accuracy}
+	for i, v := range s.optional() {
+		if math.IsNaN(values[i]) {
+			*v = nil
+		} else {
+			**v = values[i]
+		}
+	}
+}
 
 // step is the method: forward, assign, backward, update. It allocates nothing
 // once it has seen a batch. stats are those of newStats.
@@ -334,16 +375,9 @@ func (t *trainer) step(b *dataset.Batch, stats *Stats) error {
 	if culprit != "" {
 		return diverged("the gradient of " + culprit)
 	}
-	t.optim.Step(t.net.Params(), lr)
-	*stats = Stats{Loss: s.Loss, LossBefore: s.LossBefore, WonByReassignment: s.Reassignment,
-		WonByNetwork: randomLoss - s.LossBefore, Reassigned: s.Reassigned, Cosine: s.Cosine, Level: t.level,
-		Alignment: stats.Alignment, Gap: s.Gap, LR: lr, GradNorm: norm,
-		WonByPool: s.PoolReassignment}
-	if o.Views == 1 {
-		stats.Alignment = nil
-	} else {
-		*stats.Alignment = s.Alignment
-	}
+	t.optim.Step(t.params, lr)
+	stats.fill(&s, t.level)
+	stats.LR, stats.GradNorm = lr, norm
 	return nil
 }
 
@@ -354,16 +388,15 @@ const gradChunk = 4096
 // gradNorm returns the Euclidean norm of the gradient, or the name of a
 // parameter whose gradient is not finite.
 func (t *trainer) gradNorm() (norm float64, culprit string) {
-	params := t.net.Params()
 	t.pool.Do(len(t.pieces), t.square)
 	at := 0
-	for i := range params {
+	for i := range t.params {
 		var sum float64
 		for ; at < len(t.pieces) && t.pieces[at].param == i; at++ {
 			sum += t.pieces[at].square
 		}
 		if !isFinite(sum) {
-			return 0, params[i].Name
+			return 0, t.params[i].Name
 		}
 		norm += sum
 	}
@@ -424,7 +457,7 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 	if t.gauges.due(t.st.Epoch) {
 		began := time.Now()
 		var err error
-		if e.Train, e.HeldOut, err = t.gauges.read(ctx, t.net, t.obj); err != nil {
+		if e.Train, e.HeldOut, err = t.gauges.read(ctx, t.net, t.nat); err != nil {
 			return t.epochError(ctx, "gauges", err)
 		}
 		e.GaugeTime = time.Since(began).Seconds()
@@ -525,7 +558,7 @@ func (t *trainer) report(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Join(t.dir, reportFile)); err == nil {
 		return nil
 	}
-	t.net, t.obj, t.optim, t.gauges, t.dz, t.pieces = nil, nil, nil, nil, nil, nil // training is over
+	t.net, t.obj, t.nat, t.optim, t.params, t.gauges, t.dz, t.pieces = nil, nil, nil, nil, nil, nil, nil, nil // training is over
 	runtime.GC()
 	run, err := OpenRun(t.dir)
 	if err != nil {
@@ -542,7 +575,7 @@ func (t *trainer) report(ctx context.Context) error {
 
 func (t *trainer) summary() *Summary {
 	s := &Summary{Run: t.dir, Steps: t.st.Step, Epochs: t.st.Epoch, Seconds: t.st.Elapsed, Wait: t.clock.waitShare(), Checkpoint: t.saved,
-		Complete: t.done(), Warnings: t.warnings, Train: t.st.Last.Train, HeldOut: t.st.Last.HeldOut, GaugeShare: t.clock.gaugeShare()}
+		Complete: t.done(), Objective: t.plan.Options.objectiveName(), Warnings: t.warnings, Train: t.st.Last.Train, HeldOut: t.st.Last.HeldOut, GaugeShare: t.clock.gaugeShare()}
 	if s.Seconds > 0 {
 		s.ImagesPerSecond = float64(t.st.Step*t.plan.Options.Batch*t.plan.Options.Views) / s.Seconds
 	}
@@ -551,7 +584,10 @@ func (t *trainer) summary() *Summary {
 		stats = t.st.Means.mean(t.level)
 	}
 	if stats != nil {
-		s.Loss, s.Reassigned, s.Cosine, s.Level = stats.Loss, stats.Reassigned, stats.Cosine, stats.Level
+		s.Loss, s.Information = stats.Loss, stats.Information
+		if p := stats.Pairing; p != nil {
+			s.Reassigned, s.Cosine, s.Level = &p.Reassigned, &p.Cosine, &p.Level
+		}
 	}
 	if s.Train != nil {
 		s.AssignmentGap = s.Train.AssignmentGap

@@ -65,6 +65,7 @@ func (a *app) printInfo(i *nat.RunInfo) {
 		"encoder", fmt.Sprintf("%s, %s parameters, input %s, d = %d", i.Encoder.Name, count(i.Params), shapeName(i.Data.Input), o.Dim),
 		"layers", strings.Join(i.Layers, " "),
 		"steps", fmt.Sprintf("%s (%s of %s, batch %d x %s)", count(i.Steps), plural(o.Epochs, "epoch"), count(i.StepsPerEpoch), o.Batch, plural(o.Views, "view")),
+		"objective", objectiveName(o),
 		"assignment", assignName(o),
 		"optimizer", fmt.Sprintf("%s, peak learning rate %.3g", o.Optimizer, o.LR),
 		"seed", fmt.Sprint(o.Seed),
@@ -107,6 +108,9 @@ func gauging(i *nat.RunInfo) string {
 func lastFigures(e *nat.Event) string {
 	if e == nil || e.Stats == nil {
 		return ""
+	}
+	if e.Pairing == nil {
+		return fmt.Sprintf("step %s: %s", count(e.Step), strings.Join(guessFields(e.Stats), ", "))
 	}
 	return fmt.Sprintf("step %s: loss %.4f, cosine %.3f (level %.3f), %s re-assigned",
 		count(e.Step), e.Loss, e.Cosine, e.Level, percent(e.Reassigned))

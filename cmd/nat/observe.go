@@ -45,13 +45,44 @@ func startLine(e nat.Event) string {
 func stepStatus(e nat.Event) status {
 	s := status{label: fmt.Sprintf("epoch %d/%d", e.Epoch+1, e.Epochs), done: e.Step, total: e.Steps, unit: "steps", left: seconds(e.ETA)}
 	if e.Stats != nil {
-		s.fields = []string{
-			fmt.Sprintf("loss %.3f (-%.3f by re-assigning %.0f %%)", e.Loss, e.WonByReassignment, 100*e.Reassigned),
-			fmt.Sprintf("cos %.2f/%.2f", e.Cosine, e.Level),
-		}
+		s.fields = stepFields(e.Stats)
 	}
 	s.fields = append(s.fields, rate(e)...)
 	return s
+}
+
+func stepFields(s *nat.Stats) []string {
+	if s.Pairing == nil {
+		return guessFields(s)
+	}
+	return []string{
+		fmt.Sprintf("loss %.3f (-%.3f by re-assigning %.0f %%)", s.Loss, s.WonByReassignment, 100*s.Reassigned),
+		fmt.Sprintf("cos %.2f/%.2f", s.Cosine, s.Level),
+	}
+}
+
+func epochFields(s *nat.Stats) []string {
+	if s.Pairing == nil {
+		return guessFields(s)
+	}
+	return []string{
+		fmt.Sprintf("loss %.3f", s.Loss),
+		fmt.Sprintf("cos %.2f/%.2f", s.Cosine, s.Level),
+		fmt.Sprintf("%.0f %% re-assigned", 100*s.Reassigned),
+	}
+}
+
+// guessFields are the figures of an objective without targets: its loss, the information that this
+// shows, and how often it guesses right.
+func guessFields(s *nat.Stats) []string {
+	fields := []string{fmt.Sprintf("loss %.3f", s.Loss)}
+	if s.Information != nil {
+		fields = append(fields, fmt.Sprintf("information %.2f", *s.Information))
+	}
+	if s.Accuracy != nil {
+		fields = append(fields, fmt.Sprintf("%.0f %% right", 100**s.Accuracy))
+	}
+	return fields
 }
 
 // epochStatus is the line that stays: the means over the epoch, and the gauges when there are any.
@@ -59,11 +90,7 @@ func epochStatus(e nat.Event) status {
 	label := fmt.Sprintf("epoch %*d/%d done", len(fmt.Sprint(e.Epochs)), e.Epoch+1, e.Epochs)
 	s := status{label: label, left: seconds(e.ETA)}
 	if e.Stats != nil {
-		s.fields = []string{
-			fmt.Sprintf("loss %.3f", e.Loss),
-			fmt.Sprintf("cos %.2f/%.2f", e.Cosine, e.Level),
-			fmt.Sprintf("%.0f %% re-assigned", 100*e.Reassigned),
-		}
+		s.fields = epochFields(e.Stats)
 	}
 	if e.Train != nil && e.Train.AssignmentGap != nil {
 		s.fields = append(s.fields, "gap "+percent(*e.Train.AssignmentGap))

@@ -20,7 +20,7 @@ func testApp() (*app, *bytes.Buffer) {
 
 func TestObserveShowsATraining(t *testing.T) {
 	a, out := testApp()
-	stats := &nat.Stats{Loss: 1.25, WonByReassignment: .03, Cosine: .375, Level: .341, Reassigned: .42}
+	stats := &nat.Stats{Loss: 1.25, Pairing: &nat.Pairing{WonByReassignment: .03, Cosine: .375, Level: .341, Reassigned: .42}}
 	gap := .108
 	for _, e := range []nat.Event{
 		{Kind: nat.EventScan, Done: 50, Total: 100},

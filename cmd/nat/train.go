@@ -67,7 +67,9 @@ func (f *trainFlags) declare(cmd *cobra.Command) {
 	fs.IntVar(&f.Batch, "batch", 0, "rows in a step (0: chosen by the amount of data)")
 	fs.IntVar(&f.Views, "views", 0, "augmentations of each row in a step (0: 2)")
 	fs.StringVar(&f.Augment, "augment", "", "auto (default: crops, flips, noise, by the kind of data) or none: every row as it is")
-	fs.StringVar(&f.Objective, "objective", "nat", "nat")
+	fs.StringVar(&f.Objective, "objective", "", "what is learned from: nat (default: noise as targets), infomax (information through noise), infonce (contrast)")
+	fs.Float64Var(&f.Temperature, "temperature", 0, "divides the similarities of infonce (0: 0.2)")
+	fs.Float64Var(&f.Noise, "noise", 0, "deviation of the noise of infomax in each coordinate (0: 0.4)")
 	fs.StringVar(&f.Assign, "assign", "", "what is re-paired at once: batch (default), pool or global (from time to time, the whole data set exactly)")
 	fs.IntVar(&f.Pool, "pool", 0, "batches in a pool (0: 8; needs --assign pool)")
 	fs.IntVar(&f.AssignEvery, "assign-every", 0, "epochs from one re-pairing of the whole data set to the next (0: 3; needs --assign global)")
@@ -93,7 +95,7 @@ func (f *trainFlags) declare(cmd *cobra.Command) {
 	fs.BoolVar(&f.Overwrite, "overwrite", false, "remove the run in --out first")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "print what would be done, in how much memory, disk and time, and stop")
 	completeWords(cmd, "encoder", append([]string{"auto"}, encoder.Presets()...)...)
-	completeWords(cmd, "objective", "nat")
+	completeWords(cmd, "objective", nat.Objectives()...)
 	completeWords(cmd, "augment", "auto", "none")
 	completeWords(cmd, "assign", "batch", "pool", "global")
 	completeWords(cmd, "optimizer", "sgd", "adamw")
@@ -153,7 +155,15 @@ func trainError(err error) error {
 func resumeCommand(run string) string { return "nat train --resume --out " + quote(run) }
 
 func (a *app) printSummary(s *nat.Summary) {
-	gap := ""
+	loss, information, cosine, reassigned, gap := fmt.Sprintf("%.4f", s.Loss), "", "", "", ""
+	if s.Information != nil {
+		information = fmt.Sprintf("%.3f nats, at least, among the rows of a batch", *s.Information)
+	}
+	if s.Cosine != nil {
+		loss += " (2 is chance)"
+		cosine = fmt.Sprintf("%.3f with the matched target (the best random one in a batch has %.3f)", *s.Cosine, *s.Level)
+		reassigned = percent(*s.Reassigned) + " of the rows in a step"
+	}
 	if s.AssignmentGap != nil {
 		gap = percent(*s.AssignmentGap) + " above the optimal pairing"
 	}
@@ -162,9 +172,10 @@ func (a *app) printSummary(s *nat.Summary) {
 		"steps", fmt.Sprintf("%s (%s)", count(s.Steps), plural(s.Epochs, "epoch")),
 		"time", fmt.Sprintf("%s, %s images/s", duration(seconds(s.Seconds)), count(int(s.ImagesPerSecond))),
 		"waiting for data", percent(s.Wait)+" of the time",
-		"loss", fmt.Sprintf("%.4f (2 is chance)", s.Loss),
-		"cosine", fmt.Sprintf("%.3f with the matched target (the best random one in a batch has %.3f)", s.Cosine, s.Level),
-		"re-assigned", percent(s.Reassigned)+" of the rows in a step",
+		"loss", loss,
+		"information", information,
+		"cosine", cosine,
+		"re-assigned", reassigned,
 		"assignment gap", gap,
 		"checkpoint", s.Checkpoint,
 		"report", reportPath(s.Run))
@@ -209,12 +220,17 @@ func (a *app) plan(ctx context.Context, opt nat.Options) error {
 		return a.printJSON(p)
 	}
 	o, d := p.Options, p.Data
+	targets := assignName(o)
+	if targets != "" {
+		targets = fmt.Sprintf("%s points on the sphere, re-paired by %s", count(d.Train), targets)
+	}
 	pairs(a.stdout,
 		"data", describeData(d),
 		"rows", rowCounts(d),
 		"run", p.Run,
 		"encoder", fmt.Sprintf("%s, %s parameters, input %s, d = %d", p.Encoder.Name, count(p.Params), shapeName(d.Input), o.Dim),
-		"targets", fmt.Sprintf("%s points on the sphere, re-paired by %s", count(d.Train), assignName(o)),
+		"objective", objectiveName(o),
+		"targets", targets,
 		"steps", fmt.Sprintf("%s (%s of %s, batch %d x %s)", count(p.Steps), plural(o.Epochs, "epoch"), count(p.StepsPerEpoch), o.Batch, plural(o.Views, "view")),
 		"optimizer", fmt.Sprintf("%s, peak learning rate %.3g, %s of warm-up", o.Optimizer, o.LR, plural(max(o.Warmup, 0), "step")),
 		"memory", "about "+size(p.MemoryBytes),
@@ -235,8 +251,23 @@ func besides(o nat.Options) string {
 	return fmt.Sprintf(", besides re-pairing all rows %s", plural((o.Epochs-1)/o.AssignEvery, "time"))
 }
 
+// objectiveName is the objective with its own options.
+func objectiveName(o nat.Options) string {
+	name := o.Objective
+	if o.Temperature > 0 {
+		name += fmt.Sprintf(", temperature %g", o.Temperature)
+	}
+	if o.Noise > 0 {
+		name += fmt.Sprintf(", noise %g", o.Noise)
+	}
+	return name
+}
+
+// assignName says what is re-paired at once; it is empty where nothing is.
 func assignName(o nat.Options) string {
 	switch o.Assign {
+	case "":
+		return ""
 	case "pool":
 		return "pools of " + plural(o.Pool, "batch")
 	case "global":
