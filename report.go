@@ -44,6 +44,13 @@ type ReportCurve struct {
 	Title, Note string
 	XLabel      string
 	Series      []ReportSeries
+	Bands       []ReportBand
+}
+
+// ReportBand is an area behind the lines of a chart, such as where uniform samples are.
+type ReportBand struct {
+	Name         string
+	X, Low, High []float64
 }
 
 // ReportSeries is one line of a chart. A reference is drawn dashed: a level to
@@ -319,6 +326,12 @@ type chartOf struct {
 	curves      []curve
 }
 
+// banded is a chart with the area of uniform samples behind its lines.
+type banded struct {
+	chartOf
+	low, high func(Event) float64
+}
+
 // stepCharts are about single steps and the batches they saw.
 func stepCharts(o *Options) []chartOf {
 	loss := "The loss of the objective " + o.objectiveName() + ", a cross-entropy in nats."
@@ -376,18 +389,60 @@ func gaugeCharts(dim int) []chartOf {
 	}
 }
 
+// uniformityCharts compare the embeddings with uniform samples.
+func uniformityCharts() []banded {
+	of := func(held bool, f func(u *Uniformity) float64) func(Event) float64 {
+		return fromGauge(held, func(g *Gauge) float64 {
+			if g.Uniformity == nil {
+				return math.NaN()
+			}
+			return f(g.Uniformity)
+		})
+	}
+	both := func(f func(u *Uniformity) float64) []curve {
+		return []curve{{"training rows", false, of(false, f)}, {"held-out rows", false, of(true, f)}}
+	}
+	around := func(sign float64, sd func(u *Uniformity) float64) func(Event) float64 {
+		return of(false, func(u *Uniformity) float64 { return 1 + sign*2*sd(u) })
+	}
+	score := func(u *Uniformity) float64 { return u.ScoreSD }
+	error := func(u *Uniformity) float64 { return math.Hypot(u.Error, u.UniformError) / u.Uniform }
+	return []banded{
+		{chartOf{"Uniformity score", "From the distance to fresh uniform targets: 1 is as even as a uniform sample of as many rows, 0 a single point. The band is two deviations of uniform samples.",
+			both(func(u *Uniformity) float64 { return u.Score })}, around(-1, score), around(1, score)},
+		{chartOf{"Efficiency", "Information that survives noise, as a share of what uniform rows keep at the same noise. The band is two errors of the estimate around 1.",
+			both(func(u *Uniformity) float64 { return u.Efficiency })}, around(-1, error), around(1, error)},
+		{chartOf{"Information through noise", "Nats that a noisy embedding tells of which row it is of, at noise through which uniform rows keep about half of the ceiling, the logarithm of their number.",
+			append(both(func(u *Uniformity) float64 { return u.Information }),
+				curve{"uniform rows, as many as training rows", true, of(false, func(u *Uniformity) float64 { return u.Uniform })},
+				curve{"ceiling, training rows", true, of(false, func(u *Uniformity) float64 { return u.Ceiling })},
+				curve{"ceiling, held-out rows", true, of(true, func(u *Uniformity) float64 { return u.Ceiling })})}, nil, nil},
+	}
+}
+
 func reportCurves(rec Record, events []Event) []ReportCurve {
+	charts := uniformityCharts()
+	plain := slices.Concat(stepCharts(&rec.Options), gaugeCharts(rec.Options.Dim))
+	for i, c := range plain {
+		charts = slices.Insert(charts, i, banded{chartOf: c})
+	}
 	var out []ReportCurve
-	for _, c := range slices.Concat(stepCharts(&rec.Options), gaugeCharts(rec.Options.Dim)) {
+	for _, c := range charts {
 		chart := ReportCurve{Title: c.title, Note: c.note, XLabel: "epoch"}
 		for _, l := range c.curves {
 			if s := series(l, events, rec.StepsPerEpoch); len(s.X) > 0 {
 				chart.Series = append(chart.Series, s)
 			}
 		}
-		if len(chart.Series) > 0 {
-			out = append(out, chart)
+		if len(chart.Series) == 0 {
+			continue
 		}
+		if c.low != nil {
+			low := series(curve{read: c.low}, events, rec.StepsPerEpoch)
+			high := series(curve{read: c.high}, events, rec.StepsPerEpoch)
+			chart.Bands = append(chart.Bands, ReportBand{"uniform samples", low.X, low.Y, high.Y})
+		}
+		out = append(out, chart)
 	}
 	return out
 }

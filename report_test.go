@@ -35,10 +35,10 @@ func fullReport() ReportData {
 		Highlights: []ReportField{{"highlight" + evil, "value" + evil, "note" + evil}},
 		Settings:   []ReportField{{Name: "setting" + evil, Value: "value" + evil}},
 		Notes:      []string{"warning" + evil}, Credits: []string{"credit" + evil},
-		Curves: []ReportCurve{{"curve" + evil, "note" + evil, "epoch", []ReportSeries{
+		Curves: []ReportCurve{{Title: "curve" + evil, Note: "note" + evil, XLabel: "epoch", Series: []ReportSeries{
 			{"series" + evil, []float64{0, 1, 2}, []float64{2, 1, .5}, false},
 			{"level", []float64{0, 2}, []float64{1, 1}, true},
-		}}},
+		}, Bands: []ReportBand{{"band" + evil, []float64{1, 2}, []float64{.5, .6}, []float64{1.5, 1.4}}}}},
 		Neighbours: []ReportNeighbours{{item(0), []ReportItem{item(1), item(0), item(-1)}}},
 		Map: &ReportMap{
 			Items:   []ReportItem{item(0), item(1), item(-1)},
@@ -75,7 +75,7 @@ func TestReportEscapesEverything(t *testing.T) {
 			t.Errorf("the page contains %q", bad)
 		}
 	}
-	for _, part := range []string{"title", "subtitle", "highlight", "setting", "warning", "credit", "curve", "series", "zero", "id", "name", "embedding"} {
+	for _, part := range []string{"title", "subtitle", "highlight", "setting", "warning", "credit", "curve", "series", "band", "zero", "id", "name", "embedding"} {
 		if !strings.Contains(html, part+"&#34;&#39;&gt;&lt;script&gt;") {
 			t.Errorf("%s is not on the page as text", part)
 		}
@@ -193,6 +193,19 @@ func TestChartGeometry(t *testing.T) {
 	}
 }
 
+// A band goes from the left edge of the chart to its last reading, above and back below.
+func TestChartBand(t *testing.T) {
+	c := newChart(ReportCurve{Series: []ReportSeries{{"x", []float64{2, 4}, []float64{1, 2}, false}},
+		Bands: []ReportBand{{"b", []float64{2, 4}, []float64{0, 0}, []float64{5, 4}}}})
+	if c.Y.Min > 0 || c.Y.Max < 5 {
+		t.Errorf("the band is cut off: %+v", c.Y)
+	}
+	corners := strings.Fields(c.Bands[0].Points)
+	if len(corners) != 6 || !strings.HasPrefix(corners[0], fmt.Sprintf("%.1f,", c.Left)) || !strings.HasPrefix(corners[5], fmt.Sprintf("%.1f,", c.Left)) {
+		t.Errorf("corners %v", corners)
+	}
+}
+
 func TestReportCurvesFromEvents(t *testing.T) {
 	rec := Record{Options: Options{Dim: 64}, StepsPerEpoch: 10}
 	var events []Event
@@ -200,8 +213,10 @@ func TestReportCurvesFromEvents(t *testing.T) {
 		events = append(events, Event{Kind: EventStep, Step: s, Stats: &Stats{Loss: 1, Pairing: &Pairing{LossBefore: 1.5, Level: .3}}})
 	}
 	events = append(events, Event{Kind: EventEpoch, Step: 500, Stats: &Stats{},
-		Train:   &Gauge{AssignmentGap: number(.25), Alignment: .1, MatchedCosine: .4, Level: .35, EffectiveRank: 30},
-		HeldOut: &Gauge{Alignment: .2, MatchedCosine: .3, Level: .33, EffectiveRank: 20}})
+		Train: &Gauge{AssignmentGap: number(.25), Alignment: .1, MatchedCosine: .4, Level: .35, EffectiveRank: 30,
+			Uniformity: &Uniformity{Score: .95, ScoreSD: .01, Efficiency: .85, Uniform: 4, Error: .03, UniformError: .04}},
+		HeldOut: &Gauge{Alignment: .2, MatchedCosine: .3, Level: .33, EffectiveRank: 20,
+			Uniformity: &Uniformity{Score: .9, ScoreSD: .01, Efficiency: .8, Uniform: 4, Error: .03, UniformError: .04}}})
 	curves := map[string]ReportCurve{}
 	for _, c := range reportCurves(rec, events) {
 		curves[c.Title] = c
@@ -218,6 +233,12 @@ func TestReportCurvesFromEvents(t *testing.T) {
 	}
 	if s := curves["Alignment of views"].Series; len(s) != 2 || s[0].Y[0] != .1 || s[1].Y[0] != .2 {
 		t.Errorf("alignment %v", s)
+	}
+	if s, b := curves["Efficiency"].Series, curves["Efficiency"].Bands; len(s) != 2 || s[1].Y[0] != .8 || len(b) != 1 || math.Abs(b[0].High[0]-1-2*.05/4) > 1e-12 {
+		t.Errorf("efficiency %v, band %v", s, b)
+	}
+	if s := curves["Information through noise"].Series; len(s) != 5 || !s[2].Reference || s[2].Y[0] != 4 {
+		t.Errorf("information %v", s)
 	}
 	if got := reportCurves(rec, nil); got != nil {
 		t.Errorf("no events make curves %v", got)

@@ -77,7 +77,11 @@ type chart struct {
 	X, Y                axis
 	XTicks, YTicks      []tick
 	Lines               []line
+	Bands               []bandArea
 }
+
+// bandArea is a ReportBand in the coordinates of the drawing.
+type bandArea struct{ Name, Points string }
 
 type axis struct{ Min, Max float64 }
 
@@ -104,6 +108,11 @@ func newChart(c ReportCurve) chart {
 			g.Y = axis{min(g.Y.Min, s.Y[i]), max(g.Y.Max, s.Y[i])}
 		}
 	}
+	for _, b := range c.Bands {
+		for i := range b.X {
+			g.Y = axis{min(g.Y.Min, b.Low[i]), max(g.Y.Max, b.High[i])}
+		}
+	}
 	g.X.Min = min(0, g.X.Min)
 	g.YTicks, g.Y = ticks(g.Y, true)
 	g.XTicks, g.X = ticks(g.X, false)
@@ -122,7 +131,33 @@ func newChart(c ReportCurve) chart {
 		}
 		g.Lines = append(g.Lines, l)
 	}
+	for _, b := range c.Bands {
+		g.Bands = append(g.Bands, g.area(b))
+	}
 	return g
+}
+
+// area goes along the upper edge of a band and back along the lower one. It begins
+// at the left of the chart, as there is no time at which a uniform sample is another.
+func (g *chart) area(b ReportBand) bandArea {
+	var edge strings.Builder
+	add := func(x, y float64) {
+		p := g.place(x, y)
+		fmt.Fprintf(&edge, "%.1f,%.1f ", p.x, p.y)
+	}
+	for i := range b.X {
+		if i == 0 {
+			add(g.X.Min, b.High[i])
+		}
+		add(b.X[i], b.High[i])
+	}
+	for i := len(b.X) - 1; i >= 0; i-- {
+		add(b.X[i], b.Low[i])
+		if i == 0 {
+			add(g.X.Min, b.Low[i])
+		}
+	}
+	return bandArea{b.Name, strings.TrimSpace(edge.String())}
 }
 
 type point struct{ x, y float64 }
