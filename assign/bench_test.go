@@ -12,13 +12,14 @@ import (
 // clouds are the embeddings a run of training meets: spread at the end, and at the
 // beginning shifted to one side, in tight clusters, or almost one point.
 var clouds = []struct {
-	name string
-	make func(r *rand.Rand, n, d int) []float32
+	name   string
+	make   func(r *rand.Rand, n, d int) []float32
+	spread float32 // of a point around its centre
 }{
-	{"uniform", uniformPoints},
-	{"shifted", func(r *rand.Rand, n, d int) []float32 { return aroundCentres(r, n, d, 1, 1) }},
-	{"clustered", func(r *rand.Rand, n, d int) []float32 { return aroundCentres(r, n, d, 20, .05) }},
-	{"collapsed", func(r *rand.Rand, n, d int) []float32 { return aroundCentres(r, n, d, 1, .01) }},
+	{"uniform", uniformPoints, 1},
+	{"shifted", func(r *rand.Rand, n, d int) []float32 { return aroundCentres(r, n, d, 1, 1) }, .7},
+	{"clustered", func(r *rand.Rand, n, d int) []float32 { return aroundCentres(r, n, d, 20, .05) }, .05},
+	{"collapsed", func(r *rand.Rand, n, d int) []float32 { return aroundCentres(r, n, d, 1, .01) }, .01},
 }
 
 // aroundCentres draws unit vectors centre + spread times a uniform one, normalised.
@@ -63,8 +64,8 @@ func BenchmarkPoints(b *testing.B) {
 	}
 }
 
-// A step of training: the points have moved a little since the last solve, whose
-// pairing and potentials are at hand.
+// The same points and targets again: every point has moved by a part of the spread since
+// the last solve, whose pairing and potentials are at hand.
 func BenchmarkPointsWarm(b *testing.B) {
 	const d = 64
 	pool := kernel.NewPool(0)
@@ -80,7 +81,7 @@ func BenchmarkPointsWarm(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					nudge(z, move, r, n, d)
+					nudge(z, move*cloud.spread, r, n, d)
 					var last *Result
 					for b.Loop() {
 						if last, err = s.Points(b.Context(), pool, z, c, n, n, d, Options{Start: before.Perm, V: before.V}); err != nil {
@@ -116,8 +117,52 @@ func report(b *testing.B, r *Result) {
 	b.ReportMetric(r.RelativeGap, "gap/cost")
 }
 
+// Steps of a training, of a linear network on noise: a batch is drawn from all points, so
+// that its targets are in other company than last time. It begins with nothing; with the
+// pairing, as [Matching] does; or with the last potential of each target besides.
+func BenchmarkPointsTraining(b *testing.B) {
+	const points, n, epochs = 8192, 2048, 20
+	pool := kernel.NewPool(0)
+	defer pool.Close()
+	t := newTraining(pool, points, n)
+	solve := func(b *testing.B, opt Options) *Result {
+		r, err := t.s.Points(b.Context(), pool, t.z, t.targets, n, n, t.d, opt)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return r
+	}
+	for range epochs * points / n {
+		t.draw()
+		t.learn(solve(b, Options{}))
+	}
+	for _, from := range []string{"nothing", "pairing", "potentials"} {
+		b.Run(fmt.Sprintf("n=%d/from=%s", n, from), func(b *testing.B) {
+			var scans, kept, steps float64
+			for b.Loop() {
+				b.StopTimer()
+				opt := t.draw()
+				switch from {
+				case "nothing":
+					opt.V, opt.Start = nil, invert(nil, n)
+				case "pairing":
+					opt.V = nil
+				}
+				b.StartTimer()
+				last := solve(b, opt)
+				b.StopTimer()
+				steps, scans, kept = steps+1, scans+float64(last.RowScans)/n, kept+t.learn(last)
+				b.StartTimer()
+			}
+			b.ReportMetric(b.Elapsed().Seconds()/steps*1e3, "ms")
+			b.ReportMetric(scans/steps, "scans/row")
+			b.ReportMetric(100*kept/steps, "%kept")
+		})
+	}
+}
+
 // The solver that does not hold the matrix, and a second time after every point has moved
-// by 0.1, with what the first learned.
+// by a tenth of the spread, with what the first learned.
 func BenchmarkLarge(b *testing.B) {
 	const n, d = 5000, 64
 	pool := kernel.NewPool(0)
@@ -140,7 +185,7 @@ func BenchmarkLarge(b *testing.B) {
 			first := solve(b)
 			opt.Start, opt.Learned = first.Perm, first.Learned
 		})
-		nudge(z, .1, r, n, d)
+		nudge(z, .1*cloud.spread, r, n, d)
 		b.Run(cloud.name+"/moved", func(b *testing.B) {
 			if opt.Learned == nil {
 				b.Skip("goes on from cold")
@@ -166,4 +211,65 @@ func BenchmarkMatrix(b *testing.B) {
 			report(b, last)
 		})
 	}
+}
+
+// training is that of a linear network by noise as targets.
+type training struct {
+	pool        *kernel.Pool
+	r           *rand.Rand
+	n, d, p     int
+	x, w, c     []float32 // all inputs, d x p weights, all targets
+	held        []int32   // point -> target
+	v           []float64 // last potential of each target
+	order, rows []int32
+	of          []int32   // targets of the batch
+	in, z       []float32 // of the batch
+	targets     []float32
+	s           Solver
+}
+
+func newTraining(pool *kernel.Pool, points, n int) *training {
+	const d, p = 64, 1024
+	r := rand.New(rand.NewPCG(5, 5))
+	t := &training{pool: pool, r: r, n: n, d: d, p: p, c: uniformPoints(r, points, d), held: allOf(points), v: make([]float64, points)}
+	t.x, t.w = uniformPoints(r, points, p), uniformPoints(r, d, p)
+	return t
+}
+
+// draw embeds the next batch; the options begin where its points and targets were last.
+func (t *training) draw() (opt Options) {
+	if len(t.order) < t.n {
+		t.order = allOf(len(t.held))
+		t.r.Shuffle(len(t.order), func(i, j int) { t.order[i], t.order[j] = t.order[j], t.order[i] })
+	}
+	t.rows, t.order = t.order[:t.n], t.order[t.n:]
+	t.of = t.of[:0]
+	for _, row := range t.rows {
+		t.of = append(t.of, t.held[row])
+		opt.V = append(opt.V, t.v[t.held[row]])
+	}
+	t.in, t.targets = gather(t.x, t.rows, t.p), gather(t.c, t.of, t.d)
+	t.z = make([]float32, t.n*t.d)
+	t.pool.Gemm(t.z, t.d, t.in, t.p, false, t.w, t.p, true, t.n, t.d, t.p, false)
+	nudge(t.z, 0, t.r, t.n, t.d)
+	return opt
+}
+
+// learn pairs the batch as r says, takes a step, and returns the share of points that kept
+// their targets.
+func (t *training) learn(r *Result) (kept float64) {
+	const rate = .05
+	dz := make([]float32, t.n*t.d)
+	for i, j := range r.Perm {
+		t.held[t.rows[i]] = t.of[j]
+		t.v[t.of[i]] = r.V[i]
+		if int(j) == i {
+			kept += 1 / float64(t.n)
+		}
+		for k := range t.d {
+			dz[i*t.d+k] = rate * (t.targets[int(j)*t.d+k] - t.z[i*t.d+k])
+		}
+	}
+	t.pool.Gemm(t.w, t.p, dz, t.d, true, t.in, t.p, false, t.d, t.p, t.n, true)
+	return kept
 }

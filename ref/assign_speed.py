@@ -3,15 +3,15 @@
 
     ref/assign_speed.py [SECTION ...] [--threads 2] [--repeats 5] [--dim 64] [--python /usr/bin/python3] [--no-scipy]
 
-SECTION is dense, warm, large or huge; without one, the first three, which takes about five minutes. huge is 200,000
-points and takes about that long by itself. Let nothing else run meanwhile. Needs Go, to build nat, and for dense a Python
+SECTION is dense, warm, large or huge; without one, the first three, which takes about ten minutes, most of them SciPy's.
+huge is 200,000 points and takes about five by itself. Let nothing else run meanwhile. Needs Go, to build nat, and for dense a Python
 with SciPy (Debian: apt-get install python3-scipy gives it to /usr/bin/python3); it installs neither. --no-scipy leaves
 SciPy out.
 
 Points lie on the unit sphere: uniform; shifted to one side; in 20 tight clusters; or nearly collapsed to a point. Targets
 are uniform. In dense, nat and SciPy run in turns, each time in a fresh process that takes the median of several problems;
-figures are medians of those runs. SciPy's time is that of its solver alone, with the matrix of float64 costs at hand;
-nat's is from the points, distances, proof and all. OPENBLAS_CORETYPE is taken out of SciPy's environment.
+figures are medians of those runs; SciPy has no further turn once it has had 20 seconds. SciPy's time is that of its solver
+alone, with the matrix of float64 costs at hand; nat's is from the points, distances, proof and all. OPENBLAS_CORETYPE is taken out of SciPy's environment.
 """
 import argparse
 import json
@@ -30,6 +30,7 @@ from speed import ROOT, Bench, arguments, measure, output, table  # noqa: E402
 # Kind -> (centres, spread): a point is one of the centres and spread times a uniform one, normalised.
 KINDS = {"uniform": (0, 0), "shifted": (1, 1), "clusters": (20, .05), "collapsed": (1, .01)}
 SIZES = (256, 1024, 2048, 4096)
+ENOUGH = 20  # seconds of SciPy for one row of a table
 
 
 class Runner(Bench):
@@ -80,39 +81,75 @@ def ms(runs):
     return f"{statistics.median(values):.3g} ({min(values):.3g}..{max(values):.3g})"
 
 
+def turns(run, kind, n):
+    """Runs of nat and of SciPy, in turns."""
+    ours, theirs, spent = [], [], 0
+    for repeat in range(run.args.repeats if n < 4096 else min(run.args.repeats, 3)):
+        print(f"  {kind} {n} {repeat + 1}", file=sys.stderr)
+        ours.append(run.nat(n, kind))
+        if not run.args.no_scipy and spent < ENOUGH:
+            began = time.perf_counter()
+            theirs.append(run.scipy(n, kind))
+            spent += time.perf_counter() - began
+    return ours, theirs
+
+
+def median(runs):
+    return statistics.median(r["median_seconds"] for r in runs)
+
+
 def dense(run):
     print("\nExact pairing of as many points as targets, milliseconds: median (lowest..highest) of runs in turns.")
     rows = []
     for kind in KINDS:
         for n in SIZES:
-            ours, theirs = [], []
-            for repeat in range(run.args.repeats if n < 4096 else min(run.args.repeats, 3)):
-                print(f"  {kind} {n} {repeat + 1}", file=sys.stderr)
-                ours.append(run.nat(n, kind))
-                if not run.args.no_scipy:
-                    theirs.append(run.scipy(n, kind))
-            seconds = statistics.median(r["median_seconds"] for r in ours)
-            ratio = statistics.median(r["median_seconds"] for r in theirs) / seconds if theirs else 0
-            rows.append([kind, f"{n:,}", ours[0]["method"], ms(ours), ms(theirs) if theirs else "", f"{ratio:.1f}" if theirs else "",
-                         f"{max(r['relative_gap'] for r in ours):.1g}"])
+            ours, theirs = turns(run, kind, n)
+            rows.append([kind, f"{n:,}", ours[0]["method"], ms(ours), ms(theirs) if theirs else "",
+                         f"{median(theirs) / median(ours):.1f}" if theirs else "", f"{max(r['relative_gap'] for r in ours):.1g}"])
     table(["points", "n", "method", "nat, costs included", "SciPy, solver alone", "SciPy / nat", "relative gap"], rows, 3)
 
 
-def warm(run):
-    print("\nA solve that begins with the pairing and the potentials of the last, after every point has moved by 0.02 or 0.1; "
-          "milliseconds, the same solver as without.")
-    text = output("go", "test", "-C", ROOT, "./assign", "-run", "^$", "-bench", "^BenchmarkPoints(Warm)?$", "-benchtime", "300ms",
+def benchmarks(run, pattern):
+    """The milliseconds, and what else was counted, of Go benchmarks, by name."""
+    text = output("go", "test", "-C", ROOT, "./assign", "-run", "^$", "-bench", pattern, "-benchtime", "500ms",
                   "-cpu", run.args.threads, "-timeout", "20m")
-    found = {(name, moved): float(value) for name, moved, value in
-             re.findall(r"^BenchmarkPoints(?:Warm)?/(\w+/n=\d+)(?:/moved=([\d.]+))?(?:-\d+)?\s.*?([\d.e+-]+) ms", text, re.M)}
+    found = {}
+    for name, counts in re.findall(r"^Benchmark(\S+?)(?:-\d+)?\s+\d+\s+(.*)$", text, re.M):
+        words = counts.split()
+        found[name] = {unit: float(value) for value, unit in zip(words[::2], words[1::2])}
+    return found
+
+
+def warm(run):
+    moved(run)
+    training(run)
+
+
+def moved(run):
+    print("\nThe same points after each has moved by 2 % or 10 % of the spread, from the pairing and the potentials of before; "
+          "milliseconds, and how many times faster than from nothing, and than SciPy's solver from nothing.")
+    found = benchmarks(run, "^BenchmarkPoints(Warm)?$")
     rows = []
-    for (name, moved), cold in found.items():
-        if moved:
-            continue
-        kind, n = name.split("/n=")
-        little, more = found[name, "0.02"], found[name, "0.1"]
-        rows.append([kind, f"{int(n):,}", f"{cold:.3g}", f"{little:.3g}", f"{cold / little:.1f}", f"{more:.3g}", f"{cold / more:.1f}"])
-    table(["points", "n", "cold", "moved by 0.02", "times as fast", "moved by 0.1", "times as fast"], rows)
+    for cloud, kind in (("uniform", "uniform"), ("shifted", "shifted"), ("clustered", "clusters"), ("collapsed", "collapsed")):
+        for n in SIZES:
+            cold = found[f"Points/{cloud}/n={n}"]["ms"]
+            row = [kind, f"{n:,}", f"{cold:.3g}"]
+            scipy = 1e3 * run.scipy(n, kind)["median_seconds"] if n == 2048 and not run.args.no_scipy else 0
+            for move in ("0.02", "0.1"):
+                took = found[f"PointsWarm/{cloud}/n={n}/moved={move}"]["ms"]
+                row += [f"{took:.3g}", f"{cold / took:.1f}", f"{scipy / took:.0f}" if scipy else ""]
+            rows.append(row)
+    table(["points", "n", "from nothing", "moved by 2 %", "cold / warm", "SciPy / warm", "moved by 10 %", "cold / warm", "SciPy / warm"], rows)
+
+
+def training(run):
+    print("\nBatches of a training, each of 2,048 points in company they have not been in.")
+    found = benchmarks(run, "^BenchmarkPointsTraining$")
+    rows = []
+    for name, text in (("nothing", "nothing"), ("pairing", "the pairing"), ("potentials", "the pairing and each target's last potential")):
+        r = found[f"PointsTraining/n=2048/from={name}"]
+        rows.append([text, f"{r['ms']:.3g}", f"{r['scans/row']:.1f}", f"{r['%kept']:.1f} %"])
+    table(["begun with", "ms", "scans a row", "keep their targets"], rows)
 
 
 def sizes(run, problems):
