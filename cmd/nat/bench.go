@@ -53,6 +53,9 @@ func (a *app) benchProgress() bench.Progress {
 
 // printMachine says what the figures above or below it are shares of.
 func (a *app) printMachine(m bench.Machine, more string) {
+	if m.Handoff > 0 {
+		more += fmt.Sprintf(", %.0f ns from core to core", m.Handoff)
+	}
 	fmt.Fprintf(a.stdout, "peak %.0f GFLOP/s of float32, best %.0f (%s, %s)%s; medians of %s\n",
 		m.Peak, m.Best, m.Kernel, plural(m.Threads, "thread"), more, plural(m.Steps, "repeat"))
 }

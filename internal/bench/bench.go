@@ -36,6 +36,7 @@ type Progress func(done, total int)
 type Machine struct {
 	Peak    float64 `json:"peak_gflops"`      // FMA on registers, all workers at once: median
 	Best    float64 `json:"best_peak_gflops"` // and the best of its samples
+	Handoff float64 `json:"handoff_ns,omitempty"` // from one core to another: kernel.Handoff; with two threads or more
 	Threads int     `json:"threads"`
 	Kernel  string  `json:"kernel"` // kernel.Tier
 	Steps   int     `json:"steps"`  // repeats that the medians are of
@@ -138,7 +139,11 @@ func (b *bench) lookForPeak() { b.peaks = append(b.peaks, kernel.PeakFMA(b.pool,
 // machine sums up the limits, once everything is measured.
 func (b *bench) machine(steps int) Machine {
 	peaks := slices.Sorted(slices.Values(b.peaks))
-	return Machine{Peak: quantile(peaks, 0.5), Best: peaks[len(peaks)-1], Threads: b.pool.Workers(), Kernel: kernel.Tier(), Steps: steps}
+	m := Machine{Peak: quantile(peaks, 0.5), Best: peaks[len(peaks)-1], Threads: b.pool.Workers(), Kernel: kernel.Tier(), Steps: steps}
+	if m.Threads > 1 {
+		m.Handoff = float64(kernel.Handoff(peakTime).Nanoseconds())
+	}
+	return m
 }
 
 // numbers returns n values between -1 and 1.

@@ -1,6 +1,10 @@
 package kernel
 
-import "time"
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+)
 
 // fmaChains is the number of independent vectors in the loop of PeakFMA.
 const fmaChains = 12
@@ -86,4 +90,53 @@ func CopyRate(p *Pool, d time.Duration) float64 {
 		return time.Since(start)
 	})
 	return 2 * 4 * copyFloats / best.Seconds() / 1e9
+}
+
+// handoffs is how often a repeat of Handoff passes the line back and forth, and
+// handoffSpins how often a goroutine looks for it before it lets others run.
+const (
+	handoffs     = 1000
+	handoffSpins = 1 << 12
+)
+
+// Handoff measures how long what one core has written takes to another: half
+// the time in which two goroutines pass a line of memory back and forth. It is
+// some tens of nanoseconds between cores that share a cache, hundreds between
+// others, and says little with one processor. It is the best of several repeats
+// during about d, at least one.
+func Handoff(d time.Duration) time.Duration {
+	var line struct {
+		_    [128]byte // nothing else in the line or the adjacent one
+		turn atomic.Int64
+		_    [120]byte
+	}
+	await := func(turn int64) {
+		for i := 1; line.turn.Load() < turn; i++ {
+			if i%handoffSpins == 0 {
+				runtime.Gosched()
+			}
+		}
+	}
+	const end = 1 << 62
+	other := make(chan struct{})
+	go func() {
+		defer close(other)
+		for turn := int64(1); line.turn.Load() < end; turn += 2 {
+			await(turn)
+			line.turn.CompareAndSwap(turn, turn+1)
+		}
+	}()
+	turn := int64(0)
+	best := fastest(d, func() time.Duration {
+		start := time.Now()
+		for range handoffs {
+			line.turn.Store(turn + 1)
+			turn += 2
+			await(turn)
+		}
+		return time.Since(start)
+	})
+	line.turn.Store(end)
+	<-other
+	return best / (2 * handoffs)
 }

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"runtime"
 	"testing"
 	"time"
 )
@@ -64,4 +65,14 @@ func BenchmarkCopy(b *testing.B) {
 		best = max(best, CopyRate(p, 30*time.Millisecond))
 	}
 	b.ReportMetric(best, "GB/s")
+}
+
+func TestHandoff(t *testing.T) {
+	if d := Handoff(time.Millisecond); d <= 0 {
+		t.Errorf("a line took %v from core to core", d)
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	if d := Handoff(0); d <= 0 {
+		t.Errorf("a line took %v on one processor", d)
+	}
 }
