@@ -50,6 +50,11 @@ var contrasts = map[string]contrast{
 	"infomax, 1 view":  {1, makeInfoMax, infoMaxLoss},
 	"infomax, 2 views": {2, makeInfoMax, infoMaxLoss},
 	"infomax, 3 views": {3, makeInfoMax, infoMaxLoss},
+
+	"align-uniform, 2 views": {2, makeAlignUniform, alignUniformLoss},
+	"align-uniform, 3 views": {3, makeAlignUniform, alignUniformLoss},
+	"classifier, 1 view":     {1, makeClassifier, classifierLoss},
+	"classifier, 2 views":    {2, makeClassifier, classifierLoss},
 }
 
 func makeInfoNCE(d, views int, pool *kernel.Pool) (Objective, error) {
@@ -104,6 +109,62 @@ func infoMaxLoss(obj Objective, base, z [][]float64, views int) float64 {
 	return total / float64(len(z))
 }
 
+func makeAlignUniform(d, views int, pool *kernel.Pool) (Objective, error) {
+	return NewAlignUniform(d, AlignUniformOptions{Views: views, Weight: 1.5}, pool)
+}
+
+func alignUniformLoss(_ Objective, _, z [][]float64, views int) float64 {
+	b := len(z) / views
+	var align, uniform float64
+	for v := range views {
+		for w := range v {
+			for i := range b {
+				for k, x := range z[v*b+i] {
+					align += (x - z[w*b+i][k]) * (x - z[w*b+i][k])
+				}
+			}
+		}
+		var potential float64
+		for i := range b {
+			for j := range b {
+				if i != j { // of unit vectors, e^(-2 squared distances)
+					potential += math.Exp(4*inner(z[v*b+i], z[v*b+j]) - 4)
+				}
+			}
+		}
+		uniform += math.Log(potential/float64(b*(b-1))) / float64(views)
+	}
+	return align/float64(b*views*(views-1)/2) + 1.5*uniform
+}
+
+// classLabels are three classes; point 1 is one more.
+func classLabels(n int) []int32 {
+	labels := make([]int32, n)
+	for i := range labels {
+		labels[i] = int32(i % 3)
+	}
+	labels[1] = 3
+	return labels
+}
+
+func makeClassifier(d, views int, pool *kernel.Pool) (Objective, error) {
+	return NewClassifier(classLabels(100), d, ClassifierOptions{Seed: 7, Views: views, Temperature: .5}, pool)
+}
+
+func classifierLoss(obj Objective, _, z [][]float64, views int) float64 {
+	o, b := obj.(*Classifier), len(z)/views
+	prototypes := rowsOf(o.weight, o.d)
+	var total float64
+	for i, row := range z {
+		var all float64
+		for _, w := range prototypes {
+			all += math.Exp(inner(row, w) / .5)
+		}
+		total += math.Log(all) - inner(row, prototypes[o.labels[i%b]])/.5
+	}
+	return total / float64(len(z))
+}
+
 // The loss is what its definition says, and the gradient its differences.
 func TestContrastAgainstDifferences(t *testing.T) {
 	for name, c := range contrasts {
@@ -117,7 +178,7 @@ func TestContrastAgainstDifferences(t *testing.T) {
 			}
 			z := sphere.Uniform(c.views*b, d, rand.New(rand.NewPCG(1, 2)))
 			dz := make([]float32, len(z))
-			s, err := o.Step(Batch{Rows: make([]int32, b)}, z, dz)
+			s, err := o.Step(Batch{Rows: []int32{0, 1, 2, 3, 4}}, z, dz)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -135,6 +196,53 @@ func TestContrastAgainstDifferences(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A classifier's prototypes have a gradient too.
+func TestPrototypesAgainstDifferences(t *testing.T) {
+	const b, d, views, h = 5, 4, 2, 1.0 / 256
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	o := must(makeClassifier(d, views, pool)).(*Classifier)
+	z := sphere.Uniform(views*b, d, rand.New(rand.NewPCG(1, 2)))
+	s, err := o.Step(Batch{Rows: []int32{0, 1, 2, 3, 4}}, z, make([]float32, len(z)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, rows := o.Params()[0], rowsOf(z, d)
+	for i, x := range p.Value {
+		p.Value[i] = x + h
+		up := classifierLoss(o, nil, rows, views)
+		p.Value[i] = x - h
+		down := classifierLoss(o, nil, rows, views)
+		p.Value[i] = x
+		near(t, "gradient", float64(p.Grad[i]), (up-down)/(2*h), 1e-5)
+	}
+	near(t, "entropy", s.Information+s.Loss, -(.34*math.Log(.34) + .32*math.Log(.32) + .33*math.Log(.33) + .01*math.Log(.01)), 1e-12)
+	if err := o.SetState(nil); !errors.Is(err, tensorfile.ErrFormat) {
+		t.Errorf("no state: %v", err)
+	}
+}
+
+// Two views and one of them elsewhere, by hand: points at the ends of a diameter in view
+// 0, both at one end in view 1.
+func TestAlignUniformByHand(t *testing.T) {
+	pool := kernel.NewPool(1)
+	defer pool.Close()
+	o := must(NewAlignUniform(2, AlignUniformOptions{Weight: 2}, pool))
+	z := []float32{1, 0, -1, 0, 1, 0, 1, 0}
+	dz := make([]float32, len(z))
+	s, err := o.Step(Batch{Rows: make([]int32, 2)}, z, dz)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "alignment", s.Alignment, 2, 0) // 0 and 4
+	near(t, "uniformity", s.Uniformity, -4, 1e-6)
+	near(t, "loss", s.Loss, 2-2*4, 1e-5)
+	one := must(NewAlignUniform(2, AlignUniformOptions{}, pool))
+	if s, err := one.Step(Batch{Rows: make([]int32, 1)}, z[:4], dz[:4]); err != nil || s.Uniformity != 0 || s.Loss != 4 {
+		t.Errorf("one point: %+v, error %v", s, err)
 	}
 }
 
@@ -246,10 +354,14 @@ func TestContrastAtTheLimits(t *testing.T) {
 func TestContrastOptionsAreValidated(t *testing.T) {
 	_, nce := NewInfoNCE(1, InfoNCEOptions{Views: 1, Temperature: -1}, nil)
 	_, max := NewInfoMax(1, InfoMaxOptions{Views: -1, Noise: math.NaN()}, nil)
+	_, align := NewAlignUniform(1, AlignUniformOptions{Views: 1, Weight: -1}, nil)
+	_, class := NewClassifier([]int32{0, -1}, 1, ClassifierOptions{Views: -1, Temperature: 1e9}, nil)
 	for _, c := range []struct {
 		err   error
 		parts []string
 	}{
+		{align, []string{"alignment", "dimension 1", "1 views", "weight -1"}},
+		{class, []string{"classifier", "dimension 1", "-1 views", "temperature 1e+09", "label"}},
 		{nce, []string{"InfoNCE", "dimension 1", "1 views", "temperature -1"}},
 		{max, []string{"InfoMax", "dimension 1", "-1 views", "noise NaN"}},
 	} {

@@ -73,7 +73,7 @@ func TestStepByHand(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Stats{Loss: .5, LossBefore: 1.5, Reassignment: 1, Chance: 2, Reassigned: 1, Cosine: .75, Alignment: 1,
-		Information: math.NaN(), Accuracy: math.NaN(), Divergence: math.NaN(), SquaredError: math.NaN()}
+		Information: math.NaN(), Accuracy: math.NaN(), Uniformity: math.NaN(), Divergence: math.NaN(), SquaredError: math.NaN()}
 	if s.Gap < 0 || s.Gap > 1e-7 {
 		t.Errorf("gap %g", s.Gap)
 	}

@@ -55,6 +55,7 @@ type Stats struct {
 	Alignment   float64 // (25): mean squared distance of views 0 and 1; NaN with one view
 	Information float64 // nats: of which of the candidates a point is, at least so much is kept
 	Accuracy    float64 // share of the guesses at that which are right
+	Uniformity  float64 // (23) of the batch, mean over views
 
 	Divergence   float64 // of VAE: mean of KL(q(z|x) || N(0, I)), nats; the information in z is at most this
 	SquaredError float64 // of VAE: mean over the values of the inputs, which are standardised
@@ -68,7 +69,7 @@ type Stats struct {
 func untargeted(loss float64) Stats {
 	nan := math.NaN()
 	return Stats{Loss: loss, LossBefore: nan, Reassignment: nan, Chance: nan, Reassigned: nan, Cosine: nan, Gap: nan,
-		Alignment: nan, Information: nan, Accuracy: nan, Divergence: nan, SquaredError: nan}
+		Alignment: nan, Information: nan, Accuracy: nan, Uniformity: nan, Divergence: nan, SquaredError: nan}
 }
 
 // checkStep panics on a call of Step that makes no sense.

@@ -100,3 +100,16 @@ func scaleRow(s []float32, f float32) {
 		s[i] *= f
 	}
 }
+
+// softmaxRow is the cross-entropy of a guess among all keys, the right one being own, and
+// turns the row into its derivatives, of a mean over m rows.
+func softmaxRow(s []float32, own int, scale float32, m int) rowSoftmax {
+	top := highest(s)
+	logit := scale * (s[own] - top)
+	exponentiate(s, scale, top)
+	all := sum64(s)
+	weight := scale / float32(m)
+	scaleRow(s, weight/float32(all))
+	s[own] -= weight
+	return rowSoftmax{loss: math.Log(all) - float64(logit), right: logit == 0}
+}

@@ -48,6 +48,20 @@ def infomax(z, sigma, views):
     return torch.stack(terms).mean()
 
 
+def align_uniform(z, weight):
+    u = unit(z).reshape(V, B, D)
+    align = (u[0] - u[1]).square().sum(1).mean()
+    uniform = torch.stack([torch.pdist(v).square().mul(-2).exp().mean().log() for v in u]).mean()
+    return align + weight * uniform
+
+
+def classifier(z, temperature):
+    """Prototype c has cos(1 + c + 2k) as its coordinate k, and the class of point b is b mod 3."""
+    w = torch.tensor([[math.cos(1 + c + 2 * k) for k in range(D)] for c in range(3)])
+    labels = torch.tensor([(i % B) % 3 for i in range(V * B)])
+    return torch.nn.functional.cross_entropy(unit(z) @ w.T / temperature, labels)
+
+
 def show(name, loss):
     z = embeddings()
     value = loss(z)
@@ -59,3 +73,5 @@ show("infonce", lambda z: infonce(z, 0.2))
 show("infonce, temperature 1", lambda z: infonce(z, 1.0))
 show("infomax", lambda z: infomax(z, 0.4, 1))
 show("infomax, two views", lambda z: infomax(z, 0.4, 2))
+show("align-uniform", lambda z: align_uniform(z, 1.5))
+show("classifier", lambda z: classifier(z, 0.1))

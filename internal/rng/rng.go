@@ -27,6 +27,7 @@ const (
 	Channel   = "channel"   // noise on the embeddings of a training step; indices: step, chunk of rows
 	Posterior = "posterior" // codes drawn from what a variational encoder gives; indices: step, chunk of rows
 	Decoder   = "decoder"   // seed of the network of a decoder
+	Head      = "head"      // weights of an objective's own decoder before training
 	Assign    = "assign"    // starting permutation
 	Probe     = "probe"     // evaluation: initial weights, batches, splits
 	Map       = "map"       // two-dimensional map of a report
