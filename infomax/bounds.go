@@ -132,7 +132,8 @@ func (c *classifier) train(ctx context.Context, steps int, seed uint64) error {
 			row[rows[b]] -= 1 / float32(len(rows))
 		})
 		c.pool.Gemm(g, c.in, c.logits, c.n, true, c.x, c.in, false, c.n, c.in, len(rows), false)
-		rate := .1 / c.noise * (1 + math.Cos(math.Pi*float64(step)/float64(steps))) / 2
+		// The best weights are about 1/(noise sqrt(d)) each.
+		rate := .1 / (c.noise * math.Sqrt(float64(c.d))) * (1 + math.Cos(math.Pi*float64(step)/float64(steps))) / 2
 		c.pool.AdamW(c.w, g, m, v, step+1, float32(rate), .9, .99, 1e-10, 0)
 	}
 	return nil

@@ -16,6 +16,7 @@ type FisherEstimate struct {
 	// does it keep than a deterministic one of the same marginal, if points are so many
 	// that the marginal is a law and not a set.
 	Price, PriceStderr float64
+	Cosine             float64 // of a draw with its mean direction, in the mean
 }
 
 // Fisher is the information (11) of an encoder with a von Mises-Fisher head: point n
@@ -57,22 +58,26 @@ type fisher struct {
 	seed                   uint64
 	logL                   *interpolation
 	losses, prices, radius []float64 // of each point; ||z~|| / sigma^2
+	cosines                []float64 // of each draw with its mean direction
 	right                  []bool
 }
 
 func newFisher(pool *kernel.Pool, mu []float32, n, d int, kappa, sigma float64, seed uint64) *fisher {
 	f := &fisher{pool: pool, mu: mu, n: n, d: d, kappa: kappa, sigma: sigma, seed: seed,
-		noisy: make([]float32, n*d), dots: make([]float32, fisherRows*n), radius: make([]float64, n),
+		noisy: make([]float32, n*d), dots: make([]float32, fisherRows*n), radius: make([]float64, n), cosines: make([]float64, n),
 		losses: make([]float64, n), prices: make([]float64, n), right: make([]bool, n)}
 	pool.Do(n, func(i int) {
 		z := sphere.VonMisesFisher(1, mu[i*d:(i+1)*d], kappa, rng.New(seed, rng.Measure, fisherStream, uint64(i)))
-		eps, squares := rng.New(seed, rng.Noise, uint64(i)), 0.0
+		f.cosines[i] = float64(kernel.Dot(z, mu[i*d:(i+1)*d]))
+		eps, squares, noise := rng.New(seed, rng.Noise, uint64(i)), 0.0, 0.0
 		for k, v := range z {
-			x := float64(v) + sigma*eps.NormFloat64()
+			e := eps.NormFloat64()
+			x := float64(v) + sigma*e
 			f.noisy[i*d+k] = float32(x)
-			squares += x * x
+			squares, noise = squares+x*x, noise+e*e
 		}
 		f.radius[i] = math.Sqrt(squares) / (sigma * sigma)
+		f.prices[i] = -noise / 2
 	})
 	most := 0.0
 	for _, r := range f.radius {
@@ -104,24 +109,26 @@ func (f *fisher) block(lo, hi int) {
 			f.right[i] = f.right[i] && w < own
 		}
 		f.losses[i] = math.Log(sum)
-		// -log p(z~|x) - h(eps), where ||z~||^2 = r^2 sigma^4.
+		// log p(eps) - log p(z~|x), where ||z~||^2 = r^2 sigma^4.
 		v := 1 / (f.sigma * f.sigma)
-		f.prices[i] = (r*r/v+v)/2 - own + base - float64(d)/2
+		f.prices[i] += (r*r/v+v)/2 - own + base
 	})
 }
 
 func (f *fisher) estimate() FisherEstimate {
 	var s, price score
+	var cosine float64
 	for i, loss := range f.losses {
 		s.loss += loss
 		s.square += loss * loss
+		cosine += f.cosines[i] / float64(f.n)
 		price.loss += f.prices[i]
 		price.square += f.prices[i] * f.prices[i]
 		if f.right[i] {
 			s.recovered++
 		}
 	}
-	e := FisherEstimate{Estimate: s.estimate(f.sigma, f.n)}
+	e := FisherEstimate{Estimate: s.estimate(f.sigma, f.n), Cosine: cosine}
 	p := price.estimate(f.sigma, f.n)
 	e.Price, e.PriceStderr = math.Log(float64(f.n))-p.Nats, p.Stderr
 	return e

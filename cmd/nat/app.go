@@ -93,7 +93,7 @@ First steps:
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.quickstartCommand(), a.trainCommand(), a.embedCommand(), a.evalCommand(),
-		a.measureCommand(), a.assignCommand(), a.landscapeCommand(), a.benchCommand(), a.infoCommand(), a.verifyCommand(), a.versionCommand(),
+		a.measureCommand(), a.infomaxCommand(), a.assignCommand(), a.landscapeCommand(), a.benchCommand(), a.infoCommand(), a.verifyCommand(), a.versionCommand(),
 	}
 }
 

@@ -108,6 +108,28 @@
 // effective_rank, nearest, sliced_wasserstein: [least, largest]}, information[]{noise, nats, stderr, recovered, ceiling_nats,
 // uniform_nats, capacity_nats, efficiency}, warnings, report, seconds.
 //
+// # nat infomax
+//
+//	nat infomax capacity [--dim 2,3,8,16,64,128] [--noise 0.05,0.1,0.2,0.5,1]
+//	nat infomax linear [--n 4000] [--dim 8] [--inputs 32] [--noise 0.2] [--ratio 1,1.2,1.5,2,5,20] [--maps 5] [--seed 1]
+//	nat infomax stochastic [--n 4000] [--dim 8] [--noise 0.3] [--kappa 1000,300,100,30,10,3,0] [--seed 1]
+//	nat infomax bounds [Z.npy] [--n 1000] [--dim 16] [--noise 0.2] [--steps 25,100,400,1600] [--seed 1]
+//	nat infomax twist [Z.npy --labels FILE] [--noise 0.15] [--strengths 0,0.1,0.2,0.4,0.8,1.6] [--rounds 8] [--svg OUT.svg]
+//
+// The claims of the theory as experiments. capacity: the most nats that any encoder to the sphere keeps through noise, with a
+// relative error below 1e-6. linear: normal data under random linear maps; with equal singular values the points are
+// uniform and keep what uniform points keep, otherwise less. stochastic: a von Mises-Fisher head beside a deterministic encoder of the
+// same, uniform, marginal; it keeps less by the price h(Z~|x) - h(noise). bounds: what InfoNCE and a trained decoder see of the
+// information. twist: uniform points with classes, or labelled embeddings, entangled by a map that keeps volumes: the
+// information stays, and probes lose the classes. Findings: docs/results/infomax.md.
+//
+// JSON: capacity: noise, rows[]{dim, capacity_nats[], gaussian_bound_nats[]}. linear: n, dim, inputs, noise, maps, ceiling_nats,
+// capacity_nats, wasserstein_block, wasserstein_null, rows[]{ratio (0: uniform points), nats, sd, less, less_stderr, efficiency,
+// wasserstein, wasserstein_sd, effective_rank}. stochastic: n, dim, noise, ceiling_nats, capacity_nats, rows[]{kappa (null: deterministic),
+// cosine, nats, stderr, recovered, price_nats, price_stderr, limit_nats}. bounds: n, dim, noise, ceiling_nats, capacity_nats,
+// rows[]{name (exact, infonce, barber_agakov), size, nats, stderr, ceiling_nats}, warnings. twist: source, n, dim, classes, noise, rounds,
+// fitted_rows, tested_rows, chance, ceiling_nats, capacity_nats, rows[]{strength, nats, stderr, wang_isola, knn, linear}, warnings, svg.
+//
 // # nat assign
 //
 //	nat assign Z.npy C.npy [-o PERM.npy] [--duals UV.npz] [--tolerance 0] [--time-limit 10m] [--overwrite] [--workers N]
