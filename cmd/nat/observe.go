@@ -98,11 +98,30 @@ func epochStatus(e nat.Event) status {
 	if e.Global != nil {
 		s.fields = append(s.fields, fmt.Sprintf("all re-paired: %.3f -> %.3f", e.Global.LossBefore, e.Global.Loss))
 	}
-	if e.HeldOut != nil {
-		s.fields = append(s.fields, fmt.Sprintf("held-out alignment %.3f", e.HeldOut.Alignment))
-	}
+	s.fields = append(s.fields, gaugeFields(e.Train, e.HeldOut)...)
 	s.fields = append(s.fields, rate(e)...)
 	return s
+}
+
+// gaugeFields are the figures of the held-out rows, or of the training rows where none are held out.
+func gaugeFields(train, held *nat.Gauge) []string {
+	g, of := gauged(train, held)
+	if g == nil {
+		return nil
+	}
+	fields := []string{fmt.Sprintf("%s alignment %.3f", of, g.Alignment)}
+	if g.Uniformity != nil {
+		fields = append(fields, fmt.Sprintf("score %.3f", g.Score), fmt.Sprintf("information %.2f, %.0f %% of uniform", g.Information, 100*g.Efficiency))
+	}
+	return fields
+}
+
+// gauged picks the rows that tell most, and names them.
+func gauged(train, held *nat.Gauge) (g *nat.Gauge, of string) {
+	if held != nil && (held.Uniformity != nil || train == nil || train.Uniformity == nil) {
+		return held, "held-out"
+	}
+	return train, "training-row"
 }
 
 // keptEpochs bounds, roughly, the epochs whose lines stay on the screen.

@@ -29,7 +29,7 @@ func TestObserveShowsATraining(t *testing.T) {
 		{Kind: nat.EventWarning, Message: "few rows"},
 		{Kind: nat.EventWarning, Message: "few rows"},
 		{Kind: nat.EventEpoch, Step: 4, Steps: 8, Epochs: 2, Stats: stats, Train: &nat.Gauge{AssignmentGap: &gap},
-			HeldOut: &nat.Gauge{Alignment: .2}, Rate: 1234.5, ETA: .2},
+			HeldOut: &nat.Gauge{Alignment: .2, Uniformity: &nat.Uniformity{Score: .8912, Information: 2.345, Efficiency: .847}}, Rate: 1234.5, ETA: .2},
 		{Kind: nat.EventAssign, Message: "re-pairing all rows", Done: 3, Total: 60},
 		{Kind: nat.EventCheckpoint, Path: "x"},
 		{Kind: nat.EventDone},
@@ -41,12 +41,29 @@ func TestObserveShowsATraining(t *testing.T) {
 training for 2 epochs, 8 steps
 epoch 1/2  3/8 steps  loss 1.250 (-0.030 by re-assigning 42 %)  cos 0.38/0.34  1,234 images/s  waiting for data 12 %  ETA 1m05s
 warning: few rows
-epoch 1/2 done  loss 1.250  cos 0.38/0.34  42 % re-assigned  gap 10.8 %  held-out alignment 0.200  1,234 images/s  ETA <1s
+epoch 1/2 done  loss 1.250  cos 0.38/0.34  42 % re-assigned  gap 10.8 %  held-out alignment 0.200  score 0.891  information 2.35, 85 % of uniform  1,234 images/s  ETA <1s
 re-pairing all rows  3/60 rows
 probe: knn: run embedding   25 %
 `
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", out, want)
+	}
+}
+
+// Without held-out rows, or with too few of them to tell, the training rows speak.
+func TestGaugeFields(t *testing.T) {
+	some := &nat.Gauge{Alignment: .3, Uniformity: &nat.Uniformity{Score: .5, Information: 1, Efficiency: .25}}
+	few := &nat.Gauge{Alignment: .4}
+	for _, c := range []struct {
+		train, held *nat.Gauge
+		want        string
+	}{
+		{nil, nil, ""}, {some, nil, "training-row alignment 0.300|score 0.500|information 1.00, 25 % of uniform"},
+		{some, few, "training-row alignment 0.300|score 0.500|information 1.00, 25 % of uniform"}, {few, few, "held-out alignment 0.400"},
+	} {
+		if got := strings.Join(gaugeFields(c.train, c.held), "|"); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
 	}
 }
 

@@ -154,6 +154,16 @@ func trainError(err error) error {
 
 func resumeCommand(run string) string { return "nat train --resume --out " + quote(run) }
 
+// uniformity says how near the embeddings are to the best law.
+func uniformity(s *nat.Summary) string {
+	g, of := gauged(s.Train, s.HeldOut)
+	if g == nil || g.Uniformity == nil {
+		return ""
+	}
+	return fmt.Sprintf("score %.3f (1 is uniform), information %.1f %% of that of uniform rows, of %s %s rows", g.Score, 100*g.Efficiency, count(g.Rows),
+		strings.TrimSuffix(of, "-row"))
+}
+
 func (a *app) printSummary(s *nat.Summary) {
 	loss, information, cosine, reassigned, gap := fmt.Sprintf("%.4f", s.Loss), "", "", "", ""
 	if s.Information != nil {
@@ -177,6 +187,8 @@ func (a *app) printSummary(s *nat.Summary) {
 		"cosine", cosine,
 		"re-assigned", reassigned,
 		"assignment gap", gap,
+		"uniformity", uniformity(s),
+		"gauges", percent(s.GaugeShare)+" of the time",
 		"checkpoint", s.Checkpoint,
 		"report", reportPath(s.Run))
 }
