@@ -183,9 +183,7 @@ func (o *InfoMax) EndEpoch() error { return nil }
 const tensorStep = "step"
 
 // State is the number of steps taken, by which the noise of the next is drawn.
-func (o *InfoMax) State() []tensorfile.Tensor {
-	return []tensorfile.Tensor{{Name: tensorStep, Shape: []int{1}, Data: []int64{o.step}}}
-}
+func (o *InfoMax) State() []tensorfile.Tensor { return stepState(o.step) }
 
 // SetState takes over a State. Nothing changes on an error.
 func (o *InfoMax) SetState(ts []tensorfile.Tensor) error {
@@ -194,6 +192,10 @@ func (o *InfoMax) SetState(ts []tensorfile.Tensor) error {
 		o.step = step
 	}
 	return err
+}
+
+func stepState(step int64) []tensorfile.Tensor {
+	return []tensorfile.Tensor{{Name: tensorStep, Shape: []int{1}, Data: []int64{step}}}
 }
 
 func findStep(ts []tensorfile.Tensor) (int64, error) {

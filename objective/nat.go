@@ -25,12 +25,28 @@ const (
 	AssignGlobal = "global"
 )
 
+// Loss says how a point is pulled to its target.
+const (
+	LossSquare  = "square"  // by the squared distance (15)
+	LossSoftmax = "softmax" // by the cross-entropy of finding it among the targets of the batch (44)
+)
+
+// Targets says what the targets are.
+const (
+	TargetsUniform  = "uniform"  // drawn once, independent and uniform on the sphere
+	TargetsEven     = "even"     // drawn once, of a lower discrepancy: sphere.Even
+	TargetsDiscrete = "discrete" // the d vectors of the canonical basis, in turn
+)
+
 // NATOptions of [NewNAT]; the zero value is one view, matched batch by batch.
 type NATOptions struct {
-	Seed   uint64
-	Views  int    // 0 = 1
-	Assign string // AssignBatch (default), AssignPool or AssignGlobal
-	Pool   int    // batches in a pool; 0 = 8
+	Seed        uint64
+	Views       int     // 0 = 1
+	Assign      string  // AssignBatch (default), AssignPool or AssignGlobal
+	Pool        int     // batches in a pool; 0 = 8
+	Targets     string  // TargetsUniform (default), TargetsEven or TargetsDiscrete
+	Loss        string  // LossSquare (default) or LossSoftmax
+	Temperature float64 // of LossSoftmax; 0 = DefaultTemperature
 }
 
 // NAT is noise as targets (13): n points, n targets uniform on the sphere, and a
@@ -41,6 +57,9 @@ type NATOptions struct {
 //
 // The gradient is that of L as written, not projected to the sphere: the
 // normalisation that made z projects it on the way back.
+//
+// With LossSoftmax the pull is that of (44) instead, which weighs the targets that are as
+// near as a point's own; the pairing is the same, being the best for that loss too.
 //
 // A point with several views is matched by their mean (15). The mean is not
 // normalised: sum_v ||z_v - c||^2 = V ||mean - c||^2 + const, so the assignment
@@ -61,6 +80,7 @@ type NAT struct {
 	solver      assign.Solver
 
 	gather  *gathering // nil unless AssignPool
+	soft    *softPull  // nil unless LossSoftmax
 	learned []float32  // of the targets, by the last RematchAll of many points; nil before
 
 	step step
@@ -103,12 +123,21 @@ func NewNAT(n, d int, opt NATOptions, pool *kernel.Pool) (*NAT, error) {
 	if opt.Assign == "" {
 		opt.Assign = AssignBatch
 	}
+	if opt.Targets == "" {
+		opt.Targets = TargetsUniform
+	}
+	if opt.Loss == "" {
+		opt.Loss = LossSquare
+	}
+	if opt.Temperature == 0 && opt.Loss == LossSoftmax {
+		opt.Temperature = DefaultTemperature
+	}
 	if err := opt.validate(n, d); err != nil {
 		return nil, fmt.Errorf("noise as targets: %w", err)
 	}
 	o := &NAT{
 		n: n, d: d, views: opt.Views, pool: pool,
-		targets:  sphere.Uniform(n, d, rng.New(opt.Seed, rng.Targets)),
+		targets:  opt.draw(n, d),
 		matching: assign.NewMatching(n, rng.New(opt.Seed, rng.Assign)),
 		origin:   make([]float32, d),
 	}
@@ -118,7 +147,25 @@ func NewNAT(n, d int, opt NATOptions, pool *kernel.Pool) (*NAT, error) {
 			o.gather.size = 8
 		}
 	}
+	if opt.Loss == LossSoftmax {
+		o.soft = newSoftPull(o, opt.Temperature)
+	}
 	return o, nil
+}
+
+// draw makes the targets.
+func (opt *NATOptions) draw(n, d int) []float32 {
+	switch opt.Targets {
+	case TargetsEven:
+		return sphere.Even(n, d, rng.New(opt.Seed, rng.Targets))
+	case TargetsDiscrete:
+		c := make([]float32, n*d)
+		for j := range n {
+			c[j*d+j%d] = 1
+		}
+		return c
+	}
+	return sphere.Uniform(n, d, rng.New(opt.Seed, rng.Targets))
 }
 
 func (opt *NATOptions) validate(n, d int) error {
@@ -132,6 +179,12 @@ func (opt *NATOptions) validate(n, d int) error {
 	check(d < 2, "dimension %d; want at least 2", d)
 	check(opt.Views < 1, "%d views; want at least 1", opt.Views)
 	check(!slices.Contains([]string{AssignBatch, AssignPool, AssignGlobal}, opt.Assign), "assign %q; want batch, pool or global", opt.Assign)
+	check(!slices.Contains([]string{TargetsUniform, TargetsEven, TargetsDiscrete}, opt.Targets), "targets %q; want uniform, even or discrete", opt.Targets)
+	check(!slices.Contains([]string{LossSquare, LossSoftmax}, opt.Loss), "loss %q; want square or softmax", opt.Loss)
+	if err := checkTemperature(opt.Temperature); opt.Temperature != 0 && err != nil {
+		errs = append(errs, err)
+	}
+	check(opt.Temperature != 0 && opt.Loss == LossSquare, "temperature %v; the square loss has none", opt.Temperature)
 	check(opt.Pool < 0, "a pool of %d batches; want at least 1", opt.Pool)
 	return errors.Join(errs...)
 }
@@ -158,6 +211,9 @@ func (o *NAT) Step(batch Batch, z, dz []float32) (Stats, error) {
 		return Stats{}, err
 	}
 	stats := o.pull()
+	if o.soft != nil {
+		o.soft.pull(&stats)
+	}
 	stats.Reassigned = float64(match.Changed) / float64(b)
 	stats.Gap = match.Gap / float64(b)
 	if o.gather != nil {
@@ -269,9 +325,11 @@ func (o *NAT) pullRow(i int) rowLoss {
 	length := kernel.SqDist64(c, o.origin)
 	for v := range o.views {
 		z := o.view(v, i)
-		dz := o.step.dz[(v*b+i)*o.d:][:len(z)]
-		for k, x := range z {
-			dz[k] = step * (x - c[k])
+		if o.soft == nil {
+			dz := o.step.dz[(v*b+i)*o.d:][:len(z)]
+			for k, x := range z {
+				dz[k] = step * (x - c[k])
+			}
 		}
 		now := kernel.SqDist64(z, c)
 		r.loss += now

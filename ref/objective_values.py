@@ -4,6 +4,7 @@
 Needs torch. Every loss is written from its definition, in distances and logarithms of probabilities, in float64; gradients
 are autograd's through the normalisation, so only their tangent part counts.
 """
+import itertools
 import math
 import torch
 
@@ -62,6 +63,15 @@ def classifier(z, temperature):
     return torch.nn.functional.cross_entropy(unit(z) @ w.T / temperature, labels)
 
 
+def softmax(z, temperature):
+    """Targets are the first views of all points, paired at the least cost."""
+    c = embeddings().detach()[:B]
+    labels = torch.tensor([i % B for i in range(V * B)])
+    cosines = (unit(z) @ c.T).detach().reshape(V, B, B).sum(0)
+    best = max(itertools.permutations(range(B)), key=lambda p: sum(cosines[b, p[b]].item() for b in range(B)))
+    return torch.nn.functional.cross_entropy(unit(z) @ c[list(best)].T / temperature, labels)
+
+
 def show(name, loss):
     z = embeddings()
     value = loss(z)
@@ -75,3 +85,4 @@ show("infomax", lambda z: infomax(z, 0.4, 1))
 show("infomax, two views", lambda z: infomax(z, 0.4, 2))
 show("align-uniform", lambda z: align_uniform(z, 1.5))
 show("classifier", lambda z: classifier(z, 0.1))
+show("softmax", lambda z: softmax(z, 0.2))
