@@ -91,6 +91,23 @@ func pointProblems(sizes ...int) []problem {
 	return all
 }
 
+// farAndNear are points whose squares are beyond float32, or nothing in it.
+func farAndNear(n int) []problem {
+	const d = 3
+	var all []problem
+	for _, exponent := range []int{110, -142} {
+		r := rand.New(rand.NewPCG(14, uint64(n)))
+		x, y := integerPoints(r, n, d, 100), integerPoints(r, n, d, 100)
+		for k := range x {
+			x[k], y[k] = float32(math.Ldexp(float64(x[k]), exponent)), float32(math.Ldexp(float64(y[k]), exponent))
+		}
+		p := problem{name: fmt.Sprintf("points, 2^%d", exponent), n: n, m: n, x: x, y: y, d: d, cost: distances(x, y, n, n, d)}
+		p.solve()
+		all = append(all, p)
+	}
+	return all
+}
+
 // alongLine has distances that are little but products of two numbers.
 func alongLine(r *rand.Rand, n, d int) []float32 {
 	ends := uniformPoints(r, 2, d)
@@ -229,6 +246,7 @@ func TestConformance(t *testing.T) {
 	pool := kernel.NewPool(2)
 	defer pool.Close()
 	points := pointProblems(1, 6, 40, 150)
+	everywhere := append(farAndNear(100), points...)
 	matrices := append(matrixProblems(), pointProblems(1, 6, 40)...)
 	for _, solver := range []struct {
 		name       string
@@ -249,10 +267,10 @@ func TestConformance(t *testing.T) {
 		{"Rows", matrices, []int{0, 2}, func(s *Solver, p *problem) (*Result, error) {
 			return s.Rows(t.Context(), p.n, p.m, func(i int, dst []float64) { copy(dst, p.cost[i*p.m:]) }, Options{})
 		}},
-		{"Points", points, []int{0, 2}, func(s *Solver, p *problem) (*Result, error) {
+		{"Points", everywhere, []int{0, 2}, func(s *Solver, p *problem) (*Result, error) {
 			return s.Points(t.Context(), pool, p.x, p.y, p.n, p.m, p.d, Options{})
 		}},
-		{"Large", points, []int{0}, func(_ *Solver, p *problem) (*Result, error) {
+		{"Large", everywhere, []int{0}, func(_ *Solver, p *problem) (*Result, error) {
 			r, err := Large(t.Context(), p.x, p.y, p.n, p.d, LargeOptions{Pool: pool})
 			if err != nil {
 				return nil, err

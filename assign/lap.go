@@ -157,16 +157,17 @@ func grow[T any](s []T, n int) []T {
 // row returns the costs of row i.
 func (p *lap[T]) row(i int) []T { return p.c[i*p.m : (i+1)*p.m] }
 
-// columnMinima sets v over columns [lo, hi) to the least cost of the column,
-// the largest potentials that leave every reduced cost non-negative.
-func (p *lap[T]) columnMinima(lo, hi int) {
-	v := p.v[lo:hi]
-	for j := range v {
-		v[j] = p.inf
+// columnMinima sets v to the least cost of each column, the largest potentials that leave
+// every reduced cost non-negative. It returns a column that is forbidden to all rows, free
+// if there is none.
+func (p *lap[T]) columnMinima() int32 {
+	for j := range p.v {
+		p.v[j] = p.inf
 	}
 	for i := range p.n {
-		kernel.Lower(v, p.row(i)[lo:hi])
+		kernel.Lower(p.v, p.row(i))
 	}
+	return int32(slices.Index(p.v, p.inf))
 }
 
 // scratch is what fill needs for one row at a time.

@@ -79,7 +79,8 @@ func Large(ctx context.Context, x, y []float32, n, d int, opt LargeOptions) (*La
 		defer pool.Close()
 	}
 	began := time.Now()
-	l := &large{opt: opt, n: n, began: began, p: newPricer(pool, x, y, n, n, d, 0), s: newSparse(n)}
+	x, y, exponent := nearOne(x[:n*d], y[:n*d])
+	l := &large{opt: opt, n: n, began: began, p: newPricer(pool, x, y, n, n, d, 0), s: newSparse(n), unit: math.Ldexp(1, 2*exponent)}
 	defer l.p.close()
 	work := ctx
 	if opt.TimeLimit > 0 {
@@ -90,6 +91,7 @@ func Large(ctx context.Context, x, y []float32, n, d int, opt LargeOptions) (*La
 	err := l.solve(work)
 	l.report("proof", true)
 	r := l.result(work)
+	r.rescale(l.unit)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -99,6 +101,40 @@ func Large(ctx context.Context, x, y []float32, n, d int, opt LargeOptions) (*La
 		r.Stopped = "time limit"
 	}
 	return r, nil
+}
+
+// nearOne returns the points divided by a power of 2 if they are so large, or so small, that
+// squares would not fit in float32. Only what is 2^-126 of the largest coordinate is lost.
+func nearOne(x, y []float32) (nearX, nearY []float32, exponent int) {
+	const fits = 20
+	var largest float64
+	for _, points := range [][]float32{x, y} {
+		for _, value := range points {
+			largest = max(largest, math.Abs(float64(value)))
+		}
+	}
+	if _, exponent = math.Frexp(largest); -fits <= exponent && exponent <= fits {
+		return x, y, 0
+	}
+	factor := math.Ldexp(1, -exponent)
+	scaled := func(points []float32) []float32 {
+		out := make([]float32, len(points))
+		for k, value := range points {
+			out[k] = float32(float64(value) * factor)
+		}
+		return out
+	}
+	return scaled(x), scaled(y), exponent
+}
+
+// rescale undoes what nearOne did.
+func (r *LargeResult) rescale(unit float64) {
+	for _, values := range [][]float64{r.U, r.V, r.Learned} {
+		for k := range values {
+			values[k] *= unit
+		}
+	}
+	r.Cost, r.InitialCost, r.LowerBound, r.Gap = r.Cost*unit, r.InitialCost*unit, r.LowerBound*unit, r.Gap*unit
 }
 
 // check returns an error unless the points make a problem and the hints fit it.
@@ -132,6 +168,7 @@ type large struct {
 	twins    [][]int32 // rows with the same coordinates, more than one
 	twinOf   []int32   // row -> the first with its coordinates
 	coarse   []float64 // potentials to begin with
+	unit     float64   // a power of 2: the cost of 1 between the points as they were given
 	priced   int       // rows whose costs were computed
 	filled   bool      // every row has a list
 	solved   bool
@@ -221,7 +258,11 @@ func (l *large) seed(ctx context.Context) error {
 	if l.coarse, err = coarsePotentials(ctx, l.p); err != nil {
 		return err
 	}
-	v, err := blend(ctx, l.p, l.coarse, l.opt.Learned)
+	learned := slices.Clone(l.opt.Learned)
+	for j := range learned {
+		learned[j] /= l.unit
+	}
+	v, err := blend(ctx, l.p, l.coarse, learned)
 	if err != nil {
 		return err
 	}

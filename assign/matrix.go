@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 )
 
 // maxEntry bounds the entries of a matrix, so that sums of a few of them stay
@@ -105,45 +106,73 @@ func transpose(dst, src []float64, n, m int) {
 	}
 }
 
-// solveFloats solves n <= m costs that are there.
+// solveFloats solves n <= m costs that are there. Potentials to begin with that were of no
+// use, so that rounding leaves the proof open, are not used in the end.
 func (s *Solver) solveFloats(guess []int32, v []float64) (*Result, error) {
 	p := &s.floats
-	n, m := p.n, p.m
-	switch {
-	case n < m:
-		clear(p.v) // columns that stay free must keep 0, above all others
-	case v != nil:
-		copy(p.v, v)
-	default:
-		p.columnMinima(0, m)
-		for j, x := range p.v {
-			if math.IsInf(x, 1) {
-				return nil, &InfeasibleError{Cols: []int32{int32(j)}}
-			}
+	var optimal bool
+	if p.n == p.m && p.n > 0 && v != nil {
+		takeOver(p, v)
+		var err error
+		if optimal, err = p.solveAndProve(guess, &s.walk); err != nil {
+			return nil, err
+		}
+		if !optimal {
+			p.unpair()
 		}
 	}
-	for i := 0; i < n && !p.halted(); i++ {
+	if !optimal {
+		if p.n < p.m {
+			clear(p.v) // columns that stay free must keep 0, above all others
+		} else if j := p.columnMinima(); j != free {
+			return nil, &InfeasibleError{Cols: []int32{j}}
+		}
+		var err error
+		if optimal, err = p.solveAndProve(guess, &s.walk); err != nil {
+			return nil, err
+		}
+	}
+	return p.floatResult(guess, optimal), nil
+}
+
+// solveAndProve solves a problem with potentials to begin with, and reports whether the
+// pairing is proven optimal.
+func (p *lap[T]) solveAndProve(guess []int32, w *walkBuffers) (optimal bool, err error) {
+	for i := 0; i < p.n && !p.halted(); i++ {
 		p.fill(i)
 	}
-	p.scans += n
+	p.scans += p.n
 	if err := p.solve(guess); err != nil {
-		return nil, err
+		return false, err
 	}
-	p.undoIdle(guess, &s.walk)
-	optimal := p.prove()
+	p.undoIdle(guess, w)
+	optimal = p.prove()
 	if p.stopped {
-		return nil, p.interrupted()
+		return false, p.interrupted()
 	}
-	r := p.floatResult(guess)
-	r.Optimal = optimal
-	return r, nil
+	return optimal, nil
+}
+
+// takeOver sets the potentials to those of another time, shifted so that the largest is 0
+// and none is further below it than costs differ.
+func takeOver(p *lap[float64], v []float64) {
+	least, most := p.inf, -p.inf
+	for _, x := range p.c {
+		if x < p.inf {
+			least, most = min(least, x), max(most, x)
+		}
+	}
+	largest := slices.Max(v)
+	for j, x := range v {
+		p.v[j] = max(x-largest, min(least-most, 0))
+	}
 }
 
 // floatResult reads the certificate off the potentials: u_i is the least reduced
 // cost of row i, and the gap is what the pairs exceed it by.
-func (p *lap[T]) floatResult(guess []int32) *Result {
+func (p *lap[T]) floatResult(guess []int32, optimal bool) *Result {
 	r := &Result{
-		Perm: make([]int32, p.n), U: make([]float64, p.n), V: make([]float64, p.m),
+		Perm: make([]int32, p.n), U: make([]float64, p.n), V: make([]float64, p.m), Optimal: optimal,
 		Method: "jv-float64", RowScans: p.scans, Augmentations: p.augmentations,
 	}
 	copy(r.Perm, p.colOf)

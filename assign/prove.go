@@ -16,16 +16,14 @@ import (
 // exchanges among them are a graph, and ours is optimal if and only if it has no
 // negative cycle, which is decided in integers.
 
-// proveLimit bounds the additions of the search for a negative cycle.
+// proveLimit bounds the additions of a search for a negative cycle, and twice that those of
+// all searches.
 const proveLimit = 1 << 23
 
 // prove reports whether the pairing is optimal for the stored matrix, exactly. If it
 // finds a better one it takes it. With very many near ties it gives up: false.
 func (p *lap[T]) prove() bool {
-	for range 64 {
-		if p.look() {
-			return false
-		}
+	for left := 2 * proveLimit; left > 0 && !p.look(); {
 		excess := p.excess()
 		if excess == 0 {
 			return true
@@ -35,7 +33,8 @@ func (p *lap[T]) prove() bool {
 			return false
 		}
 		g.trim()
-		cycle := g.negativeCycle()
+		cycle, additions := g.negativeCycle()
+		left -= max(additions, proveLimit/64)
 		if cycle == nil {
 			return true
 		}
@@ -137,7 +136,7 @@ func (g *exchangeGraph) trim() {
 
 // negativeCycle returns the edges of a cycle that lowers the cost, nil if there is
 // none: Bellman and Ford, in integers.
-func (g *exchangeGraph) negativeCycle() []exchange {
+func (g *exchangeGraph) negativeCycle() (cycle []exchange, additions int) {
 	weights := g.weights()
 	dist := make([]big.Int, g.nodes)
 	via := make([]int, g.nodes) // edge into the node
@@ -148,6 +147,7 @@ func (g *exchangeGraph) negativeCycle() []exchange {
 	last := int32(-1)
 	for range g.nodes {
 		last = -1
+		additions += len(g.edges)
 		for k, e := range g.edges {
 			offer.Add(&dist[e.from], &weights[k])
 			if offer.Cmp(&dist[e.to]) < 0 {
@@ -157,18 +157,17 @@ func (g *exchangeGraph) negativeCycle() []exchange {
 			}
 		}
 		if last < 0 {
-			return nil
+			return nil, additions
 		}
 	}
 	for range g.nodes { // back into the cycle
 		last = g.edges[via[last]].from
 	}
-	var cycle []exchange
 	for at := last; ; {
 		e := g.edges[via[at]]
 		cycle = append(cycle, e)
 		if at = e.from; at == last {
-			return cycle
+			return cycle, additions
 		}
 	}
 }

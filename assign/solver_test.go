@@ -199,6 +199,31 @@ func TestExactSign(t *testing.T) {
 // Products (i+1)(j+1) are the worst case of Machol and Wien: every row wants the
 // columns of the others, and each search grows over all that are paired. The optimum
 // pairs large with small: n(n+1)(n+2)/6.
+// Potentials are hints: nonsense beyond all costs changes nothing.
+func TestNonsenseForPotentials(t *testing.T) {
+	const n = 60
+	r := rand.New(rand.NewPCG(17, 1))
+	cost := generate(n*n, func() float64 { return 1e-70 * r.Float64() })
+	var s Solver
+	want, err := s.Matrix(t.Context(), cost, n, n, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []float64{1e-75, 1e-70, 1e-60, 1, 1e290} {
+		v := generate(n, func() float64 { return size * r.NormFloat64() })
+		got, err := s.Matrix(t.Context(), cost, n, n, Options{V: v})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got.Perm, want.Perm) || !got.Optimal {
+			t.Errorf("potentials of %g: optimal %v, cost %v, want %v", size, got.Optimal, got.Cost, want.Cost)
+		}
+		if err := Verify(got, func(i, j int) float64 { return cost[i*n+j] }, n, n, 1e-84); err != nil {
+			t.Errorf("potentials of %g: %v", size, err)
+		}
+	}
+}
+
 func TestProductsOfRowAndColumn(t *testing.T) {
 	const n = 90
 	cost := make([]float64, n*n)
