@@ -250,6 +250,9 @@ func (a *app) assignFiles(ctx context.Context, pool *kernel.Pool, points, target
 	}}
 	if held(n, m, opt) {
 		if err := fitsDense("the matrix of distances", n, m, matrixBytes); err != nil {
+			if n != m {
+				err = fmt.Errorf("%w; as many targets as points would need no matrix: leave some of either out", err)
+			}
 			return nil, err
 		}
 	}
