@@ -21,8 +21,12 @@ type VAEOptions struct {
 	Beta  float64 // weight of the divergence; 0 = 1, the bound itself
 }
 
-// MaxBeta is far beyond the weights at which nothing is encoded any more.
-const MaxBeta = 1e6
+// Weights of the divergence: beyond MaxBeta nothing is encoded, and below MinBeta the posteriors
+// are as good as points.
+const (
+	MinBeta = 1e-6
+	MaxBeta = 1e6
+)
 
 // VAE is the variational autoencoder (50) (Kingma and Welling, ICLR 2014): the encoder
 // gives a normal distribution q(z|x) of d independent coordinates, a decoder gives a
@@ -94,8 +98,8 @@ func NewVAE(decoder encoder.Spec, opt VAEOptions, pool *kernel.Pool) (*VAE, erro
 	if opt.Views < 1 {
 		errs = append(errs, fmt.Errorf("%d views; want at least 1", opt.Views))
 	}
-	if !(opt.Beta > 0 && opt.Beta <= MaxBeta) {
-		errs = append(errs, fmt.Errorf("beta %v; want more than 0, at most %v", opt.Beta, float64(MaxBeta)))
+	if !(opt.Beta >= MinBeta && opt.Beta <= MaxBeta) {
+		errs = append(errs, fmt.Errorf("beta %v; want %v to %v", opt.Beta, MinBeta, float64(MaxBeta)))
 	}
 	seed, _ := rng.Seed(opt.Seed, rng.Decoder)
 	net, err := encoder.New(decoder, seed, pool)
