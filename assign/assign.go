@@ -197,6 +197,20 @@ func (r *Result) swap(m int) {
 	r.U, r.V = r.V, r.U
 }
 
+// rescale multiplies all that is a cost by a power of 2, that of a cost of 1 between the points
+// that were solved.
+func (r *Result) rescale(unit float64) {
+	if unit == 1 {
+		return
+	}
+	for _, values := range [][]float64{r.U, r.V} {
+		for k := range values {
+			values[k] *= unit
+		}
+	}
+	r.Cost, r.InitialCost, r.LowerBound, r.Gap = r.Cost*unit, r.InitialCost*unit, r.LowerBound*unit, r.Gap*unit
+}
+
 // close sets the fields that follow from Cost and Gap.
 func (r *Result) close() {
 	r.Gap = max(r.Gap, 0)

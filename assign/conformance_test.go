@@ -95,7 +95,7 @@ func pointProblems(sizes ...int) []problem {
 func farAndNear(n int) []problem {
 	const d = 3
 	var all []problem
-	for _, exponent := range []int{110, -142} {
+	for _, exponent := range []int{110, -30, -142} {
 		r := rand.New(rand.NewPCG(14, uint64(n)))
 		x, y := integerPoints(r, n, d, 100), integerPoints(r, n, d, 100)
 		for k := range x {

@@ -92,6 +92,9 @@ func Large(ctx context.Context, x, y []float32, n, d int, opt LargeOptions) (*La
 	l.report("proof", true)
 	r := l.result(work)
 	r.rescale(l.unit)
+	for j := range r.Learned {
+		r.Learned[j] *= l.unit
+	}
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -117,24 +120,7 @@ func nearOne(x, y []float32) (nearX, nearY []float32, exponent int) {
 		return x, y, 0
 	}
 	factor := math.Ldexp(1, -exponent)
-	scaled := func(points []float32) []float32 {
-		out := make([]float32, len(points))
-		for k, value := range points {
-			out[k] = float32(float64(value) * factor)
-		}
-		return out
-	}
-	return scaled(x), scaled(y), exponent
-}
-
-// rescale undoes what nearOne did.
-func (r *LargeResult) rescale(unit float64) {
-	for _, values := range [][]float64{r.U, r.V, r.Learned} {
-		for k := range values {
-			values[k] *= unit
-		}
-	}
-	r.Cost, r.InitialCost, r.LowerBound, r.Gap = r.Cost*unit, r.InitialCost*unit, r.LowerBound*unit, r.Gap*unit
+	return times(factor, x), times(factor, y), exponent
 }
 
 // check returns an error unless the points make a problem and the hints fit it.
@@ -259,8 +245,9 @@ func (l *large) seed(ctx context.Context) error {
 		return err
 	}
 	learned := slices.Clone(l.opt.Learned)
-	for j := range learned {
-		learned[j] /= l.unit
+	reach := math.Ldexp(1, costBits) / l.p.scale
+	for j, x := range learned {
+		learned[j] = min(max(x/l.unit, -reach), reach)
 	}
 	v, err := blend(ctx, l.p, l.coarse, learned)
 	if err != nil {

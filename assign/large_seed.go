@@ -84,7 +84,7 @@ func blend(ctx context.Context, p *pricer, coarse, learned []float64) ([]float64
 		return nil, err
 	}
 	with, err := sampledBound(ctx, p, all)
-	if err != nil || with <= without {
+	if err != nil || !(with > without) {
 		return coarse, err
 	}
 	return half, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"nat/internal/kernel"
 )
@@ -58,7 +59,7 @@ func chunks(n, size int) int { return (n + size - 1) / size }
 // one order on every machine, and stored as int32 in steps of 2^-26 = 1.5e-8. A stored
 // distance is within 2 (d+8) 2^-24 + 2^-24 of the true one. On these the solver is exact:
 // it ends, the result is the same everywhere, and Optimal says that Perm is the best for
-// the stored distances. Cost and the certificate are computed in float64 from the points
+// the stored distances; points that all lie near 0 are enlarged first. Cost and the certificate are computed in float64 from the points
 // themselves, for every pair that might have the least reduced cost of its row:
 // potentials are feasible for the true distances, and Gap, some 1e-8 to 1e-7 a row, is
 // what float32 and the steps may have cost. Points beyond the unit ball are solved like a
@@ -98,18 +99,57 @@ func (s *Solver) pointsInto(ctx context.Context, r *Result, pool *kernel.Pool, z
 		return err
 	}
 	guess := s.guessOf(opt.Start, n, m)
-	switch {
-	case zMax > 1+ballSlack || cMax > 1+ballSlack:
+	largest := max(zMax, cMax)
+	if largest > 1+ballSlack {
 		return s.farPoints(ctx, r, pool, z, c, n, m, d, opt)
-	case n <= m:
-		return s.ballPoints(ctx, r, pool, z, c, n, m, d, guess, opt.V)
 	}
-	b.zz, b.cc = b.cc, b.zz
-	if err := s.ballPoints(ctx, r, pool, c, z, m, n, d, invert(guess, m), nil); err != nil {
+	unit := 1.0
+	if 0 < largest && largest < smallBall {
+		z, c, opt.V, unit = b.enlarge(z[:n*d], c[:m*d], opt.V, largest)
+	}
+	if n <= m {
+		err = s.ballPoints(ctx, r, pool, z, c, n, m, d, guess, opt.V)
+	} else {
+		b.zz, b.cc = b.cc, b.zz
+		err = s.ballPoints(ctx, r, pool, c, z, m, n, d, invert(guess, m), nil)
+	}
+	if err != nil {
 		return err
 	}
-	r.swap(n)
+	if n > m {
+		r.swap(n)
+	}
+	r.rescale(unit)
 	return nil
+}
+
+// smallBall is the radius below which points are enlarged, so that steps are fine enough.
+const smallBall = 1.0 / 8
+
+// enlarge multiplies points, their norms and the potentials by the power of 2 that brings the
+// largest norm near 1; unit is what a cost of 1 is then worth.
+func (b *pointBuffers) enlarge(z, c []float32, v []float64, largest float64) (nearZ, nearC []float32, nearV []float64, unit float64) {
+	_, exponent := math.Frexp(largest)
+	factor, unit := math.Ldexp(1, -exponent), math.Ldexp(1, 2*exponent)
+	for _, squares := range [][]float64{b.zz, b.cc} {
+		for i := range squares {
+			squares[i] /= unit
+		}
+	}
+	nearV = slices.Clone(v)
+	for j, x := range nearV {
+		nearV[j] = min(max(x/unit, -maxEntry), maxEntry)
+	}
+	return times(factor, z), times(factor, c), nearV, unit
+}
+
+// times returns the coordinates multiplied by a power of 2.
+func times(factor float64, x []float32) []float32 {
+	out := make([]float32, len(x))
+	for k, value := range x {
+		out[k] = float32(float64(value) * factor)
+	}
+	return out
 }
 
 // checkPoints returns an error unless there are coordinates for n points and m targets.
