@@ -274,11 +274,29 @@ func assignPoints(ctx context.Context, pool *kernel.Pool, s *assign.Solver, z, c
 		return assign.Large(ctx, z, c, n, d, opt)
 	}
 	r, err := s.Points(ctx, pool, z, c, n, m, d, assign.Options{})
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case r.RelativeGap <= wideGap:
+	case n == m:
+		opt.Pool, opt.Start = pool, r.Perm
+		return assign.Large(ctx, z, c, n, d, opt)
+	default:
+		row := func(i int, dst []float64) {
+			for j := range dst {
+				dst[j] = kernel.SqDist64(z[i*d:(i+1)*d], c[j*d:(j+1)*d])
+			}
+		}
+		if r, err = s.Rows(ctx, n, m, row, assign.Options{Start: r.Perm}); err != nil {
+			return nil, err
+		}
 	}
 	return &assign.LargeResult{Result: *r}, nil
 }
+
+// wideGap is the relative gap from which on points are paired a second time, by distances in float64: they are so much
+// closer to each other than to 0 that float32 does not tell them apart.
+const wideGap = 1e-6
 
 // matrixBytes is what a dense solve holds for each entry, at most: the costs as read, transposed, and the solver's.
 const matrixBytes = 24
