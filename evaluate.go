@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"nat/dataset"
@@ -13,52 +14,38 @@ import (
 	"nat/probe"
 )
 
-// EvalOptions choose what Evaluate measures. The zero value is all probes on
-// embedding and features, with all labels.
+// EvalOptions choose what Evaluate measures. The zero value is the usual probes
+// on embedding and features, with all labels.
 type EvalOptions struct {
-	Probes   []string // of knn, linear, mlp; default all
-	Layers   []string // default embedding, features
+	Probes   []string // of ProbeNames; default knn, linear, mlp
+	Layers   []string // default embedding, features; "all" alone: every layer, in order
 	Labels   string   // file of labels, when the data carry none
 	Workers  int      // default one per core
 	Limit    int      // use only so many rows of each split, chosen by a hash of their identity
-	PerClass int      // besides all labels, also with this many per class (mean of 5 draws); 0: not
+	PerClass []int    // besides all labels, also with each of these numbers of labels a class (5 draws)
 	Seed     uint64   // of the probes' own randomness; default 1
 }
+
+// AllLayers, as the only layer of EvalOptions, stands for every layer of the
+// network that changes what it is given.
+const AllLayers = "all"
 
 // EvalResult compares a run's representations with raw input, PCA and the same
 // network untrained, under the same probes.
 type EvalResult struct {
-	Run       string    `json:"run"`
-	Data      string    `json:"data"`
-	TrainRows int       `json:"train_rows"` // with a label
-	TestRows  int       `json:"test_rows"`  // with a label
-	Classes   int       `json:"classes"`
-	Rows      []EvalRow `json:"rows"`
-	PerClass  int       `json:"labels_per_class,omitempty"`
-	FewRows   []EvalRow `json:"few_label_rows,omitempty"` // the same table with PerClass labels a class
-	Warnings  []string  `json:"warnings,omitempty"`
+	Run       string      `json:"run"`
+	Data      string      `json:"data"`
+	TrainRows int         `json:"train_rows"` // with a label
+	TestRows  int         `json:"test_rows"`  // with a label
+	Classes   int         `json:"classes"`
+	Rows      []EvalRow   `json:"rows"`
+	Few       []FewLabels `json:"few_labels,omitempty"` // in the order of EvalOptions.PerClass
+	Warnings  []string    `json:"warnings,omitempty"`
 }
-
-// EvalRow is one representation; accuracies are fractions, nil when that
-// probe was not asked for.
-type EvalRow struct {
-	Name   string   `json:"name"`  // run, random, pca, raw
-	Layer  string   `json:"layer"` // embedding, features, a layer's name; input for raw and pca
-	Dim    int      `json:"dim"`
-	KNN    *float64 `json:"knn,omitempty"`
-	Linear *float64 `json:"linear,omitempty"`
-	MLP    *float64 `json:"mlp,omitempty"`
-}
-
-// probeNames are the probes in the order of the table.
-var probeNames = []string{"knn", "linear", "mlp"}
-
-// fewDraws is the number of draws that few-label accuracies are the mean of.
-const fewDraws = 5
 
 func (o *EvalOptions) complete() error {
 	if len(o.Probes) == 0 {
-		o.Probes = probeNames
+		o.Probes = []string{"knn", "linear", "mlp"}
 	}
 	if len(o.Layers) == 0 {
 		o.Layers = []string{encoder.Embedding, encoder.Features}
@@ -67,12 +54,24 @@ func (o *EvalOptions) complete() error {
 		o.Seed = 1
 	}
 	for _, p := range o.Probes {
-		if err := oneOf("probes", p, probeNames...); err != nil || p == "" {
-			return failf(ErrUsage, "probes %q: choose among knn, linear, mlp", p)
+		if !slices.Contains(probeNames, p) {
+			return failf(ErrUsage, "probes %q: choose among %s", p, strings.Join(probeNames, ", "))
 		}
 	}
-	if o.PerClass < 0 || o.Limit < 0 {
-		return failf(ErrUsage, "labels per class %d and limit %d: must not be negative", o.PerClass, o.Limit)
+	if o.Limit < 0 {
+		return failf(ErrUsage, "limit %d: must not be negative", o.Limit)
+	}
+	if slices.Contains(o.Layers, AllLayers) && len(o.Layers) > 1 {
+		return failf(ErrUsage, "layers %s: %q already stands for every layer", strings.Join(o.Layers, ","), AllLayers)
+	}
+	for i, n := range o.PerClass {
+		if n < 1 || slices.Contains(o.PerClass[:i], n) {
+			return failf(ErrUsage, "labels per class %d: give each number once, and none below 1", n)
+		}
+	}
+	if len(o.PerClass) > 0 && len(asked(o.Probes, accuracyProbes)) == 0 {
+		return failf(ErrUsage, "labels per class: few labels change nothing for %s; add one of %s",
+			strings.Join(o.Probes, " and "), strings.Join(accuracyProbes, ", "))
 	}
 	return nil
 }
@@ -95,6 +94,9 @@ func Evaluate(ctx context.Context, run *Run, data string, opt EvalOptions, obser
 		return nil, err
 	}
 	defer model.Close()
+	if opt.Layers[0] == AllLayers {
+		opt.Layers = layersOf(model.Network.Spec())
+	}
 	for _, layer := range opt.Layers {
 		if _, err := model.Network.Width(layer); err != nil {
 			return nil, &kindError{ErrUsage, err}
@@ -105,7 +107,10 @@ func Evaluate(ctx context.Context, run *Run, data string, opt EvalOptions, obser
 	if err := ev.open(data, run.Record); err != nil {
 		return nil, err
 	}
-	ev.result.Run, ev.result.Data, ev.result.PerClass = run.Dir, data, opt.PerClass
+	ev.result.Run, ev.result.Data = run.Dir, data
+	for _, n := range opt.PerClass {
+		ev.result.Few = append(ev.result.Few, FewLabels{PerClass: n, Draws: fewDraws})
+	}
 	ev.result.Warnings = append(ev.result.Warnings, model.Warnings...)
 	if err := ev.networks(run.Record.Options.Seed); err != nil {
 		return nil, err
@@ -114,6 +119,17 @@ func Evaluate(ctx context.Context, run *Run, data string, opt EvalOptions, obser
 		return nil, err
 	}
 	return &ev.result, nil
+}
+
+// layersOf names the layers in order, less those that leave every value as it
+// is outside training.
+func layersOf(spec encoder.Spec) (names []string) {
+	for _, l := range spec.Layers {
+		if l.Type != encoder.Flatten && l.Type != encoder.Unflatten && l.Type != encoder.Dropout {
+			names = append(names, l.Name)
+		}
+	}
+	return names
 }
 
 // part is the labelled rows of one split.
@@ -184,8 +200,10 @@ func (ev *evaluation) open(data string, rec Record) error {
 		return failf(ErrInput, "%s: %d labelled rows to fit and %d to test on: both are needed", data, len(ev.train.rows), len(ev.test.rows))
 	}
 	ev.bound()
-	if fewest := slices.Min(ev.perClass()); fewest < ev.opt.PerClass {
-		ev.warnf("%d labels a class: the smallest class has %d labelled rows to fit on, and all are used where there are no more", ev.opt.PerClass, fewest)
+	for _, n := range ev.opt.PerClass {
+		if fewest := slices.Min(ev.perClass()); fewest < n {
+			ev.warnf("%d labels a class: the smallest class has %d labelled rows to fit on, and all are used where there are no more", n, fewest)
+		}
 	}
 	ev.result.TrainRows, ev.result.TestRows, ev.result.Classes = len(ev.train.rows), len(ev.test.rows), ev.classes
 	return nil
@@ -195,6 +213,9 @@ func (ev *evaluation) open(data string, rec Record) error {
 func seen(set *dataset.Set, rows []int, rec Record) string {
 	if set.Fingerprint() != rec.Data.Fingerprint {
 		return "which training may have seen without labels"
+	}
+	if rec.Options.Objective == objectiveSupervised {
+		return "which training has not seen" // trainingRows
 	}
 	unseen := map[int]bool{}
 	if rec.Options.Val == "" {
@@ -388,87 +409,6 @@ func (ev *evaluation) inputs() error {
 		return err
 	}
 	return ev.probe("raw", "input", raw)
-}
-
-// probe adds the rows of one representation to the tables.
-func (ev *evaluation) probe(name, layer string, data probe.Data) error {
-	row, err := ev.row(name, layer, data)
-	if err != nil {
-		return err
-	}
-	ev.result.Rows = append(ev.result.Rows, row)
-	if ev.opt.PerClass == 0 {
-		return nil
-	}
-	var sum EvalRow
-	for draw := range fewDraws {
-		few := data.Take(probe.Subset(data.TrainY, ev.opt.PerClass, ev.opt.Seed+uint64(draw)))
-		row, err := ev.row(name, layer, few)
-		if err != nil {
-			return err
-		}
-		sum = row.plus(sum)
-	}
-	ev.result.FewRows = append(ev.result.FewRows, sum.over(fewDraws))
-	return nil
-}
-
-// row runs the probes that were asked for.
-func (ev *evaluation) row(name, layer string, data probe.Data) (EvalRow, error) {
-	row := EvalRow{Name: name, Layer: layer, Dim: data.Dim}
-	for i, p := range probeNames {
-		if !slices.Contains(ev.opt.Probes, p) {
-			continue
-		}
-		ev.progress(fmt.Sprintf("%s: %s %s", p, name, layer))(i, len(probeNames))
-		var accuracy float64
-		var err error
-		switch p {
-		case "knn":
-			accuracy, err = probe.KNN(ev.ctx, ev.model.pool, data, probe.KNNOptions{})
-		case "linear":
-			accuracy, err = probe.Linear(ev.ctx, ev.model.pool, data, probe.LinearOptions{Seed: ev.opt.Seed})
-		case "mlp":
-			accuracy, err = probe.MLP(ev.ctx, ev.model.pool, data, probe.MLPOptions{Seed: ev.opt.Seed})
-		}
-		if err != nil {
-			return row, fmt.Errorf("probe %s of %s %s: %w", p, name, layer, err)
-		}
-		*row.field(p) = &accuracy
-	}
-	return row, nil
-}
-
-func (r *EvalRow) field(probe string) **float64 {
-	switch probe {
-	case "knn":
-		return &r.KNN
-	case "linear":
-		return &r.Linear
-	}
-	return &r.MLP
-}
-
-// plus adds the accuracies of other to those of r.
-func (r EvalRow) plus(other EvalRow) EvalRow {
-	for _, p := range probeNames {
-		if a, b := *r.field(p), *other.field(p); a != nil && b != nil {
-			sum := *a + *b
-			*r.field(p) = &sum
-		}
-	}
-	return r
-}
-
-// over divides the accuracies by n.
-func (r EvalRow) over(n int) EvalRow {
-	for _, p := range probeNames {
-		if a := *r.field(p); a != nil {
-			mean := *a / float64(n)
-			*r.field(p) = &mean
-		}
-	}
-	return r
 }
 
 func (ev *evaluation) progress(what string) func(done, total int) {

@@ -35,7 +35,7 @@ func TestEvaluateTellsWhatItTestsOn(t *testing.T) {
 			seen++
 		}
 	}
-	probes := EvalOptions{Probes: []string{"knn"}, Layers: []string{"embedding"}, Workers: 2, PerClass: 10_000}
+	probes := EvalOptions{Probes: []string{"knn"}, Layers: []string{"embedding"}, Workers: 2, PerClass: []int{10_000}}
 	res, err := Evaluate(context.Background(), run, "", probes, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -118,16 +118,16 @@ func TestEmbedStops(t *testing.T) {
 
 func TestEvaluate(t *testing.T) {
 	run, images, labels := trained(t, "convnet")
-	res, err := Evaluate(context.Background(), run, "", EvalOptions{Labels: labels, Probes: []string{"knn", "linear"}, PerClass: 5, Workers: 2}, nil)
+	res, err := Evaluate(context.Background(), run, "", EvalOptions{Labels: labels, Probes: []string{"knn", "linear"}, PerClass: []int{5}, Workers: 2}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []struct{ name, layer string }{{"run", "embedding"}, {"run", "features"}, {"random", "embedding"}, {"random", "features"}, {"pca", "input"}, {"raw", "input"}}
-	if len(res.Rows) != len(want) || len(res.FewRows) != len(want) || res.TrainRows+res.TestRows != smallRows || res.Classes != 4 || len(res.Warnings) != 1 {
+	if len(res.Rows) != len(want) || len(res.Few) != 1 || len(res.Few[0].Rows) != len(want) || res.TrainRows+res.TestRows != smallRows || res.Classes != 4 || len(res.Warnings) != 1 {
 		t.Fatalf("%+v", res)
 	}
 	for i, w := range want {
-		for _, row := range []EvalRow{res.Rows[i], res.FewRows[i]} {
+		for _, row := range []EvalRow{res.Rows[i], res.Few[0].Rows[i]} {
 			if row.Name != w.name || row.Layer != w.layer || row.KNN == nil || row.Linear == nil || row.MLP != nil || row.Dim == 0 {
 				t.Errorf("row %d: %+v", i, row)
 			}
@@ -143,7 +143,7 @@ func TestEvaluate(t *testing.T) {
 	if _, err := Evaluate(context.Background(), run, images, EvalOptions{}, nil); !errors.Is(err, ErrInput) {
 		t.Errorf("without labels: %v", err)
 	}
-	if _, err := Evaluate(context.Background(), run, images, EvalOptions{Probes: []string{"svm"}}, nil); !errors.Is(err, ErrUsage) {
+	if _, err := Evaluate(context.Background(), run, images, EvalOptions{Probes: []string{"tree"}}, nil); !errors.Is(err, ErrUsage) {
 		t.Errorf("an unknown probe: %v", err)
 	}
 }
@@ -166,12 +166,11 @@ func TestEvaluateSeed(t *testing.T) {
 	data := probe.Data{Dim: dim, Classes: 2}
 	data.Train, data.TrainY = draw(60)
 	data.Test, data.TestY = draw(400)
-	for _, name := range []string{"linear", "mlp"} {
-		ev.opt.Probes = []string{name}
+	for _, name := range []string{"linear", "svm", "mlp"} {
 		seen := map[float64]bool{}
 		for seed := range uint64(6) {
 			ev.opt.Seed = seed + 1
-			row, err := ev.row("raw", "input", data)
+			row, err := ev.row("raw", "input", data, []string{name})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -54,7 +54,7 @@ func Quickstart(ctx context.Context, opt QuickstartOptions, observe func(Event))
 		return nil, err
 	}
 	res := &QuickstartResult{Summary: sum}
-	res.Eval, err = Evaluate(ctx, run, "", EvalOptions{Workers: opt.Workers, PerClass: 10, Seed: opt.Seed}, observe)
+	res.Eval, err = Evaluate(ctx, run, "", EvalOptions{Workers: opt.Workers, PerClass: []int{10}, Seed: opt.Seed}, observe)
 	if err != nil {
 		return nil, err
 	}

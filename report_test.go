@@ -45,13 +45,13 @@ func fullReport() ReportData {
 			Classes: []string{"zero" + evil, "one" + evil},
 			Layouts: []ReportLayout{{"t-SNE", "note" + evil, []float32{0, 0, 1, 0, 0, 2}}, {"PCA", "flat", make([]float32, 6)}},
 		},
-		Eval: &EvalResult{TrainRows: 12345, TestRows: 100, PerClass: 10,
+		Eval: &EvalResult{TrainRows: 12345, TestRows: 100,
 			Rows: []EvalRow{
 				{Name: "run", Layer: "embedding" + evil, Dim: 64, KNN: number(.8125), Linear: number(.7)},
 				{Name: "raw", Layer: "input", Dim: 784, KNN: number(.5)},
 				{Name: "name" + evil, Layer: "input", Dim: 1, KNN: number(.25), Linear: number(.75)},
 			},
-			FewRows: []EvalRow{{Name: "pca", Layer: "input", Dim: 64, MLP: number(1)}},
+			Few: []FewLabels{{PerClass: 10, Rows: []EvalRow{{Name: "pca", Layer: "input", Dim: 64, MLP: number(1)}}}},
 		},
 	}
 }

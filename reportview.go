@@ -246,9 +246,9 @@ type probeCell struct {
 func probeTables(e *EvalResult) []probeTable {
 	all := probeTable{Title: "All labels", Note: fmt.Sprintf("Fitted on %s labelled rows, tested on %s others.", group(e.TrainRows), group(e.TestRows))}
 	tables := []probeTable{all.fill(e.Rows)}
-	if len(e.FewRows) > 0 {
-		few := probeTable{Title: fmt.Sprintf("%d labels a class", e.PerClass), Note: "Mean over draws of the labelled rows; the same test rows."}
-		tables = append(tables, few.fill(e.FewRows))
+	for _, few := range e.Few {
+		t := probeTable{Title: fmt.Sprintf("%d labels a class", few.PerClass), Note: "Mean over draws of the labelled rows; the same test rows."}
+		tables = append(tables, t.fill(few.Rows))
 	}
 	return tables
 }
@@ -259,7 +259,9 @@ func (t probeTable) fill(rows []EvalRow) probeTable {
 		get  func(EvalRow) *float64
 	}{
 		{"kNN", func(r EvalRow) *float64 { return r.KNN }},
+		{"kNN, k = 200", func(r EvalRow) *float64 { return r.KNN200 }},
 		{"linear", func(r EvalRow) *float64 { return r.Linear }},
+		{"SVM", func(r EvalRow) *float64 { return r.SVM }},
 		{"MLP", func(r EvalRow) *float64 { return r.MLP }},
 	}
 	names := map[string]string{"run": "this run", "random": "same network, untrained", "pca": "PCA", "raw": "raw input", "supervised": "trained with labels"}

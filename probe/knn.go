@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"nat/index"
 	"nat/internal/kernel"
@@ -22,31 +23,46 @@ type KNNOptions struct {
 // large mean should be centred by the caller (as [Projection.Apply] does); a
 // row of zeros has cosine 0 with every row. The search is exact.
 func KNN(ctx context.Context, pool *kernel.Pool, data Data, opt KNNOptions) (accuracy float64, err error) {
-	if err := data.check(pool); err != nil {
-		return 0, err
-	}
 	if opt.K == 0 {
 		opt.K = 20
 	}
-	if opt.Temperature == 0 {
-		opt.Temperature = .07
-	}
-	if opt.K < 0 || !(opt.Temperature > 0) {
-		return 0, fmt.Errorf("probe: kNN needs k > 0 and a temperature > 0, got %d and %g", opt.K, opt.Temperature)
-	}
-	idx, sim, err := neighbours(ctx, pool, data, min(opt.K, len(data.TrainY)))
+	accuracies, err := KNNs(ctx, pool, data, []int{opt.K}, opt.Temperature)
 	if err != nil {
 		return 0, err
 	}
-	k := len(idx) / len(data.TestY)
-	hits := 0
-	votes := make([]float64, data.Classes)
-	for i, y := range data.TestY {
-		if vote(votes, idx[i*k:(i+1)*k], sim[i*k:(i+1)*k], data.TrainY, opt.Temperature) == y {
-			hits++
-		}
+	return accuracies[0], nil
+}
+
+// KNNs is [KNN] for several numbers of neighbours, by one search: the accuracy
+// for each of ks. Published tables have k = 20 and k = 200. A temperature of 0
+// means 0.07.
+func KNNs(ctx context.Context, pool *kernel.Pool, data Data, ks []int, temperature float64) (accuracies []float64, err error) {
+	if err := data.check(pool); err != nil {
+		return nil, err
 	}
-	return float64(hits) / float64(len(data.TestY)), nil
+	if temperature == 0 {
+		temperature = .07
+	}
+	if len(ks) == 0 || slices.Min(ks) < 1 || !(temperature > 0) {
+		return nil, fmt.Errorf("probe: kNN needs k > 0 and a temperature > 0, got %d and %g", ks, temperature)
+	}
+	idx, sim, err := neighbours(ctx, pool, data, min(slices.Max(ks), len(data.TrainY)))
+	if err != nil {
+		return nil, err
+	}
+	found := len(idx) / len(data.TestY)
+	votes := make([]float64, data.Classes)
+	for _, k := range ks {
+		hits, k := 0, min(k, found)
+		for i, y := range data.TestY {
+			lo := i * found
+			if vote(votes, idx[lo:lo+k], sim[lo:lo+k], data.TrainY, temperature) == y {
+				hits++
+			}
+		}
+		accuracies = append(accuracies, float64(hits)/float64(len(data.TestY)))
+	}
+	return accuracies, nil
 }
 
 // neighbours searches the training rows, normalised piece by piece.

@@ -12,10 +12,10 @@ import (
 	"nat/internal/rng"
 )
 
-// LinearOptions are the choices of Linear. The zero value is the usual protocol.
+// LinearOptions are the choices of Linear and SVM. The zero value is the usual protocol.
 type LinearOptions struct {
-	// L2 is lambda in the penalty (lambda/2) |W|^2 added to the mean
-	// cross-entropy, on standardised features; the intercepts are free.
+	// L2 is lambda in the penalty (lambda/2) |W|^2 added to the mean loss, on
+	// standardised features; the intercepts are free.
 	// 0 = chosen on training rows held out for that, see Linear; negative = none.
 	L2 float64
 	// Evaluations caps the evaluations of the objective in the final fit; 0 = 120.
@@ -39,6 +39,33 @@ type LinearOptions struct {
 // fifth in turn if there are few). Test rows are not looked at. The same data
 // give the same bits for any number of workers.
 func Linear(ctx context.Context, pool *kernel.Pool, data Data, opt LinearOptions) (accuracy float64, err error) {
+	return linearAccuracy(ctx, pool, data, opt, logistic)
+}
+
+// SVM returns the accuracy of a linear support vector machine on standardised
+// features: one against the rest, with the squared hinge (62), as LIBLINEAR has
+// it by default (Fan et al. 2008; its C is 1/(lambda n), and there the
+// intercepts are penalised too). The largest of the scores W x + b answers. It
+// is fitted and lambda is chosen as in [Linear], from 1 downwards.
+func SVM(ctx context.Context, pool *kernel.Pool, data Data, opt LinearOptions) (accuracy float64, err error) {
+	return linearAccuracy(ctx, pool, data, opt, squaredHinge)
+}
+
+// A linearLoss is what a linear classifier is fitted by.
+type linearLoss struct {
+	name      string
+	strongest float64 // penalty that the choice begins with
+	// of returns the loss of a row of scores whose label is y and replaces the
+	// row by the derivative.
+	of func(row []float32, y int) float64
+}
+
+var (
+	logistic     = linearLoss{"linear", .1, crossEntropy}
+	squaredHinge = linearLoss{"svm", 1, hingeSquares}
+)
+
+func linearAccuracy(ctx context.Context, pool *kernel.Pool, data Data, opt LinearOptions, loss linearLoss) (float64, error) {
 	if err := data.check(pool); err != nil {
 		return 0, err
 	}
@@ -46,11 +73,12 @@ func Linear(ctx context.Context, pool *kernel.Pool, data Data, opt LinearOptions
 		opt.Evaluations = 120
 	}
 	if opt.Evaluations < 0 || math.IsNaN(opt.L2) {
-		return 0, fmt.Errorf("probe: linear needs evaluations > 0 and a number for l2, got %d and %g", opt.Evaluations, opt.L2)
+		return 0, fmt.Errorf("probe: %s needs evaluations > 0 and a number for l2, got %d and %g", loss.name, opt.Evaluations, opt.L2)
 	}
-	m := newLogistic(pool, data, opt)
+	m := newLinear(pool, data, opt, loss)
 	start := make([]float64, len(m.grad))
 	if opt.L2 == 0 {
+		var err error
 		if m.lambda, start, err = m.choose(ctx, opt.Seed); err != nil {
 			return 0, err
 		}
@@ -72,14 +100,14 @@ const (
 	folds           = 5
 	allFoldsBelow   = 2000 // rows: with fewer, one fold is too small to tell
 	pathEvaluations = 40   // each penalty starts from the solution of the one before
-	pathSteps       = 7    // penalties from 0.1 to 1e-4
+	weakestPenalty  = 1e-4 // the last of the path
 	fewestPenalty   = .01  // with fewer rows than folds there is nothing to choose by
 )
 
 // choose returns the penalty whose fits answer most left-out rows, the strongest
 // of equals, and the solution it found on the first fold to start from. It goes
 // from strong to weak and stops when two in a row have not been better.
-func (m *logistic) choose(ctx context.Context, seed uint64) (lambda float64, start []float64, err error) {
+func (m *linear) choose(ctx context.Context, seed uint64) (lambda float64, start []float64, err error) {
 	n := len(m.data.TrainY)
 	if n < folds {
 		return fewestPenalty, make([]float64, len(m.grad)), nil
@@ -92,8 +120,8 @@ func (m *logistic) choose(ctx context.Context, seed uint64) (lambda float64, sta
 	defer func() { m.leftOut, m.at = nil, nil }()
 	at := make([][]float64, turns)
 	best, worse := -1, 0
-	for step := range pathSteps {
-		m.lambda = .1 * math.Pow(10, -float64(step)/2)
+	for step := 0; ; step++ {
+		m.lambda = m.kind.strongest * math.Pow(10, -float64(step)/2)
 		hits := 0
 		for f := range turns {
 			if at[f] == nil {
@@ -109,15 +137,14 @@ func (m *logistic) choose(ctx context.Context, seed uint64) (lambda float64, sta
 			best, worse = hits, 0
 			lambda, start = m.lambda, at[0]
 		}
-		if worse == 2 {
-			break
+		if worse == 2 || m.lambda < 1.5*weakestPenalty {
+			return lambda, start, nil
 		}
 	}
-	return lambda, start, nil
 }
 
 // leave takes fold f of the rows, in the given order, out of the objective.
-func (m *logistic) leave(order []int, f int) {
+func (m *linear) leave(order []int, f int) {
 	m.at = nil
 	m.leftOut = make([]bool, len(order))
 	for i, place := range order {
@@ -126,7 +153,7 @@ func (m *logistic) leave(order []int, f int) {
 }
 
 // leftOutHits counts the rows out of the objective that w classifies rightly.
-func (m *logistic) leftOutHits(w []float64) (hits int) {
+func (m *linear) leftOutHits(w []float64) (hits int) {
 	c := m.data.Classes
 	for lo := 0; lo < len(m.leftOut); lo += blockRows {
 		hi := min(len(m.leftOut), lo+blockRows)
@@ -140,11 +167,12 @@ func (m *logistic) leftOutHits(w []float64) (hits int) {
 	return hits
 }
 
-// logistic is the objective of Linear. Its parameters are one vector: W as
-// Dim x Classes, then b.
-type logistic struct {
+// linear is the objective of Linear and SVM. Its parameters are one vector: W
+// as Dim x Classes, then b.
+type linear struct {
 	pool    *kernel.Pool
 	data    Data
+	kind    linearLoss
 	lambda  float64
 	leftOut []bool // training rows that do not count; nil: all count
 	std     standardiser
@@ -162,8 +190,8 @@ type logistic struct {
 	grad  []float64
 }
 
-func newLogistic(pool *kernel.Pool, data Data, opt LinearOptions) *logistic {
-	m := &logistic{pool: pool, data: data, lambda: max(opt.L2, 0)}
+func newLinear(pool *kernel.Pool, data Data, opt LinearOptions, loss linearLoss) *linear {
+	m := &linear{pool: pool, data: data, kind: loss, lambda: max(opt.L2, 0)}
 	m.std = standardise(pool, data.Train, data.Dim)
 	m.x = make([]float32, blockRows*data.Dim)
 	m.score = make([]float32, blockRows*data.Classes)
@@ -175,7 +203,7 @@ func newLogistic(pool *kernel.Pool, data Data, opt LinearOptions) *logistic {
 }
 
 // fit runs the optimiser from start and returns the parameters.
-func (m *logistic) fit(ctx context.Context, start []float64, evaluations int) ([]float64, error) {
+func (m *linear) fit(ctx context.Context, start []float64, evaluations int) ([]float64, error) {
 	problem := optimize.Problem{
 		Func: func(w []float64) float64 { m.evaluate(w); return m.value },
 		Grad: func(grad, w []float64) { m.evaluate(w); copy(grad, m.grad) },
@@ -200,7 +228,7 @@ func (m *logistic) fit(ctx context.Context, start []float64, evaluations int) ([
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("probe: linear: %w", err)
+		return nil, fmt.Errorf("probe: %s: %w", m.kind.name, err)
 	}
 	return result.X, nil
 }
@@ -208,7 +236,7 @@ func (m *logistic) fit(ctx context.Context, start []float64, evaluations int) ([
 // evaluate computes value and gradient at w, block by block: a block is
 // standardised while it is in cache and serves both matrix products. The
 // gradients of blocks are added in float64, in order.
-func (m *logistic) evaluate(w []float64) {
+func (m *linear) evaluate(w []float64) {
 	if m.at != nil && equal(m.at, w) {
 		return
 	}
@@ -258,7 +286,7 @@ func equal(a, b []float64) bool {
 
 // logits writes the scores of rows lo..hi-1 of x to m.score and leaves their
 // standardised features in m.x.
-func (m *logistic) logits(w []float64, x []float32, lo, hi int) {
+func (m *linear) logits(w []float64, x []float32, lo, hi int) {
 	d, c := m.data.Dim, m.data.Classes
 	for i := range m.w {
 		m.w[i] = float32(w[i])
@@ -272,14 +300,14 @@ func (m *logistic) logits(w []float64, x []float32, lo, hi int) {
 	}
 }
 
-// residuals turns m.score into softmax(score) - onehot(y) and fills m.loss;
+// residuals turns m.score into the derivatives of the loss and fills m.loss;
 // rows that are left out get zeros.
-func (m *logistic) residuals(lo, hi int) {
+func (m *linear) residuals(lo, hi int) {
 	c := m.data.Classes
 	m.pool.DoChunks(hi-lo, 64, func(a, b int) {
 		for i := a; i < b; i++ {
 			row := m.score[i*c : (i+1)*c]
-			m.loss[i] = crossEntropy(row, m.data.TrainY[lo+i])
+			m.loss[i] = m.kind.of(row, m.data.TrainY[lo+i])
 			if m.leftOut != nil && m.leftOut[lo+i] {
 				m.loss[i] = 0
 				clear(row)
@@ -307,4 +335,19 @@ func crossEntropy(row []float32, y int) float64 {
 	}
 	row[y]--
 	return loss + math.Log(sum)
+}
+
+// hingeSquares returns the sum over classes of max(0, 1 - t s)^2, with t = 1 for
+// the class y and -1 for the others, and replaces the scores by its derivative.
+func hingeSquares(row []float32, y int) (loss float64) {
+	for j, s := range row {
+		t := float32(-1)
+		if j == y {
+			t = 1
+		}
+		short := max(0, 1-t*s)
+		loss += float64(short) * float64(short)
+		row[j] = -2 * t * short
+	}
+	return loss
 }

@@ -33,7 +33,7 @@ func TestLinearChoosesPenalty(t *testing.T) {
 	d.Test, d.TestY = noisy(2000, dim, 2)
 	pool := newPool(t, 2)
 	ctx := context.Background()
-	lambda, _, err := newLogistic(pool, d, LinearOptions{}).choose(ctx, 0)
+	lambda, _, err := newLinear(pool, d, LinearOptions{}, logistic).choose(ctx, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestLeftOutRowsDoNotCount(t *testing.T) {
 	d.Test, d.TestY = d.Train, d.TrainY
 	order := rng.New(1, "order").Perm(300)
 	fit := func(d Data) []float64 {
-		m := newLogistic(newPool(t, 1), d, LinearOptions{L2: .01})
+		m := newLinear(newPool(t, 1), d, LinearOptions{L2: .01}, logistic)
 		m.leave(order, 2)
 		w, err := m.fit(context.Background(), make([]float64, len(m.grad)), 50)
 		if err != nil {

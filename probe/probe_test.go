@@ -22,15 +22,18 @@ func newPool(t *testing.T, workers int) *kernel.Pool {
 	return pool
 }
 
-// all runs the three probes with their defaults.
+// all runs the probes that are fitted, with their defaults but a small MLP.
 func all(t *testing.T, pool *kernel.Pool, d Data) map[string]float64 {
 	t.Helper()
 	ctx := context.Background()
 	got := map[string]float64{}
-	var err [3]error
+	var err [4]error
+	var mlp MLPResult
 	got["knn"], err[0] = KNN(ctx, pool, d, KNNOptions{})
 	got["linear"], err[1] = Linear(ctx, pool, d, LinearOptions{})
-	got["mlp"], err[2] = MLP(ctx, pool, d, MLPOptions{Seed: 1, Hidden: 40, Epochs: 60})
+	got["svm"], err[2] = SVM(ctx, pool, d, LinearOptions{})
+	mlp, err[3] = MLP(ctx, pool, d, MLPOptions{Seed: 1, Hidden: 40, Epochs: 60})
+	got["mlp"] = mlp.Accuracy
 	if e := errors.Join(err[:]...); e != nil {
 		t.Fatal(e)
 	}
@@ -110,7 +113,7 @@ func TestSameBitsForAnyWorkers(t *testing.T) {
 		}
 	}
 	fit := func(workers int) []float64 {
-		w, err := newLogistic(newPool(t, workers), d, LinearOptions{}).fit(context.Background(), make([]float64, (d.Dim+1)*d.Classes), 30)
+		w, err := newLinear(newPool(t, workers), d, LinearOptions{}, logistic).fit(context.Background(), make([]float64, (d.Dim+1)*d.Classes), 30)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -195,7 +198,7 @@ func TestLogisticGradient(t *testing.T) {
 	for i := range d.Train {
 		d.Train[i] = 100 + 7*d.Train[i] // standardised away
 	}
-	m := newLogistic(newPool(t, 2), d, LinearOptions{L2: .1})
+	m := newLinear(newPool(t, 2), d, LinearOptions{L2: .1}, logistic)
 	r := rng.New(9, "test")
 	w := make([]float64, len(m.grad))
 	for i := range w {
@@ -233,7 +236,7 @@ func TestLogisticClosedForm(t *testing.T) {
 		d.TrainY = append(d.TrainY, y)
 	}
 	d.Test, d.TestY = d.Train, d.TrainY
-	m := newLogistic(newPool(t, 1), d, LinearOptions{L2: -1})
+	m := newLinear(newPool(t, 1), d, LinearOptions{L2: -1}, logistic)
 	w, err := m.fit(context.Background(), make([]float64, len(m.grad)), 100)
 	if err != nil {
 		t.Fatal(err)
@@ -336,7 +339,7 @@ func TestAgainstSklearn(t *testing.T) {
 		t.Errorf("linear %v (%v), sklearn %v", linear, err, g.LinearAccuracy)
 	}
 
-	m := newLogistic(pool, d, opt)
+	m := newLinear(pool, d, opt, logistic)
 	w, err := m.fit(ctx, make([]float64, len(m.grad)), 500)
 	if err != nil {
 		t.Fatal(err)

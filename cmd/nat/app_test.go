@@ -166,9 +166,9 @@ func TestQuote(t *testing.T) {
 func TestVerdictReadsTheTable(t *testing.T) {
 	acc := func(f float64) *float64 { return &f }
 	table := func(run, raw float64) *nat.EvalResult {
-		return &nat.EvalResult{PerClass: 10, FewRows: []nat.EvalRow{
+		return &nat.EvalResult{Few: []nat.FewLabels{{PerClass: 10, Rows: []nat.EvalRow{
 			{Name: "run", Layer: "embedding", KNN: acc(run - .1), Linear: acc(run)}, {Name: "raw", Layer: "input", KNN: acc(raw)},
-			{Name: "pca", Layer: "input", KNN: acc(raw - .1)}}}
+			{Name: "pca", Layer: "input", KNN: acc(raw - .1)}}}}}
 	}
 	for _, c := range []struct {
 		run, raw float64

@@ -50,8 +50,8 @@ func (a *app) quickstart(ctx context.Context, opt nat.QuickstartOptions) error {
 // against the best of what needs no training.
 func verdict(e *nat.EvalResult) string {
 	rows, labels := e.Rows, "all labels"
-	if len(e.FewRows) > 0 {
-		rows, labels = e.FewRows, plural(e.PerClass, "label")+" a class"
+	if len(e.Few) > 0 {
+		rows, labels = e.Few[0].Rows, plural(e.Few[0].PerClass, "label")+" a class"
 	}
 	run, without := bestOf(rows, "run"), bestOf(rows, "random", "pca", "raw")
 	if run.row == nil || without.row == nil {
@@ -85,9 +85,9 @@ func bestOf(rows []nat.EvalRow, names ...string) best {
 		r := &rows[i]
 		for _, name := range names {
 			if r.Name == name {
-				consider(r, "knn", r.KNN)
-				consider(r, "linear", r.Linear)
-				consider(r, "mlp", r.MLP)
+				for _, p := range nat.AccuracyProbes() {
+					consider(r, p, r.Accuracy(p))
+				}
 			}
 		}
 	}
