@@ -221,6 +221,10 @@ func (r *decoding) add(signal, half, noisy []float32, alpha, beta, gamma float32
 
 // addShifted adds sum e^shift.
 func (r *decoding) addShifted(sum, shift float64) {
+	if shift == r.shift { // nearly always: both are 0
+		r.sum += sum
+		return
+	}
 	if shift > r.shift {
 		r.sum *= math.Exp(r.shift - shift)
 		r.shift = shift

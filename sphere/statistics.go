@@ -62,8 +62,14 @@ const pairRows, pairCols = 256, 1024
 // MeasurePairs looks at all n (n-1) pairs of points, by matrix products and sums
 // in float32: n = 60,000 in d = 64 takes some seconds. n >= 2.
 func MeasurePairs(pool *kernel.Pool, z []float32, n, d int) Pairs {
+	return SamplePairs(pool, z, n, d, n)
+}
+
+// SamplePairs is MeasurePairs of the first `of` points with all n: the means have the same
+// expectation for independent points, and Coinciding is of these points only.
+func SamplePairs(pool *kernel.Pool, z []float32, n, d, of int) Pairs {
 	check(z, n, d)
-	if n < 2 {
+	if n < 2 || of < 1 || of > n {
 		panic("sphere: MeasurePairs needs two points")
 	}
 	half := make([]float32, n)
@@ -72,9 +78,9 @@ func MeasurePairs(pool *kernel.Pool, z []float32, n, d int) Pairs {
 		half[i] = kernel.Dot(row, row) / 2
 	}
 	zeros, dots := make([]float32, pairCols), make([]float32, pairRows*pairCols)
-	rows := make([]pairRow, n)
-	for lo := 0; lo < n; lo += pairRows {
-		hi := min(lo+pairRows, n)
+	rows := make([]pairRow, of)
+	for lo := 0; lo < of; lo += pairRows {
+		hi := min(lo+pairRows, of)
 		for i := lo; i < hi; i++ {
 			rows[i].nearest = math.Inf(-1)
 		}
@@ -97,7 +103,7 @@ func MeasurePairs(pool *kernel.Pool, z []float32, n, d int) Pairs {
 			})
 		}
 	}
-	return sumPairs(rows)
+	return sumPairs(rows, n)
 }
 
 // pairRow is what one point knows of the others.
@@ -117,13 +123,13 @@ func (p *pairRow) add(dots, half, zeros []float32, own float32) {
 	}
 }
 
-func sumPairs(rows []pairRow) (p Pairs) {
-	n := float64(len(rows))
+func sumPairs(rows []pairRow, n int) (p Pairs) {
+	of := float64(len(rows))
 	var total float64
 	for _, r := range rows {
-		total += r.sum / n / (n - 1)
+		total += r.sum / of / float64(n-1)
 		squared := max(-r.nearest/2, 0)
-		p.Nearest += squared / n
+		p.Nearest += squared / of
 		if squared < 1e-6 {
 			p.Coinciding++
 		}
@@ -137,20 +143,38 @@ func sumPairs(rows []pairRow) (p Pairs) {
 // paired in order. Its rate does not depend on the dimension, and for uniform
 // points it falls like 1/n.
 func Sliced(pool *kernel.Pool, z, c []float32, n, d, directions int, seed uint64) float64 {
-	check(z, n, d)
+	return NewSlices(pool, c, n, d, directions, seed).Distance(pool, z)
+}
+
+// Slices are n points projected on random directions, and in order, to compare several
+// other sets with. They take 4 n bytes for each direction.
+type Slices struct {
+	n, d      int
+	axes      []float32
+	projected [][]float32
+}
+
+// NewSlices projects the n points c.
+func NewSlices(pool *kernel.Pool, c []float32, n, d, directions int, seed uint64) *Slices {
 	check(c, n, d)
-	axes := Uniform(directions, d, rng.New(seed, rng.Measure, drawDirections))
-	values := make([]float64, directions)
-	pool.Do(directions, func(k int) {
-		a, b := project(z, axes[k*d:(k+1)*d], n), project(c, axes[k*d:(k+1)*d], n)
-		for i, x := range a {
-			diff := float64(x) - float64(b[i])
-			values[k] += diff * diff / float64(n)
+	s := &Slices{n: n, d: d, axes: Uniform(directions, d, rng.New(seed, rng.Measure, drawDirections)), projected: make([][]float32, directions)}
+	pool.Do(directions, func(k int) { s.projected[k] = project(c, s.axes[k*d:(k+1)*d], n) })
+	return s
+}
+
+// Distance is [Sliced] between n points z and those projected.
+func (s *Slices) Distance(pool *kernel.Pool, z []float32) float64 {
+	check(z, s.n, s.d)
+	values := make([]float64, len(s.projected))
+	pool.Do(len(values), func(k int) {
+		for i, x := range project(z, s.axes[k*s.d:(k+1)*s.d], s.n) {
+			diff := float64(x) - float64(s.projected[k][i])
+			values[k] += diff * diff / float64(s.n)
 		}
 	})
 	var mean float64
 	for _, v := range values {
-		mean += v / float64(directions)
+		mean += v / float64(len(values))
 	}
 	return mean
 }

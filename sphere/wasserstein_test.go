@@ -315,3 +315,21 @@ func TestEquivalentRank(t *testing.T) {
 		near(t, "rank", float64(got), float64(m), max(1, .35*float64(m)))
 	}
 }
+
+// The first points look at all others as all do, and projections are kept for several sets.
+func TestSamplePairs(t *testing.T) {
+	const n, d = 900, 7
+	z, pool := Uniform(n, d, random()), newPool(t, 2)
+	copy(z[:d], z[500*d:501*d])
+	all, some := MeasurePairs(pool, z, n, d), SamplePairs(pool, z, n, d, 300)
+	near(t, "Wang-Isola", some.WangIsola, all.WangIsola, .03)
+	near(t, "nearest", some.Nearest, all.Nearest, .02)
+	if some.Coinciding != 1 || all.Coinciding != 2 {
+		t.Errorf("%d and %d coincide", some.Coinciding, all.Coinciding)
+	}
+	c := Uniform(n, d, rng.New(3, rng.Targets))
+	s := NewSlices(pool, c, n, d, 20, 5)
+	for range 2 {
+		near(t, "slices", s.Distance(pool, z), Sliced(pool, z, c, n, d, 20, 5), 0)
+	}
+}

@@ -298,8 +298,8 @@ func (a *app) gauge(ctx context.Context, pool *kernel.Pool, r *measureResult, z 
 		return err
 	}
 	r.Rayleigh, r.Bingham = testFields(sphere.Rayleigh(z, n, d)), testFields(sphere.Bingham(z, n, d))
-	other := sphere.Uniform(n, d, rng.New(f.seed, rng.Measure, measureOther))
-	own := spreadOf(pool, z, other, n, d, f.seed)
+	other := sphere.NewSlices(pool, sphere.Uniform(n, d, rng.New(f.seed, rng.Measure, measureOther)), n, d, measureDirections, f.seed)
+	own := spreadOf(pool, z, other, n, d, n)
 	r.WangIsola, r.EffectiveRank, r.Nearest, r.Sliced, r.coinciding = own.wangIsola, own.rank, own.nearest, own.sliced, own.coinciding
 	r.spectrum, r.Rank = own.spectrum, rankOf(own.spectrum)
 	for i := range uniformSamples(n, d) {
@@ -307,10 +307,10 @@ func (a *app) gauge(ctx context.Context, pool *kernel.Pool, r *measureResult, z 
 			return err
 		}
 		uniform := sphere.Uniform(n, d, rng.New(f.seed, rng.Measure, measureUniform, uint64(i)))
-		null := spreadOf(pool, uniform, other, n, d, f.seed)
+		null := spreadOf(pool, uniform, other, n, d, min(n, uniformRows))
 		r.Uniform.add(null)
 		r.uniformSpectrum = null.spectrum
-		r.uniformCoinciding = max(r.uniformCoinciding, null.coinciding)
+		r.uniformCoinciding = max(r.uniformCoinciding, null.coinciding*n/min(n, uniformRows))
 	}
 	a.progress.show(status{label: "information", unit: "rows", total: n}, false)
 	return r.information(ctx, pool, z, f)
@@ -331,10 +331,15 @@ type unevenness struct {
 	spectrum                         []float64
 }
 
-func spreadOf(pool *kernel.Pool, z, other []float32, n, d int, seed uint64) unevenness {
-	p, spectrum := sphere.MeasurePairs(pool, z, n, d), sphere.Spectrum(z, n, d)
+// uniformRows is how many rows of a uniform sample look at all others: they are alike, and
+// more would take most of the time of a measurement.
+const uniformRows = 8192
+
+// spreadOf takes them, those of pairs between the first rows and all.
+func spreadOf(pool *kernel.Pool, z []float32, other *sphere.Slices, n, d, rows int) unevenness {
+	p, spectrum := sphere.SamplePairs(pool, z, n, d, rows), sphere.Spectrum(z, n, d)
 	return unevenness{wangIsola: p.WangIsola, nearest: p.Nearest, coinciding: p.Coinciding, spectrum: spectrum,
-		rank: sphere.EffectiveRankOf(spectrum), sliced: sphere.Sliced(pool, z, other, n, d, measureDirections, seed)}
+		rank: sphere.EffectiveRankOf(spectrum), sliced: other.Distance(pool, z)}
 }
 
 func (u *uniformFields) add(s unevenness) {
@@ -437,6 +442,17 @@ func (r *measureResult) ruler() string {
 	return fmt.Sprintf("as far from uniform as rows spread evenly over %d of the %d dimensions", r.equivalent, r.Dim)
 }
 
+// four prints four decimals, and no sign before a zero.
+func four(x float64) string { return strings.TrimPrefix(fmt.Sprintf("%.4f", x), negativeZero(x)) }
+
+// negativeZero is the sign of what four decimals round to zero from below.
+func negativeZero(x float64) string {
+	if x <= 0 && x > -.00005 {
+		return "-"
+	}
+	return ""
+}
+
 // fixed prints a gauge with as many digits as mean something.
 func fixed(x float64) string { return strconv.FormatFloat(x, 'g', 5, 64) }
 
@@ -477,8 +493,8 @@ func printMeasure(w io.Writer, r *measureResult) {
 	fmt.Fprintln(w)
 	var rows [][]string
 	for _, x := range r.Information {
-		rows = append(rows, []string{fmt.Sprintf("%g", x.Noise), fmt.Sprintf("%.4f ± %.4f", x.Nats, x.Stderr), fmt.Sprintf("%.4f", x.Uniform),
-			fmt.Sprintf("%.4f", x.Efficiency), fmt.Sprintf("%.4f", x.Capacity), percent(x.Recovered)})
+		rows = append(rows, []string{fmt.Sprintf("%g", x.Noise), fmt.Sprintf("%s ± %.4f", four(x.Nats), x.Stderr), four(x.Uniform),
+			four(x.Efficiency), four(x.Capacity), percent(x.Recovered)})
 	}
 	table(w, []string{"noise", "information", "uniform rows", "efficiency", "capacity", "recovered"}, rows, 0)
 	fmt.Fprintf(w, "nats; the ceiling of %s is log N = %.4f\n", plural(r.N, "row"), math.Log(float64(r.N)))

@@ -205,7 +205,7 @@ func legend(d *drawing, x, y float64, lines ...string) {
 	}
 }
 
-var measureTemplate = template.Must(template.New("measure").Parse(`<!doctype html>
+var measureTemplate = template.Must(template.New("measure").Funcs(template.FuncMap{"four": four}).Parse(`<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -252,7 +252,7 @@ the range of {{.UniformSamples}} samples for the others. Red is far outside. Was
 nats of which row it was survive noise: at most log N, and for any number of rows at most the capacity of the sphere.</p>
 <div class="two"><div class="card">{{.Spectrum}}</div><div class="card">{{.Curve}}</div></div>
 <div class="card scroll" style="margin-top: 16px"><table><thead><tr><th>noise</th><th>information, nats</th><th>uniform rows</th><th>efficiency</th><th>capacity</th><th>recovered</th></tr></thead>
-<tbody>{{range .Information}}<tr><td>{{.Noise}}</td><td>{{printf "%.4f ± %.4f" .Nats .Stderr}}</td><td>{{printf "%.4f" .Uniform}}</td><td>{{printf "%.4f" .Efficiency}}</td><td>{{printf "%.4f" .Capacity}}</td><td>{{printf "%.4f" .Recovered}}</td></tr>{{end}}</tbody></table></div>
+<tbody>{{range .Information}}<tr><td>{{.Noise}}</td><td>{{four .Nats}} ± {{printf "%.4f" .Stderr}}</td><td>{{four .Uniform}}</td><td>{{four .Efficiency}}</td><td>{{four .Capacity}}</td><td>{{four .Recovered}}</td></tr>{{end}}</tbody></table></div>
 <footer><p>Written by nat measure. This page is one file and loads nothing.</p></footer>
 </main></body>
 </html>
