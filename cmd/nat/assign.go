@@ -49,7 +49,7 @@ func (a *app) assignCommand() *cobra.Command {
 		Use:   "assign Z.npy C.npy | --cost M.npy [-o PERM.npy]",
 		Short: "pair rows with columns at the least total cost, and prove it",
 		Long: `Pair the points of Z.npy with those of C.npy so that the sum of squared distances is least, or the rows with
-the columns of a matrix of costs (inf forbids a pair). Up to a few thousand points the whole matrix is held; as
+the columns of a matrix of costs (inf forbids a pair). Up to ten thousand points the whole matrix is held; as
 many points on both sides as fit in memory are paired by a solver that computes distances as it needs them.
 
 The result is optimal, and comes with a proof: potentials u and v (--duals) with u_i + v_j <= c_ij for every pair,
@@ -248,28 +248,35 @@ func (a *app) assignFiles(ctx context.Context, pool *kernel.Pool, points, target
 		s := status{label: p.Phase, done: p.Paired, total: p.Rows, unit: "rows", fields: []string{time.Since(start).Round(time.Second).String()}}
 		a.progress.show(s, false)
 	}}
-	if held(n, m, opt) {
-		if err := fitsDense("the matrix of distances", n, m, matrixBytes); err != nil {
-			if n != m {
-				err = fmt.Errorf("%w; as many targets as points would need no matrix: leave some of either out", err)
-			}
-			return nil, err
-		}
+	s, err := denseSolver(n, m, opt)
+	if err != nil {
+		return nil, err
 	}
-	return assignPoints(ctx, pool, new(assign.Solver), z, c, n, m, d, opt)
+	return assignPoints(ctx, pool, s, z, c, n, m, d, opt)
 }
 
-// largeFrom is from how many points on the solver that does not hold the matrix is the faster one.
-const largeFrom = 4096
+// largeFrom is from how many points on their matrix, 400 MB then, is not held even if it would fit.
+const largeFrom = 10000
 
-// held tells whether the matrix of costs is held: if it is small, or if the numbers of points differ.
-func held(n, m int, opt assign.LargeOptions) bool {
-	return n != m || n < largeFrom && opt.Tolerance == 0 && opt.TimeLimit == 0
+// denseSolver returns a solver that holds the matrix of distances: if it is small, or if the numbers of points differ. It
+// returns nil if the solver that does not hold it is to be used.
+func denseSolver(n, m int, opt assign.LargeOptions) (*assign.Solver, error) {
+	if n == m && (n >= largeFrom || opt.Tolerance > 0 || opt.TimeLimit > 0) {
+		return nil, nil
+	}
+	switch err := fitsDense("the matrix of distances", n, m, distanceBytes); {
+	case err == nil:
+		return new(assign.Solver), nil
+	case n == m:
+		return nil, nil
+	default:
+		return nil, fmt.Errorf("%w; as many targets as points would need no matrix: leave some of either out", err)
+	}
 }
 
-// assignPoints chooses the solver; s is for where the matrix is held, which must fit.
+// assignPoints pairs points by s, which holds the matrix of distances, or without one if s is nil.
 func assignPoints(ctx context.Context, pool *kernel.Pool, s *assign.Solver, z, c []float32, n, m, d int, opt assign.LargeOptions) (*assign.LargeResult, error) {
-	if !held(n, m, opt) {
+	if s == nil {
 		opt.Pool = pool
 		return assign.Large(ctx, z, c, n, d, opt)
 	}
@@ -298,8 +305,11 @@ func assignPoints(ctx context.Context, pool *kernel.Pool, s *assign.Solver, z, c
 // closer to each other than to 0 that float32 does not tell them apart.
 const wideGap = 1e-6
 
-// matrixBytes is what a dense solve holds for each entry, at most: the costs as read, transposed, and the solver's.
-const matrixBytes = 24
+// What a dense solve holds for each entry, at most: the costs as read, transposed, and the solver's.
+const (
+	matrixBytes   = 24
+	distanceBytes = 16 // of points, whose distances are not read
+)
 
 // fitsDense refuses a matrix that would not fit in memory, before it is made.
 func fitsDense(what string, n, m, each int) error {

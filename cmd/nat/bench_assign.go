@@ -74,8 +74,8 @@ func (a *app) benchAssignCommand() *cobra.Command {
 		Use:   "assign",
 		Short: "exact pairings of points with targets",
 		Long: `Time the pairing of random points on the unit sphere with as many uniform targets, distances included, without
-anything known from before. Sizes of thousands are paired by the solver that does not hold the matrix, as nat assign
-does. --kind chooses how the points lie, as embeddings do in the course of a training: uniform, shifted to one side, in 20
+anything known from before. Sizes from ten thousand on are paired by the solver that does not hold the matrix, as nat
+assign does. --kind chooses how the points lie, as embeddings do in the course of a training: uniform, shifted to one side, in 20
 tight clusters, or nearly collapsed to a point.`,
 		Example: "  nat bench assign\n  nat bench assign --sizes 256,1024,16384 --kind clusters",
 		Args:    a.arguments(),
@@ -141,13 +141,11 @@ func timeAssign(ctx context.Context, pool *kernel.Pool, kind pointKind, n, d, st
 	const least, long = 3, time.Second
 	row := benchAssignRow{N: n, Dim: d}
 	r := rand.New(rand.NewPCG(1, uint64(n)))
-	if held(n, n, assign.LargeOptions{}) {
-		if err := fitsDense("the matrix of distances", n, n, matrixBytes); err != nil {
-			return row, err
-		}
+	s, err := denseSolver(n, n, assign.LargeOptions{})
+	if err != nil {
+		return row, err
 	}
 	var times []float64
-	var s assign.Solver
 	for began := time.Now(); len(times) < max(steps, 1) || steps == 0 && (len(times) < least || time.Since(began) < long); {
 		if ctx.Err() != nil {
 			return row, context.Cause(ctx)
@@ -158,7 +156,7 @@ func timeAssign(ctx context.Context, pool *kernel.Pool, kind pointKind, n, d, st
 		}
 		c := sphere.Uniform(n, d, r)
 		start := time.Now()
-		got, err := assignPoints(ctx, pool, &s, z, c, n, n, d, assign.LargeOptions{})
+		got, err := assignPoints(ctx, pool, s, z, c, n, n, d, assign.LargeOptions{})
 		if err != nil {
 			return row, err
 		}
