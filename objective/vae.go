@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"nat/encoder"
@@ -314,4 +315,32 @@ func (o *VAE) SetState(ts []tensorfile.Tensor) error {
 	}
 	o.step = step
 	return nil
+}
+
+// DrawPosterior draws codes from the distributions of n rows, each given by d means and
+// d log variances, as encoder.Posterior gives them: for each row `draws` codes of d, one
+// after another, which is what infomax.Stochastic takes. With unit they are normalised,
+// as embeddings are; a code of zeros stays what it is.
+func DrawPosterior(posterior []float32, n, d, draws int, unit bool, r *rand.Rand) []float32 {
+	if n < 1 || d < 1 || draws < 1 || len(posterior) != 2*n*d {
+		panic("objective: DrawPosterior needs n rows of d means and d log variances")
+	}
+	z := make([]float32, 0, n*draws*d)
+	for row := range slices.Chunk(posterior, 2*d) {
+		for range draws {
+			var square float64
+			for k, mean := range row[:d] {
+				v := float64(mean) + math.Exp(float64(row[d+k])/2)*r.NormFloat64()
+				square += v * v
+				z = append(z, float32(v))
+			}
+			if unit && square > 0 {
+				scale := float32(1 / math.Sqrt(square))
+				for k := len(z) - d; k < len(z); k++ {
+					z[k] *= scale
+				}
+			}
+		}
+	}
+	return z
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"nat/encoder"
+	"nat/infomax"
 	"nat/internal/kernel"
 	"nat/internal/tensorfile"
 )
@@ -328,5 +329,43 @@ func TestVAEIsValidated(t *testing.T) {
 	}
 	if !slices.Equal(o.params[0].Value, before) {
 		t.Error("a refused state changed the decoder")
+	}
+}
+
+// Draws have the mean and the variance they are drawn with, and information is that of
+// the channel: of n far points with narrow posteriors all, of n equal ones none.
+func TestDrawPosterior(t *testing.T) {
+	const n, d, draws = 2, 3, 50_000
+	posterior := []float32{1, -2, .5, 0, -2, 1, 0, 3, -1, .5, .2, -.3}
+	z := DrawPosterior(posterior, n, d, draws, false, rand.New(rand.NewPCG(1, 1)))
+	for i := range n {
+		for k := range d {
+			var sum, squares float64
+			for j := range draws {
+				v := float64(z[(i*draws+j)*d+k])
+				sum += v / draws
+				squares += v * v / draws
+			}
+			variance := math.Exp(float64(posterior[2*i*d+d+k]))
+			near(t, "mean", sum, float64(posterior[2*i*d+k]), 5*math.Sqrt(variance/draws))
+			near(t, "variance", squares-sum*sum, variance, .03*variance)
+		}
+	}
+	for row := range slices.Chunk(DrawPosterior(posterior, n, d, 10, true, rand.New(rand.NewPCG(1, 1))), d) {
+		near(t, "norm", float64(kernel.Dot(row, row)), 1, 1e-6)
+	}
+	pool := kernel.NewPool(1)
+	defer pool.Close()
+	for i, want := range []float64{math.Log(4), 0} {
+		rows := make([]float32, 4*4)
+		for r := range 4 {
+			rows[4*r], rows[4*r+1], rows[4*r+2], rows[4*r+3] = float32((1-i)*20*r), 1, -3, -3
+		}
+		codes := DrawPosterior(rows, 4, 2, 20, false, rand.New(rand.NewPCG(2, 2)))
+		e, err := infomax.Stochastic(t.Context(), pool, codes, 4, 20, 2, []float64{.5}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, "information", e[0].Nats, want, .1)
 	}
 }
