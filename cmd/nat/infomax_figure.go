@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"strings"
 )
 
 // classInks are the colours of classes, in turn.
@@ -79,8 +80,18 @@ func (res *twistResult) reach() float64 {
 
 func drawTwisted(d *drawing, t twisted, x, y, r, reach float64) {
 	d.circle(x, y, r+6, "none", inkPale, 1.5)
+	dots := map[string]*strings.Builder{}
 	for i := range t.x {
-		d.circle(x+t.x[i]/reach*r, y-t.y[i]/reach*r, 2.2, classInks[t.class[i]%len(classInks)], "none", 0)
+		ink := classInks[t.class[i]%len(classInks)]
+		if dots[ink] == nil {
+			dots[ink] = &strings.Builder{}
+		}
+		fmt.Fprintf(dots[ink], "M%.1f %.1fh0", x+t.x[i]/reach*r, y-t.y[i]/reach*r)
+	}
+	for _, ink := range classInks {
+		if dots[ink] != nil { // one path a class: round ends of no length are dots
+			d.add(`<path d="%s" stroke="%s" stroke-width="4.4" stroke-linecap="round"/>`, dots[ink], ink)
+		}
 	}
 }
 
