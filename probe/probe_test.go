@@ -193,12 +193,18 @@ func TestKNNVotes(t *testing.T) {
 	}
 }
 
-func TestLogisticGradient(t *testing.T) {
+func TestLinearGradients(t *testing.T) {
+	for _, loss := range []linearLoss{logistic, squaredHinge} {
+		t.Run(loss.name, func(t *testing.T) { linearGradient(t, loss) })
+	}
+}
+
+func linearGradient(t *testing.T, loss linearLoss) {
 	d := blobData(8, 600, 5, 3, 1) // two blocks
 	for i := range d.Train {
 		d.Train[i] = 100 + 7*d.Train[i] // standardised away
 	}
-	m := newLinear(newPool(t, 2), d, LinearOptions{L2: .1}, logistic)
+	m := newLinear(newPool(t, 2), d, LinearOptions{L2: .1}, loss)
 	r := rng.New(9, "test")
 	w := make([]float64, len(m.grad))
 	for i := range w {
@@ -207,6 +213,10 @@ func TestLogisticGradient(t *testing.T) {
 	m.evaluate(w)
 	grad := slices.Clone(m.grad)
 	const h = 1e-2
+	near := 5e-5
+	if loss.name == squaredHinge.name {
+		near = 1e-3 // its second derivative jumps
+	}
 	for i := range w {
 		w[i] += h
 		m.evaluate(w)
@@ -215,7 +225,7 @@ func TestLogisticGradient(t *testing.T) {
 		m.evaluate(w)
 		down := m.value
 		w[i] += h
-		if want := (up - down) / (2 * h); math.Abs(grad[i]-want) > 5e-5 {
+		if want := (up - down) / (2 * h); math.Abs(grad[i]-want) > near {
 			t.Errorf("parameter %d: %v, differences say %v", i, grad[i], want)
 		}
 	}
@@ -256,6 +266,38 @@ func TestLogisticClosedForm(t *testing.T) {
 	}
 }
 
+// The same data under the squared hinge, without a penalty: 3/4 (1-s)^2 + 1/4
+// (1+s)^2 is least, 3/4, for a score s of 1/2 for the class of the side.
+func TestSVMClosedForm(t *testing.T) {
+	d := Data{Dim: 1, Classes: 2}
+	for i := range 80 {
+		y := i % 2
+		if i%8 < 2 {
+			y = 1 - y
+		}
+		d.Train = append(d.Train, float32(2*(i%2)-1))
+		d.TrainY = append(d.TrainY, y)
+	}
+	d.Test, d.TestY = d.Train, d.TrainY
+	m := newLinear(newPool(t, 1), d, LinearOptions{L2: -1}, squaredHinge)
+	w, err := m.fit(context.Background(), make([]float64, len(m.grad)), 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.evaluate(w)
+	for i, want := range []float64{-.5, .5, 0, 0} {
+		if math.Abs(w[i]-want) > 1e-3 {
+			t.Errorf("parameter %d: %v, want %v", i, w[i], want)
+		}
+	}
+	if math.Abs(m.value-1.5) > 1e-6 { // of two classes
+		t.Errorf("loss %v, want 1.5", m.value)
+	}
+	if acc, err := SVM(context.Background(), newPool(t, 1), d, LinearOptions{}); acc != .75 || err != nil {
+		t.Errorf("accuracy %v (%v), want .75", acc, err)
+	}
+}
+
 // The gradients of the network are the encoder's and tested there; this is
 // the loss on top: raising a parameter changes it as its gradient says.
 func TestMLPGradient(t *testing.T) {
@@ -291,9 +333,19 @@ type golden struct {
 	LinearAccuracy float64   `json:"linear_accuracy"`
 	FirstTestRow   []float64 `json:"linear_first_test_row"`
 	WeightsOf3     []float64 `json:"linear_weights_class_3"`
+	SVMObjective   float64   `json:"svm_objective"`
+	SVMAccuracy    float64   `json:"svm_accuracy"`
+	SVMWeightsOf3  []float64 `json:"svm_weights_class_3"`
 	KNNAccuracy    float64   `json:"knn_accuracy"`
 	Variance       []float64 `json:"pca_variance"`
 	Scores         []float64 `json:"pca_first_test_row"`
+
+	RetrievalMAP    float64   `json:"retrieval_map"`
+	RetrievalRecall []float64 `json:"retrieval_recall"`
+	Clusters        []int     `json:"clusters"`
+	ClusterLabels   []int     `json:"cluster_labels"`
+	ClusterNMI      float64   `json:"cluster_nmi"`
+	ClusterARI      float64   `json:"cluster_ari"`
 }
 
 // digits returns the numbers and the data they were computed from: the
@@ -339,20 +391,7 @@ func TestAgainstSklearn(t *testing.T) {
 		t.Errorf("linear %v (%v), sklearn %v", linear, err, g.LinearAccuracy)
 	}
 
-	m := newLinear(pool, d, opt, logistic)
-	w, err := m.fit(ctx, make([]float64, len(m.grad)), 500)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.evaluate(w)
-	if m.value < g.Objective-1e-6 || m.value > g.Objective+1e-5 {
-		t.Errorf("objective %.8f, sklearn's minimum %.8f", m.value, g.Objective)
-	}
-	for j, want := range g.WeightsOf3 {
-		if got := w[j*10+3]; math.Abs(got-want) > 5e-3 {
-			t.Errorf("weight %d of class 3: %v, sklearn %v", j, got, want)
-		}
-	}
+	m, w := fitted(t, d, opt, logistic, g.Objective, g.WeightsOf3)
 	m.logits(w, d.Test, 0, 1)
 	row := m.score[:10]
 	crossEntropy(row, 0)
@@ -361,6 +400,90 @@ func TestAgainstSklearn(t *testing.T) {
 		if math.Abs(float64(row[c])-want) > 2e-3 {
 			t.Errorf("probability of class %d: %v, sklearn %v", c, row[c], want)
 		}
+	}
+}
+
+func TestSVMAgainstSciPy(t *testing.T) {
+	g, d := digits(t)
+	opt := LinearOptions{L2: g.Lambda, Evaluations: 1000}
+	svm, err := SVM(context.Background(), newPool(t, 2), d, opt)
+	if err != nil || math.Abs(svm-g.SVMAccuracy) > 1.5/float64(len(d.TestY)) {
+		t.Errorf("SVM %v (%v), SciPy %v", svm, err, g.SVMAccuracy)
+	}
+	fitted(t, d, opt, squaredHinge, g.SVMObjective, g.SVMWeightsOf3)
+}
+
+// fitted compares a fit with the known minimum and some weights there.
+func fitted(t *testing.T, d Data, opt LinearOptions, loss linearLoss, minimum float64, weightsOf3 []float64) (*linear, []float64) {
+	t.Helper()
+	m := newLinear(newPool(t, 2), d, opt, loss)
+	w, err := m.fit(context.Background(), make([]float64, len(m.grad)), opt.Evaluations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.evaluate(w)
+	if m.value < minimum-1e-6 || m.value > minimum+1e-5 {
+		t.Errorf("%s: objective %.8f, the minimum is %.8f", loss.name, m.value, minimum)
+	}
+	for j, want := range weightsOf3 {
+		if got := w[j*10+3]; math.Abs(got-want) > 5e-3 {
+			t.Errorf("%s: weight %d of class 3: %v, want %v", loss.name, j, got, want)
+		}
+	}
+	return m, w
+}
+
+func TestKNNsIsOneSearchForSeveral(t *testing.T) {
+	ctx, pool := context.Background(), newPool(t, 2)
+	d := blobData(13, 500, 6, 3, 1)
+	ks := []int{200, 1, 20, 9999}
+	got, err := KNNs(ctx, pool, d, ks, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, k := range ks {
+		if want, err := KNN(ctx, pool, d, KNNOptions{K: k}); err != nil || got[i] != want {
+			t.Errorf("k = %d: %v beside others, %v (%v) alone", k, got[i], want, err)
+		}
+	}
+	if _, err := KNNs(ctx, pool, d, []int{20, 0}, 0); err == nil {
+		t.Error("0 neighbours are accepted")
+	}
+}
+
+func TestTestedEpochs(t *testing.T) {
+	for epochs, want := range map[int][]int{1: {0}, 12: {10, 11}, 30: {27, 28, 29}, 500: {459, 469, 479, 489, 499}} {
+		if got := testedEpochs(epochs); !slices.Equal(got, want) {
+			t.Errorf("of %d epochs: after %v, want %v", epochs, got, want)
+		}
+	}
+}
+
+// The result is the mean over the last epochs, and testing does not disturb
+// training.
+func TestMLPIsAMeanOverEpochs(t *testing.T) {
+	ctx := context.Background()
+	d := blobData(14, 300, 4, 3, 1)
+	opt := MLPOptions{Hidden: 20, Epochs: 25, Seed: 3, Dropout: .1}
+	got, err := MLP(ctx, newPool(t, 1), d, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := newMLP(newPool(t, 1), d, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want float64
+	for epoch := range opt.Epochs {
+		if err := m.epoch(ctx, epoch); err != nil {
+			t.Fatal(err)
+		}
+		if epoch >= 22 {
+			want += float64(m.hits()) / float64(3*len(d.TestY))
+		}
+	}
+	if math.Abs(got.Accuracy-want) > 1e-12 || got.Tests != 3 || got.Epochs != 25 {
+		t.Errorf("%+v, want the mean %v of 3 accuracies", got, want)
 	}
 }
 
@@ -383,7 +506,10 @@ func TestErrors(t *testing.T) {
 		_, err := KNN(ctx, pool, c.data, KNNOptions{})
 		_, err2 := Linear(ctx, pool, c.data, LinearOptions{})
 		_, err3 := MLP(ctx, pool, c.data, MLPOptions{})
-		for _, err := range []error{err, err2, err3} {
+		_, err4 := SVM(ctx, pool, c.data, LinearOptions{})
+		_, err5 := Retrieval(ctx, pool, c.data, RetrievalOptions{})
+		_, err6 := Clusters(ctx, pool, c.data, ClusterOptions{})
+		for _, err := range []error{err, err2, err3, err4, err5, err6} {
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got error %v, want %q", err, c.want)
 			}
@@ -394,7 +520,10 @@ func TestErrors(t *testing.T) {
 	_, err := KNN(stopped, pool, good, KNNOptions{})
 	_, err2 := Linear(stopped, pool, good, LinearOptions{})
 	_, err3 := MLP(stopped, pool, good, MLPOptions{})
-	for i, err := range []error{err, err2, err3} {
+	_, err4 := SVM(stopped, pool, good, LinearOptions{})
+	_, err5 := Retrieval(stopped, pool, good, RetrievalOptions{})
+	_, err6 := Clusters(stopped, pool, good, ClusterOptions{})
+	for i, err := range []error{err, err2, err3, err4, err5, err6} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("probe %d, cancelled, returns %v", i, err)
 		}
