@@ -70,8 +70,12 @@ type Stats struct {
 	Alignment   *float64 `json:"alignment,omitempty"`   // (25) between views 0 and 1; nil with one view
 	Information *float64 `json:"information,omitempty"` // nats: what the batch shows to be kept, at least (9), (10), (40)
 	Accuracy    *float64 `json:"accuracy,omitempty"`    // share of the right guesses at the point or the class
-	LR          float64  `json:"lr"`
-	GradNorm    float64  `json:"grad_norm"` // Euclidean, over all parameters of the network
+	Uniformity  *float64 `json:"uniformity,omitempty"`  // (23) of the batch
+	Divergence  *float64 `json:"divergence,omitempty"`  // of vae: nats that a code may tell of its row, at most (50)
+	// SquaredError is, of vae, the mean over the values of the rows, standardised.
+	SquaredError *float64 `json:"squared_error,omitempty"`
+	LR           float64  `json:"lr"`
+	GradNorm     float64  `json:"grad_norm"` // Euclidean, over all parameters of the network
 }
 
 // Pairing is what a step says about targets. The fall of the loss from that of a random

@@ -254,14 +254,18 @@ func (l *Landscape) job(opt LandscapeTraining) (*job, error) {
 	}
 	o.Batch, o.Assign, o.Epochs, o.Seed, o.Workers = opt.Batch, opt.Assign, opt.Epochs, l.seed, l.model.workers
 	o.Pool, o.AssignEvery, o.Warmup = 0, 0, 0
-	o.Objective, o.Temperature, o.Noise = objectiveNAT, 0, 0 // whatever made the run
+	if !o.hasTargets() { // whatever made the run
+		o.dropObjective()
+	}
+	network := rec.Encoder
+	network.Train = "" // embeddings are what is paired
 	if o.Assign == objective.AssignGlobal {
 		o.AssignEvery = 1
 	}
 	resolve(&o, l.N)
 	perEpoch := l.N / o.Batch
 	j := &job{src: l.src, norm: l.model.Norm, augment: rec.Augment, pool: l.model.pool,
-		plan: Plan{Options: o, Run: l.run.Dir, Data: l.src.info, Encoder: rec.Encoder, Params: rec.Params,
+		plan: Plan{Options: o, Run: l.run.Dir, Data: l.src.info, Encoder: network, Params: rec.Params,
 			StepsPerEpoch: perEpoch, Steps: perEpoch * o.Epochs}}
 	needs := append(j.memory(), need{"the exact optimum", objective.RematchAllBytes(l.N, l.Dim), "--limit"})
 	if available, ok := availableMemory(); ok {

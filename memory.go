@@ -50,9 +50,13 @@ func (j *job) memory() []need {
 	if o.Assign == objective.AssignGlobal {
 		whole = objective.RematchAllBytes(p.Data.Train, o.Dim)
 	}
-	inference := p.Encoder.MemoryBytes(embedRows, false) - 4*int64(p.Params) // of the gauges
-	const program, scratch = 40 << 20, 6 << 20                               // runtime and code; of the kernels, for each worker
-	const reporting = 220 << 20                                              // the report's maps and images
+	inference := p.Encoder.MemoryBytes(embedRows, false) - 4*int64(p.Encoder.ParamCount()) // of the gauges
+	network := p.Encoder.MemoryBytes(int(rows), true) + 4*int64(p.Params) + inference
+	if p.Decoder != nil {
+		network += p.Decoder.MemoryBytes(int(rows), true) + rows*input // with the gradient of its output
+	}
+	const program, scratch = 40 << 20, 6 << 20 // runtime and code; of the kernels, for each worker
+	const reporting = 220 << 20                // the report's maps and images
 	workers := int64(cmp.Or(o.Workers, runtime.GOMAXPROCS(0)))
 	return []need{
 		{"the program and its report", program + reporting, ""},
@@ -60,7 +64,7 @@ func (j *job) memory() []need {
 		{"the data", 24*points + min(int64(o.Cache)<<20, 4*int64(p.Data.Rows)*int64(p.Data.Shape.Size())), "--cache or --limit"},
 		{"the targets", targets, "--dim or --limit"},
 		{"the similarities of a batch", p.similarityBytes(), "--batch or --views"},
-		{"the network and its optimizer", p.Encoder.MemoryBytes(int(rows), true) + 4*int64(p.Params) + inference, "--batch, --views or --size, or choose a smaller --encoder"},
+		{"the network and its optimizer", network, "--batch, --views or --size, or choose a smaller --encoder"},
 		{"the batches read ahead", 6 * rows * input, "--batch, --views or --size"},
 		{"the assignment", whole + solverBytes(matched, dim) + solverBytes(min(gaugeRows, points), dim), matching},
 	}

@@ -130,8 +130,8 @@ func (p *Pairing) figures() [7]*float64 {
 }
 
 // optional are the figures that some objectives do not have.
-func (s *Stats) optional() [3]**float64 {
-	return [...]**float64{&s.Alignment, &s.Information, &s.Accuracy}
+func (s *Stats) optional() [6]**float64 {
+	return [...]**float64{&s.Alignment, &s.Information, &s.Accuracy, &s.Uniformity, &s.Divergence, &s.SquaredError}
 }
 
 // mean returns means over the steps, and the learning rate of the last one.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"nat/dataset"
 	"nat/objective"
 )
 
@@ -14,16 +15,35 @@ const (
 	objectiveNAT     = "nat"
 	objectiveInfoMax = "infomax"
 	objectiveInfoNCE = "infonce"
+
+	objectiveAlignUniform = "align-uniform"
+	objectiveExemplar     = "exemplar"
+	objectiveSupervised   = "supervised"
+	objectiveVAE          = "vae"
 )
 
 // Objectives lists the values that Options.Objective may have, the default first.
-func Objectives() []string { return []string{objectiveNAT, objectiveInfoMax, objectiveInfoNCE} }
+func Objectives() []string {
+	return []string{objectiveNAT, objectiveInfoMax, objectiveInfoNCE, objectiveAlignUniform, objectiveExemplar,
+		objectiveVAE, objectiveSupervised}
+}
 
 // objectiveName is the objective, the default included.
 func (o *Options) objectiveName() string { return cmp.Or(o.Objective, objectiveNAT) }
 
 // hasTargets tells whether every row owns a target.
-func (o *Options) hasTargets() bool { return o.objectiveName() == objectiveNAT }
+func (o *Options) hasTargets() bool {
+	return o.objectiveName() == objectiveNAT && o.Targets != targetsFresh
+}
+
+// targetsFresh is the value of Options.Targets without memory; the others are those of
+// package objective.
+const targetsFresh = "fresh"
+
+// targetKinds are the values of Options.Targets.
+func targetKinds() []string {
+	return []string{objective.TargetsUniform, objective.TargetsEven, objective.TargetsDiscrete, targetsFresh}
+}
 
 // objectiveError is what does not fit together about the objective's own options.
 // Those of a run that goes on are compared with its record instead.
@@ -38,12 +58,21 @@ func (o *Options) objectiveError() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	pairs := name == objectiveInfoNCE // learns from pairs of views
+	pairs := name == objectiveInfoNCE || name == objectiveAlignUniform // learns from pairs of views
 	check(pairs && o.Views == 1, "views 1: objective %s compares views of a row, and needs 2 or more", name)
 	check(pairs && o.Augment == augmentNone, "augment none: objective %s compares views of a row, which would all be the same", name)
 	check(o.Assign != "" && name != objectiveNAT, "assign %s: objective %s pairs no targets, leave it out", o.Assign, name)
-	check(o.Temperature != 0 && name != objectiveInfoNCE, "temperature %v: objective %s has none, leave it out", o.Temperature, name)
+	check(o.Assign != "" && o.Assign != objective.AssignBatch && o.Targets == targetsFresh, "assign %s: fresh targets last for a batch, leave it out", o.Assign)
+	check(o.Targets != "" && name != objectiveNAT, "targets %s: objective %s has none, leave it out", o.Targets, name)
+	check(o.Loss != "" && name != objectiveNAT, "loss %s: objective %s has its own, leave it out", o.Loss, name)
+	check(o.Temperature != 0 && name == objectiveNAT && o.Loss != objective.LossSoftmax, "temperature %v: needs --loss softmax", o.Temperature)
+	check(o.Temperature != 0 && slices.Contains([]string{objectiveInfoMax, objectiveAlignUniform, objectiveVAE}, name), "temperature %v: objective %s has none, leave it out", o.Temperature, name)
+	check(o.UniformityWeight != 0 && name != objectiveAlignUniform, "uniformity-weight %v: objective %s has none, leave it out", o.UniformityWeight, name)
+	check(o.Surrogates != 0 && name != objectiveExemplar, "surrogates %d: objective %s has none, leave it out", o.Surrogates, name)
+	check(o.Surrogates == 1, "surrogates 1: must be at least 2")
 	check(o.Noise != 0 && name != objectiveInfoMax, "noise %v: objective %s has none, leave it out", o.Noise, name)
+	check(o.Beta != 0 && name != objectiveVAE, "beta %v: objective %s has none, leave it out", o.Beta, name)
+	check(o.Momentum != 0 && o.Optimizer == "" && name == objectiveVAE, "momentum %v: objective %s is trained by adamw, which has none of that name: choose --optimizer sgd", o.Momentum, name)
 	return errors.Join(errs...)
 }
 
@@ -61,10 +90,26 @@ func (o *Options) resolveObjective() {
 	switch o.Objective {
 	case objectiveNAT:
 		setDefault(&o.Assign, objective.AssignBatch)
+		setDefault(&o.Targets, objective.TargetsUniform)
+		setDefault(&o.Loss, objective.LossSquare)
+		if o.Loss == objective.LossSoftmax {
+			setDefault(&o.Temperature, objective.DefaultTemperature)
+		}
+	case objectiveAlignUniform:
+		setDefault(&o.UniformityWeight, 1)
+	case objectiveExemplar:
+		setDefault(&o.Surrogates, defaultSurrogates)
+		setDefault(&o.Temperature, objective.DefaultSharpness)
+	case objectiveSupervised:
+		setDefault(&o.Temperature, objective.DefaultSharpness)
 	case objectiveInfoNCE:
 		setDefault(&o.Temperature, objective.DefaultTemperature)
 	case objectiveInfoMax:
 		setDefault(&o.Noise, objective.DefaultNoise)
+	case objectiveVAE:
+		setDefault(&o.Beta, 1)
+		setDefault(&o.Views, 1) // a second one would be one more row
+		setDefault(&o.Optimizer, "adamw")
 	}
 }
 
@@ -76,9 +121,20 @@ func newObjective(j *job) (obj objective.Objective, targets *objective.NAT, err 
 		obj, err = objective.NewInfoNCE(o.Dim, objective.InfoNCEOptions{Views: o.Views, Temperature: o.Temperature}, j.pool)
 	case objectiveInfoMax:
 		obj, err = objective.NewInfoMax(o.Dim, objective.InfoMaxOptions{Seed: o.Seed, Views: o.Views, Noise: o.Noise}, j.pool)
+	case objectiveVAE:
+		obj, err = objective.NewVAE(*j.plan.Decoder, objective.VAEOptions{Seed: o.Seed, Views: o.Views, Beta: o.Beta}, j.pool)
+	case objectiveAlignUniform:
+		obj, err = objective.NewAlignUniform(o.Dim, objective.AlignUniformOptions{Views: o.Views, Weight: o.UniformityWeight}, j.pool)
+	case objectiveExemplar, objectiveSupervised:
+		obj, err = objective.NewClassifier(j.labels(), o.Dim, objective.ClassifierOptions{Seed: o.Seed, Views: o.Views, Temperature: o.Temperature}, j.pool)
 	default:
-		targets, err = objective.NewNAT(len(j.src.rows), o.Dim,
-			objective.NATOptions{Seed: o.Seed, Views: o.Views, Assign: o.Assign, Pool: o.Pool}, j.pool)
+		opt := objective.NATOptions{Seed: o.Seed, Views: o.Views, Assign: o.Assign, Pool: o.Pool, Targets: o.Targets, Loss: o.Loss, Temperature: o.Temperature}
+		if o.Targets == targetsFresh {
+			opt.Targets = ""
+			obj, err = objective.NewFresh(o.Batch, o.Dim, opt, j.pool)
+			break
+		}
+		targets, err = objective.NewNAT(len(j.src.rows), o.Dim, opt, j.pool)
 		obj = targets
 	}
 	return obj, targets, err
@@ -87,11 +143,92 @@ func newObjective(j *job) (obj objective.Objective, targets *objective.NAT, err 
 // similarityBytes is the memory that the products of embeddings with each other take
 // in a step.
 func (p *Plan) similarityBytes() int64 {
-	if p.Options.hasTargets() {
-		return 0
+	o := &p.Options
+	rows := int64(o.Batch * o.Views)
+	switch o.objectiveName() {
+	case objectiveInfoMax, objectiveInfoNCE:
+		return 4 * rows * rows
+	case objectiveAlignUniform:
+		return 4 * int64(o.Batch) * int64(o.Batch)
+	case objectiveExemplar, objectiveSupervised:
+		classes := int64(len(p.Data.Classes))
+		if o.objectiveName() == objectiveExemplar {
+			classes = int64(p.Data.Train)
+		}
+		return 4 * classes * (rows + 3*int64(o.Dim))
 	}
-	rows := int64(p.Options.Batch * p.Options.Views)
-	return 4 * rows * rows
+	if o.Loss == objective.LossSoftmax {
+		return 4 * rows * int64(o.Batch)
+	}
+	return 0
+}
+
+// defaultSurrogates is how many classes of their own the paper of objective exemplar made of
+// as many images.
+const defaultSurrogates = 8000
+
+// trainingRows are those of the rows that the objective trains on: all, or those that are
+// surrogate classes, or those with a label, less the ones that eval tests on where the
+// data have no test split.
+func trainingRows(opt *Options, set *dataset.Set, rows []int) ([]int, error) {
+	switch opt.objectiveName() {
+	case objectiveExemplar:
+		return set.Sample(rows, cmp.Or(opt.Surrogates, defaultSurrogates)), nil
+	case objectiveSupervised:
+		if !set.Labelled() {
+			return nil, failf(ErrUsage, "objective %s: %s has no labels of two or more classes: give a file with --labels, or choose another objective", objectiveSupervised, opt.Data)
+		}
+		tested := map[int]bool{}
+		if !set.HasTest() {
+			_, test := set.SplitTest()
+			for _, i := range test {
+				tested[i] = true
+			}
+		}
+		var chosen []int
+		for _, i := range rows {
+			if set.Label(i) >= 0 && !tested[i] {
+				chosen = append(chosen, i)
+			}
+		}
+		return chosen, nil
+	}
+	return rows, nil
+}
+
+// labels are the classes of the training rows: given ones, or each row its own.
+func (j *job) labels() []int32 {
+	labels := make([]int32, len(j.src.rows))
+	for i, row := range j.src.rows {
+		labels[i] = int32(i)
+		if j.plan.Options.objectiveName() == objectiveSupervised {
+			labels[i] = int32(j.src.set.Label(row))
+		}
+	}
+	return labels
+}
+
+// DescribeObjective names the objective with its own options, for people.
+func (o Options) DescribeObjective() string {
+	name := o.objectiveName()
+	if o.Targets != "" && o.Targets != objective.TargetsUniform {
+		name += ", " + o.Targets + " targets"
+	}
+	if o.Loss == objective.LossSoftmax {
+		name += ", softmax loss"
+	}
+	if o.Surrogates > 0 {
+		name += fmt.Sprintf(" of %s classes", group(o.Surrogates))
+	}
+	for _, v := range []struct {
+		what  string
+		value float64
+	}{{"temperature", o.Temperature}, {"noise", o.Noise}, {"uniformity weight", o.UniformityWeight}, {"beta", o.Beta}} {
+		if v.value > 0 {
+			name += fmt.Sprintf(", %s %g", v.what, v.value)
+		}
+	}
+	return name
 }
 
 // objectiveWords say how an objective learns, after "encoded".
@@ -100,5 +237,16 @@ func objectiveWords(name string) string {
 		objectiveNAT:     "without labels by predicting noise",
 		objectiveInfoMax: "without labels by keeping information through noise",
 		objectiveInfoNCE: "without labels by telling views apart",
+		objectiveVAE:     "without labels by restoring rows from noisy codes",
+
+		objectiveAlignUniform: "without labels by aligning views and spreading rows",
+		objectiveExemplar:     "without labels by telling rows from each other",
+		objectiveSupervised:   "with labels",
 	}[name]
+}
+
+// dropObjective goes back to the default objective.
+func (o *Options) dropObjective() {
+	o.Objective, o.Loss, o.Targets, o.Surrogates = "", "", "", 0
+	o.Temperature, o.Noise, o.UniformityWeight, o.Beta = 0, 0, 0, 0
 }

@@ -32,11 +32,22 @@ type Options struct {
 	Augment string `json:"augment"` // auto (default: by the kind of data) or none: every view is the row itself
 
 	Objective string `json:"objective"` // one of Objectives; default nat
-	// Temperature divides the similarities of infonce; default .2.
+	// Loss of nat is square (default), the squared distance to the target, or softmax,
+	// the cross-entropy of finding it among those of the batch.
+	Loss string `json:"loss"`
+	// Targets of nat are uniform (default), drawn once; even, drawn once with a lower
+	// discrepancy; discrete, the canonical basis; or fresh, drawn anew for every batch.
+	Targets string `json:"targets"`
+	// Temperature divides the similarities of infonce and of nat with loss=softmax (default .2),
+	// and those of exemplar and supervised (default .1).
 	Temperature float64 `json:"temperature"`
-	Noise       float64 `json:"noise"`  // deviation of the noise of infomax; default .4
-	Assign      string  `json:"assign"` // batch (default), pool or global: what is re-matched together
-	Pool        int     `json:"pool"`   // batches in a pool; default 8 with assign=pool
+	Surrogates  int     `json:"surrogates"` // classes of exemplar, a training row each; default 8000
+	// UniformityWeight is that of align-uniform, the alignment having 1; default 1.
+	UniformityWeight float64 `json:"uniformity_weight"`
+	Noise            float64 `json:"noise"`  // deviation of the noise of infomax; default .4
+	Beta             float64 `json:"beta"`   // weight of the divergence of vae; default 1
+	Assign           string  `json:"assign"` // batch (default), pool or global: what is re-matched together
+	Pool             int     `json:"pool"`   // batches in a pool; default 8 with assign=pool
 	// AssignEvery is how many epochs pass from one exact re-matching of the whole
 	// data set to the next; default 3 with assign=global.
 	AssignEvery int `json:"assign_every"`
@@ -102,16 +113,17 @@ func oneOf(flag, value string, allowed ...string) error {
 // The most that options may ask for: far more than is of use, so that no
 // product of them overflows, and a slip is told before anything is allocated.
 const (
-	maxSize    = 4096
-	maxDim     = 1 << 16
-	maxEpochs  = 1_000_000
-	maxBatch   = 1 << 20
-	maxViews   = 256
-	maxPool    = 1 << 16
-	maxEvery   = 1_000_000
-	maxWorkers = 4096
-	maxCache   = 1 << 24 // MiB: 16 TiB
-	maxKeep    = 1_000_000
+	maxSize       = 4096
+	maxDim        = 1 << 16
+	maxEpochs     = 1_000_000
+	maxBatch      = 1 << 20
+	maxViews      = 256
+	maxPool       = 1 << 16
+	maxSurrogates = 1 << 20
+	maxEvery      = 1_000_000
+	maxWorkers    = 4096
+	maxCache      = 1 << 24 // MiB: 16 TiB
+	maxKeep       = 1_000_000
 )
 
 func upToMost(flag string, value, most int) error {
@@ -139,7 +151,12 @@ func (o Options) Validate() error {
 		oneOf("encoder", o.Encoder, append([]string{"auto"}, encoder.Presets()...)...),
 		oneOf("objective", o.Objective, Objectives()...),
 		within("temperature", o.Temperature, objective.MinTemperature, objective.MaxTemperature),
+		oneOf("loss", o.Loss, objective.LossSquare, objective.LossSoftmax),
+		oneOf("targets", o.Targets, targetKinds()...),
+		upToMost("surrogates", o.Surrogates, maxSurrogates),
+		within("uniformity-weight", o.UniformityWeight, objective.MinWeight, objective.MaxWeight),
 		within("noise", o.Noise, objective.MinNoise, objective.MaxNoise),
+		within("beta", o.Beta, objective.MinBeta, objective.MaxBeta),
 		o.objectiveError(),
 		oneOf("augment", o.Augment, augmentAuto, augmentNone),
 		oneOf("assign", o.Assign, objective.AssignBatch, objective.AssignPool, objective.AssignGlobal),

@@ -24,10 +24,12 @@ type Plan struct {
 	Run     string   `json:"run"`     // run directory
 	Data    DataInfo `json:"data"`
 
-	Encoder       encoder.Spec `json:"encoder"`
-	Params        int          `json:"params"`
-	Steps         int          `json:"steps"`
-	StepsPerEpoch int          `json:"steps_per_epoch"`
+	Encoder encoder.Spec `json:"encoder"`
+	// Decoder is trained with it by objective vae; nil otherwise. Its parameters count in Params.
+	Decoder       *encoder.Spec `json:"decoder,omitempty"`
+	Params        int           `json:"params"`
+	Steps         int           `json:"steps"`
+	StepsPerEpoch int           `json:"steps_per_epoch"`
 
 	MemoryBytes int64         `json:"memory_bytes"` // estimate of the peak
 	DiskBytes   int64         `json:"disk_bytes"`   // upper estimate of the run directory
@@ -100,6 +102,10 @@ func openSource(ctx context.Context, opt Options, like *DataInfo, observe func(E
 		s.rows, s.held = upTo(set.Len()), upTo(s.val.Len())
 	} else {
 		s.rows, s.held = set.HoldOut()
+	}
+	if s.rows, err = trainingRows(&opt, set, s.rows); err != nil {
+		s.close()
+		return nil, err
 	}
 	path := opt.Data
 	if path != EmbeddedDigits {
@@ -200,15 +206,35 @@ func chooseEncoder(opt *Options, in dataset.Shape, init *snapshot) (encoder.Spec
 		}
 	}
 	spec, err := encoder.Preset(name, shape, dim)
+	if err == nil && opt.objectiveName() == objectiveVAE {
+		spec, err = encoder.Stochastic(spec)
+	}
 	if err != nil {
 		return spec, &kindError{ErrUsage, err}
 	}
 	opt.Encoder, opt.Dim = name, dim
+	if init != nil && spec.Train != init.spec.Train {
+		return spec, failf(ErrArtefact, "init %s: objective vae and the others end their networks differently: start from a run of the same kind", opt.Init)
+	}
 	if init != nil && !sameNetwork(spec, init.spec) {
 		return spec, failf(ErrArtefact, "init %s: its network is %s for %v with dimension %d, this run's is %s for %v with dimension %d: leave --encoder, --dim and --size as they were there",
 			opt.Init, init.spec.Name, init.spec.Input, init.spec.Dim(), spec.Name, spec.Input, spec.Dim())
 	}
 	return spec, nil
+}
+
+// addDecoder describes the decoder that objective vae needs.
+func (p *Plan) addDecoder() error {
+	if p.Options.objectiveName() != objectiveVAE {
+		return nil
+	}
+	d, err := encoder.Decoder(p.Encoder)
+	if err != nil {
+		return &kindError{ErrUsage, err}
+	}
+	p.Decoder = &d
+	p.Params += d.ParamCount()
+	return nil
 }
 
 func sameNetwork(a, b encoder.Spec) bool { return a.String() == b.String() }
@@ -220,8 +246,8 @@ func resolve(opt *Options, points int) (warnings []string) {
 	if opt.Augment == augmentNone {
 		opt.Views = 1
 	}
-	setDefault(&opt.Views, 2)
 	opt.resolveObjective()
+	setDefault(&opt.Views, 2)
 	setDefault(&opt.Optimizer, "sgd")
 	setDefault(&opt.Seed, 1)
 	setDefault(&opt.Keep, 3)
@@ -344,6 +370,9 @@ func newJob(ctx context.Context, opt Options, src *source) (_ *job, err error) {
 	perEpoch := len(src.rows) / opt.Batch
 	j.plan = Plan{Options: opt, Run: opt.Out, Data: src.info, Encoder: spec, Params: spec.ParamCount(),
 		StepsPerEpoch: perEpoch, Steps: perEpoch * opt.Epochs, Warnings: warnings}
+	if err := j.plan.addDecoder(); err != nil {
+		return nil, err
+	}
 	if n := src.info.Bad; n > 0 {
 		j.plan.Warnings = append(j.plan.Warnings, fmt.Sprintf("%s could not be used: see %s", counted(n, "file"), badFilesFile))
 	}

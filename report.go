@@ -231,9 +231,7 @@ func reportSettings(rec Record) []ReportField {
 		{Name: "network input", Value: rec.Data.Input.String()},
 		{Name: "encoder", Value: o.Encoder},
 		{Name: "dimension d", Value: strconv.Itoa(o.Dim)},
-		{Name: "objective", Value: o.Objective},
-		{Name: "temperature", Value: ofSome(o.Temperature)},
-		{Name: "noise", Value: ofSome(o.Noise)},
+		{Name: "objective", Value: o.DescribeObjective()},
 		{Name: "assignment", Value: assigned},
 		{Name: "epochs", Value: strconv.Itoa(o.Epochs)},
 		{Name: "batch", Value: strconv.Itoa(o.Batch)},
@@ -253,14 +251,6 @@ func reportSettings(rec Record) []ReportField {
 		ReportField{Name: "version", Value: rec.Version},
 		ReportField{Name: "machine", Value: fmt.Sprintf("%s/%s, %d cores, %s kernels", rec.Host.OS, rec.Host.Arch, rec.Host.Cores, rec.Host.Kernel)})
 	return slices.DeleteFunc(fields, func(f ReportField) bool { return f.Value == "" }) // what the objective does not have
-}
-
-// ofSome writes an option that only some objectives have.
-func ofSome(v float64) string {
-	if v == 0 {
-		return ""
-	}
-	return strconv.FormatFloat(v, 'g', 4, 64)
 }
 
 // curve reads one quantity off the events; NaN where an event has none.
@@ -334,8 +324,8 @@ type banded struct {
 
 // stepCharts are about single steps and the batches they saw.
 func stepCharts(o *Options) []chartOf {
-	loss := "The loss of the objective " + o.objectiveName() + ", a cross-entropy in nats."
-	if o.hasTargets() {
+	loss := "The loss of the objective " + o.DescribeObjective() + "."
+	if o.objectiveName() == objectiveNAT && o.Loss != objective.LossSoftmax {
 		loss = "Mean squared distance between embedding and target; a random pairing has 2. The space between the lines is what each re-assignment wins, the rest of the fall is won by the network."
 	}
 	return []chartOf{

@@ -37,6 +37,7 @@ type Record struct {
 	Options       Options            `json:"options"` // resolved
 	Data          DataInfo           `json:"data"`
 	Encoder       encoder.Spec       `json:"encoder"`
+	Decoder       *encoder.Spec      `json:"decoder,omitempty"` // of objective vae
 	Params        int                `json:"params"`
 	Steps         int                `json:"steps"`
 	StepsPerEpoch int                `json:"steps_per_epoch"`
@@ -185,7 +186,7 @@ func lockRun(dir string) (*flock.Flock, error) {
 // record describes a job for run.json.
 func (j *job) record() Record {
 	p := &j.plan
-	return Record{Format: formatVersion, Options: p.Options, Data: p.Data, Encoder: p.Encoder, Params: p.Params,
+	return Record{Format: formatVersion, Options: p.Options, Data: p.Data, Encoder: p.Encoder, Decoder: p.Decoder, Params: p.Params,
 		Steps: p.Steps, StepsPerEpoch: p.StepsPerEpoch, Augment: j.augment, Norm: j.norm, Version: Version(), Host: thisHost()}
 }
 
@@ -424,7 +425,7 @@ func (v *VerifyReport) note(what string, err error) {
 // at path alone or, when it is empty, all that the run remembers.
 func (r *Run) checkData(ctx context.Context, path string) error {
 	opt := r.Record.Options
-	opt.Data, opt.Labels, opt.Workers = path, "", 0
+	opt.Data, opt.Labels, opt.Objective, opt.Workers = path, "", "", 0 // the rows do not matter
 	if path == "" {
 		opt.Data = r.Record.Data.Path
 	} else {

@@ -81,7 +81,7 @@ func newTrainer(fsys files, j *job, observe func(Event)) (*trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.dz = make([]float32, o.Views*o.Batch*o.Dim)
+	t.dz = make([]float32, o.Views*o.Batch*t.net.TrainDim())
 	t.pieces, t.square = gradPieces(t.params), t.squarePiece
 	t.level = sphere.BestCosine(o.Batch, o.Dim)
 	t.gauges = newGauges(j)
@@ -322,7 +322,7 @@ func newStats() *Stats {
 	room := new(struct {
 		Stats
 		pairing  Pairing
-		optional [3]float64
+		optional [6]float64
 	})
 	room.Stats.Pairing = &room.pairing
 	for i, v := range room.Stats.optional() {
@@ -340,7 +340,7 @@ func (s *Stats) fill(o *objective.Stats, level float64) {
 		*s.Pairing = Pairing{LossBefore: o.LossBefore, WonByReassignment: o.Reassignment, WonByNetwork: o.Chance - o.LossBefore,
 			Reassigned: o.Reassigned, Cosine: o.Cosine, Level: level, Gap: o.Gap, WonByPool: o.PoolReassignment}
 	}
-	values := [...]float64{o.Alignment, o.Information, o.Accuracy}
+	values := [...]float64{o.Alignment, o.Information, o.Accuracy, o.Uniformity, o.Divergence, o.SquaredError}
 	for i, v := range s.optional() {
 		if math.IsNaN(values[i]) {
 			*v = nil

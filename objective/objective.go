@@ -6,7 +6,7 @@
 //	stats, err := o.Step(objective.Batch{Rows: rows}, z, dz) // z: 2*len(rows) unit vectors, dz is written
 //
 // [NAT] is the method of this program. The others are what it is compared with:
-// [InfoMax], the information itself, and [InfoNCE].
+// [InfoMax], the information itself, [InfoNCE], [AlignUniform], [Classifier] and [VAE]; [Fresh] is NAT without memory.
 // Equation numbers are those of docs/math.md.
 package objective
 

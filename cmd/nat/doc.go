@@ -54,13 +54,19 @@
 // hours; --init RUN starts from another run's weights with fresh targets. --augment none trains on every row as it is,
 // without crops, flips or noise.
 //
+// --objective chooses what is learned from, with everything else the same: nat, noise as targets; infomax, information through
+// --noise; infonce, telling views of a row from those of others, with --temperature; align-uniform, views of a row together
+// and rows apart, with --uniformity-weight; exemplar, a class for each of --surrogates rows; vae, see --beta; and supervised,
+// which reads the labels, as a ceiling. Of nat, --loss softmax pulls a row to its target by telling this from the batch's
+// other targets, and --targets are uniform, even, discrete (the canonical basis, over and over), or fresh in every batch.
+//
 // Every step re-pairs the rows of its batch with their targets. --assign pool also re-pairs several batches at once, and
 // --assign global the whole data set, exactly, every --assign-every epochs. --winograd=false forbids convolutions
 // that save multiplications and round a little more. Progress says how much of the time training waits for data, if it
 // does, and a warning what helps when that is a fifth or more: for photographs a larger --cache.
 //
-// JSON: run, steps, epochs, seconds, images_per_second, wait, loss, reassigned, assignment_gap, cosine, level, checkpoint,
-// complete, train, held_out, warnings.
+// JSON: run, objective, steps, epochs, seconds, images_per_second, wait, gauge_share, loss, information, reassigned, assignment_gap,
+// cosine, level, checkpoint, complete, train, held_out, warnings; null is what the objective does not have.
 //
 // # nat embed
 //

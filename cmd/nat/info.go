@@ -65,7 +65,7 @@ func (a *app) printInfo(i *nat.RunInfo) {
 		"encoder", fmt.Sprintf("%s, %s parameters, input %s, d = %d", i.Encoder.Name, count(i.Params), shapeName(i.Data.Input), o.Dim),
 		"layers", strings.Join(i.Layers, " "),
 		"steps", fmt.Sprintf("%s (%s of %s, batch %d x %s)", count(i.Steps), plural(o.Epochs, "epoch"), count(i.StepsPerEpoch), o.Batch, plural(o.Views, "view")),
-		"objective", objectiveName(o),
+		"objective", o.DescribeObjective(),
 		"assignment", assignName(o),
 		"optimizer", fmt.Sprintf("%s, peak learning rate %.3g", o.Optimizer, o.LR),
 		"seed", fmt.Sprint(o.Seed),

@@ -73,7 +73,8 @@ func epochFields(s *nat.Stats) []string {
 }
 
 // guessFields are the figures of an objective without targets: its loss, the information that this
-// shows, and how often it guesses right.
+// shows, and how often it guesses right; or the squared error of what is restored, and what a code
+// may tell of its row.
 func guessFields(s *nat.Stats) []string {
 	fields := []string{fmt.Sprintf("loss %.3f", s.Loss)}
 	if s.Information != nil {
@@ -81,6 +82,12 @@ func guessFields(s *nat.Stats) []string {
 	}
 	if s.Accuracy != nil {
 		fields = append(fields, fmt.Sprintf("%.0f %% right", 100**s.Accuracy))
+	}
+	if s.Uniformity != nil {
+		fields = append(fields, fmt.Sprintf("alignment %.3f", *s.Alignment), fmt.Sprintf("uniformity %.2f", *s.Uniformity))
+	}
+	if s.Divergence != nil {
+		fields = append(fields, fmt.Sprintf("error %.3f", *s.SquaredError), fmt.Sprintf("at most %.1f nats", *s.Divergence))
 	}
 	return fields
 }

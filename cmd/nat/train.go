@@ -67,9 +67,17 @@ func (f *trainFlags) declare(cmd *cobra.Command) {
 	fs.IntVar(&f.Batch, "batch", 0, "rows in a step (0: chosen by the amount of data)")
 	fs.IntVar(&f.Views, "views", 0, "augmentations of each row in a step (0: 2)")
 	fs.StringVar(&f.Augment, "augment", "", "auto (default: crops, flips, noise, by the kind of data) or none: every row as it is")
-	fs.StringVar(&f.Objective, "objective", "", "what is learned from: nat (default: noise as targets), infomax (information through noise), infonce (contrast)")
-	fs.Float64Var(&f.Temperature, "temperature", 0, "divides the similarities of infonce (0: 0.2)")
+	fs.StringVar(&f.Objective, "objective", "", `what is learned from: nat (default: noise as targets), infomax (information
+through noise), infonce (contrast of views), align-uniform (its two parts),
+exemplar (a class for each row), vae (restoring rows from noisy codes), or
+supervised (the labels)`)
+	fs.StringVar(&f.Loss, "loss", "", "of nat: square (default: distance to the target) or softmax (finding it among those of the batch)")
+	fs.StringVar(&f.Targets, "targets", "", "of nat: uniform (default), even (lower discrepancy), discrete (canonical basis) or fresh (new ones for every batch)")
+	fs.Float64Var(&f.Temperature, "temperature", 0, "divides the similarities of infonce and --loss softmax (0: 0.2), exemplar and supervised (0: 0.1)")
+	fs.Float64Var(&f.UniformityWeight, "uniformity-weight", 0, "of align-uniform, where alignment has 1 (0: 1)")
+	fs.IntVar(&f.Surrogates, "surrogates", 0, "classes of exemplar, each a row of the data (0: 8000)")
 	fs.Float64Var(&f.Noise, "noise", 0, "deviation of the noise of infomax in each coordinate (0: 0.4)")
+	fs.Float64Var(&f.Beta, "beta", 0, "weight of what the codes of vae may tell, against the error of what is restored (0: 1)")
 	fs.StringVar(&f.Assign, "assign", "", "what is re-paired at once: batch (default), pool or global (from time to time, the whole data set exactly)")
 	fs.IntVar(&f.Pool, "pool", 0, "batches in a pool (0: 8; needs --assign pool)")
 	fs.IntVar(&f.AssignEvery, "assign-every", 0, "epochs from one re-pairing of the whole data set to the next (0: 3; needs --assign global)")
@@ -83,7 +91,7 @@ func (f *trainFlags) declare(cmd *cobra.Command) {
 	addWorkers(cmd, &f.Workers)
 	fs.IntVar(&f.Cache, "cache", 0, "MiB of memory for decoded images (0: 128)")
 	fs.IntVar(&f.Limit, "limit", 0, "use only N rows, chosen by a hash of their identity (0: all)")
-	fs.StringVar(&f.Labels, "labels", "", "file of labels; training never reads them, eval does")
+	fs.StringVar(&f.Labels, "labels", "", "file of labels; eval reads them, training only with --objective supervised")
 	fs.StringVar(&f.Val, "val", "", "data held out for the gauges (default: at most 5 % of the rows, 2,048)")
 	fs.IntVar(&f.GaugeEvery, "gauge-every", 0, "epochs from one reading of the gauges to the next (0: as many as keep them to 2 % of the time)")
 	fs.StringVar(&f.MaxBad, "max-bad", "", "unreadable images to tolerate, a count or a share (default 10%)")
@@ -96,6 +104,8 @@ func (f *trainFlags) declare(cmd *cobra.Command) {
 	fs.BoolVar(&f.dryRun, "dry-run", false, "print what would be done, in how much memory, disk and time, and stop")
 	completeWords(cmd, "encoder", append([]string{"auto"}, encoder.Presets()...)...)
 	completeWords(cmd, "objective", nat.Objectives()...)
+	completeWords(cmd, "loss", "square", "softmax")
+	completeWords(cmd, "targets", "uniform", "even", "discrete", "fresh")
 	completeWords(cmd, "augment", "auto", "none")
 	completeWords(cmd, "assign", "batch", "pool", "global")
 	completeWords(cmd, "optimizer", "sgd", "adamw")
@@ -233,7 +243,9 @@ func (a *app) plan(ctx context.Context, opt nat.Options) error {
 	}
 	o, d := p.Options, p.Data
 	targets := assignName(o)
-	if targets != "" {
+	if o.Targets == "fresh" {
+		targets = fmt.Sprintf("%s points on the sphere, drawn anew for every batch", count(o.Batch))
+	} else if targets != "" {
 		targets = fmt.Sprintf("%s points on the sphere, re-paired by %s", count(d.Train), targets)
 	}
 	pairs(a.stdout,
@@ -241,7 +253,7 @@ func (a *app) plan(ctx context.Context, opt nat.Options) error {
 		"rows", rowCounts(d),
 		"run", p.Run,
 		"encoder", fmt.Sprintf("%s, %s parameters, input %s, d = %d", p.Encoder.Name, count(p.Params), shapeName(d.Input), o.Dim),
-		"objective", objectiveName(o),
+		"objective", o.DescribeObjective(),
 		"targets", targets,
 		"steps", fmt.Sprintf("%s (%s of %s, batch %d x %s)", count(p.Steps), plural(o.Epochs, "epoch"), count(p.StepsPerEpoch), o.Batch, plural(o.Views, "view")),
 		"optimizer", fmt.Sprintf("%s, peak learning rate %.3g, %s of warm-up", o.Optimizer, o.LR, plural(max(o.Warmup, 0), "step")),
@@ -261,18 +273,6 @@ func besides(o nat.Options) string {
 		return ""
 	}
 	return fmt.Sprintf(", besides re-pairing all rows %s", plural((o.Epochs-1)/o.AssignEvery, "time"))
-}
-
-// objectiveName is the objective with its own options.
-func objectiveName(o nat.Options) string {
-	name := o.Objective
-	if o.Temperature > 0 {
-		name += fmt.Sprintf(", temperature %g", o.Temperature)
-	}
-	if o.Noise > 0 {
-		name += fmt.Sprintf(", noise %g", o.Noise)
-	}
-	return name
 }
 
 // assignName says what is re-paired at once; it is empty where nothing is.
