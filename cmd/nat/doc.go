@@ -80,13 +80,29 @@
 //
 // # nat eval
 //
-//	nat eval RUN [DATA] [--probes knn,linear,mlp] [--layers embedding,features] [--labels FILE] [--per-class 10]
+//	nat eval RUN [DATA] [--probes knn,linear,mlp] [--layers embedding,features] [--labels FILE] [--per-class 10,100]
 //
 // Measure with labels what the representation keeps: the accuracy of probes on the run's layers (run), on the same
-// network untrained (random), on as many principal components (pca) and on the input (raw).
+// network untrained (random), on as many principal components (pca) and on the input (raw). --layers all is every layer
+// in order, without those that change no value outside training (flatten, dropout).
 //
-// JSON: run, data, train_rows, test_rows, classes, rows[]{name, layer, dim, knn, linear, mlp}, and with --per-class also
-// labels_per_class and few_label_rows[].
+// Probes that are fitted to the training rows and tested on the test rows: knn, the vote of the 20 nearest by cosine,
+// weighted by exp(cosine/0.07), and knn200, that of 200; linear, a logistic regression, and svm, a linear support vector
+// machine with the squared hinge, both with a penalty chosen on training rows; mlp, one hidden layer of 200 units with
+// batch norm and dropout 0.1, whose accuracy is the mean over the last tenth of its epochs (mlp_epochs: how many of them
+// were tested, 5 at most). With --per-class they are also fitted to so many rows of each class, 5 draws: the mean, and
+// half the width of its 95 % interval by Student's t.
+//
+// Probes that are not fitted: retrieval, where up to 1,000 test rows spread over all of them search the training rows by
+// cosine (mean average precision with its standard error; recall, the share of queries with a row of their class among
+// the 1, 5, 10 nearest); clusters, spherical k-means of up to 10,000 test rows with as many clusters as classes, the best
+// of 8 starts by its own mean cosine, without labels (normalised mutual information, adjusted Rand index, and accuracy
+// under the best matching of clusters with classes). docs/math.md has the formulas, (60) to (66).
+//
+// JSON: run, data, train_rows, test_rows, classes, rows[]{name, layer, dim, knn, knn200, linear, svm, mlp, mlp_epochs,
+// retrieval{queries, map, map_error, recall_1, recall_5, recall_10}, clusters{k, rows, cosine, nmi, ari, accuracy}} with
+// what was asked for, warnings, and with --per-class few_labels[]{labels_per_class, draws, rows[]}, whose rows have
+// half_width{} by the name of the probe.
 //
 // # nat measure
 //
