@@ -321,7 +321,8 @@ func (s *Solver) pointResult(pool *kernel.Pool, guess []int32) {
 		gap.add(b.cost[i] - r.V[j] - r.U[i])
 		r.Optimal = r.Optimal && b.tight[i]
 	}
-	r.Cost, r.InitialCost, r.Gap = cost.value(), initial.value(), gap.value()
+	r.Cost, r.InitialCost = cost.value(), initial.value()
+	r.Gap = min(gap.value(), r.Cost) // no distance is negative
 	r.close()
 }
 

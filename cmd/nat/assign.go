@@ -248,20 +248,35 @@ func (a *app) assignFiles(ctx context.Context, pool *kernel.Pool, points, target
 		s := status{label: p.Phase, done: p.Paired, total: p.Rows, unit: "rows", fields: []string{time.Since(start).Round(time.Second).String()}}
 		a.progress.show(s, false)
 	}}
-	s, err := denseSolver(n, m, opt)
+	s, err := denseSolver(n, m, inBall(z, d) && inBall(c, d), opt)
 	if err != nil {
 		return nil, err
 	}
 	return assignPoints(ctx, pool, s, z, c, n, m, d, opt)
 }
 
-// largeFrom is from how many points on their matrix, 400 MB then, is not held even if it would fit.
-const largeFrom = 10000
+// From how many points on their matrix is not held even if it would fit: 400 MB then. Of points beyond the unit ball it is
+// one of float64, which takes longer than having none.
+const (
+	largeFrom    = 10000
+	largeFromFar = 2000
+)
+
+// inBall tells whether all points are in the unit ball, as assign.Solver sees it.
+func inBall(x []float32, d int) bool {
+	origin := make([]float32, d)
+	for ; len(x) >= d; x = x[d:] {
+		if kernel.SqDist64(x[:d], origin) > 1.002 {
+			return false
+		}
+	}
+	return true
+}
 
 // denseSolver returns a solver that holds the matrix of distances: if it is small, or if the numbers of points differ. It
-// returns nil if the solver that does not hold it is to be used.
-func denseSolver(n, m int, opt assign.LargeOptions) (*assign.Solver, error) {
-	if n == m && (n >= largeFrom || opt.Tolerance > 0 || opt.TimeLimit > 0) {
+// returns nil if the solver that does not hold it is to be used. ball says that the points are in the unit ball.
+func denseSolver(n, m int, ball bool, opt assign.LargeOptions) (*assign.Solver, error) {
+	if n == m && (n >= largeFrom || n >= largeFromFar && !ball || opt.Tolerance > 0 || opt.TimeLimit > 0) {
 		return nil, nil
 	}
 	switch err := fitsDense("the matrix of distances", n, m, distanceBytes); {

@@ -141,7 +141,7 @@ func timeAssign(ctx context.Context, pool *kernel.Pool, kind pointKind, n, d, st
 	const least, long = 3, time.Second
 	row := benchAssignRow{N: n, Dim: d}
 	r := rand.New(rand.NewPCG(1, uint64(n)))
-	s, err := denseSolver(n, n, assign.LargeOptions{})
+	s, err := denseSolver(n, n, true, assign.LargeOptions{})
 	if err != nil {
 		return row, err
 	}
