@@ -235,11 +235,11 @@ func mixtureLoss(z []float32, i, n, draws, d int, sigma float64, seed uint64) (l
 	for k := range noisy {
 		noisy[k] = z[i*d+k] + float32(sigma*r.NormFloat64())
 	}
-	exponents, points := make([]float32, draws), make([]float64, n)
+	exponents, points := make([]float64, draws), make([]float64, n)
 	for m := range points {
 		for s := range exponents {
 			row := (m*draws + s) * d
-			exponents[s] = float32(-float64(kernel.SqDist(noisy, z[row:row+d])) / (2 * sigma * sigma))
+			exponents[s] = -float64(kernel.SqDist(noisy, z[row:row+d])) / (2 * sigma * sigma)
 		}
 		points[m] = logSumExp(exponents)
 	}

@@ -3,6 +3,7 @@ package infomax
 import (
 	"context"
 	"math"
+	"slices"
 
 	"nat/internal/kernel"
 	"nat/internal/rng"
@@ -37,9 +38,10 @@ const (
 // (see controlled), which makes the error up to ten times smaller, where most information is
 // lost in noise, and leaves the mean as it is. It costs two matrix products n x d x n in all and n^2
 // exponentials a level; memory does not grow with n^2. Distances are sums in
-// float32, so that exponents carry an error of about 1e-7 ||z||^2 / sigma^2.
+// float32, so that exponents carry an error of about 1e-7 ||z||^2 / sigma^2; where this
+// could be more than a hundredth, those that count are computed once more in float64.
 //
-// z must be finite, n >= 1; the error is that of ctx.
+// z must be finite, with norms below 1e18, n >= 1; the error is that of ctx.
 func Information(ctx context.Context, pool *kernel.Pool, z []float32, n, d int, noise []float64, seed uint64) ([]Estimate, error) {
 	if n < 1 || d < 1 || len(z) < n*d || len(noise) == 0 {
 		panic("infomax: Information wants n rows of d values and a level of noise")
@@ -88,6 +90,7 @@ type estimator struct {
 	pool   *kernel.Pool
 	z      []float32
 	half   []float32 // ||z_m||^2 / 2
+	power  float64   // the largest ||z_m||^2
 	n, d   int
 	noise  []float64
 	seed   uint64
@@ -130,6 +133,7 @@ func newEstimator(pool *kernel.Pool, z []float32, n, d int, noise []float64, see
 			e.half[i] = kernel.Dot(row, row) / 2
 		}
 	})
+	e.power = 2 * float64(slices.Max(e.half))
 	return e
 }
 
@@ -174,6 +178,10 @@ func (e *estimator) row(i, n, rows, c, cols int) {
 	signal, noisy, half := e.signal[i*cols:(i+1)*cols], e.noisy[i*cols:(i+1)*cols], e.half[c:c+cols]
 	ownSignal, ownNoisy := e.own[0][i*rows+i]-e.half[n], e.own[1][i*rows+i]
 	for l, sigma := range e.noise {
+		if doubt := e.doubt(i, sigma); doubt > .01 {
+			e.careful(i, n, c, cols, l, doubt)
+			continue
+		}
 		alpha, beta := float32(1/(sigma*sigma)), float32(1/sigma)
 		gamma := -(alpha*ownSignal + beta*ownNoisy)
 		tie := 1e-6 * (1 + max(alpha*ownSignal, -alpha*ownSignal) + max(beta*ownNoisy, -beta*ownNoisy))
@@ -187,6 +195,51 @@ func (e *estimator) row(i, n, rows, c, cols int) {
 		}
 		r.addRange(signal, half, noisy, own+1, cols, alpha, beta, gamma)
 	}
+}
+
+// doubt bounds the error of float32 in the exponents of row i of the block.
+func (e *estimator) doubt(i int, sigma float64) float64 {
+	eps := e.eps[i*e.d : (i+1)*e.d]
+	return 1e-6 * (2*e.power/(sigma*sigma) + 2*math.Sqrt(e.power*float64(kernel.Dot(eps, eps)))/sigma)
+}
+
+// careful is row at one level, where float32 may be off by doubt: points that it does not
+// rule out are looked at in float64.
+func (e *estimator) careful(i, n, c, cols, l int, doubt float64) {
+	sigma, d := e.noise[l], e.d
+	r, eps := &e.rows[l*blockRows+i], e.eps[i*d:(i+1)*d]
+	var own float64 // exponent of the point itself, as float32 has it
+	for k, x := range e.z[n*d : (n+1)*d] {
+		own += float64(x)*float64(x)/2/(sigma*sigma) + float64(x)*float64(eps[k])/sigma
+	}
+	for j := range cols {
+		m := c + j
+		rough := float64(e.signal[i*cols+j]-e.half[m])/(sigma*sigma) + float64(e.noisy[i*cols+j])/sigma - own
+		if m == n || rough < -negligible-doubt {
+			continue
+		}
+		t := exponent(e.z[n*d:(n+1)*d], e.z[m*d:(m+1)*d], eps, sigma)
+		r.addShifted(1, t)
+		r.best = max(r.best, t)
+		r.tie = math.SmallestNonzeroFloat32
+		if t == 0 {
+			r.ties++
+		}
+	}
+}
+
+// negligible is the exponent of a weight that changes no sum.
+const negligible = 50
+
+// exponent is log w(y) - log w(z) for the noisy z + sigma eps: 0 for equal points.
+func exponent(z, y, eps []float32, sigma float64) float64 {
+	var squares, along float64
+	for k, x := range z {
+		diff := float64(y[k]) - float64(x)
+		squares += diff * diff
+		along += diff * float64(eps[k])
+	}
+	return along/sigma - squares/(2*sigma*sigma)
 }
 
 // addRange adds the columns [lo, hi) in pieces short enough for float32 sums.

@@ -20,6 +20,9 @@ type Test struct {
 // PValue is how often uniform points have a statistic as large, for many points.
 // It is 0 for any large set of trained embeddings; Statistic/n is the size of the effect.
 func (t Test) PValue() float64 {
+	if t.DoF == 0 {
+		return 1 // second moments of points on a line
+	}
 	return mathext.GammaIncRegComp(float64(t.DoF)/2, max(t.Statistic, 0)/2)
 }
 

@@ -16,10 +16,10 @@ func VonMisesFisher(n int, mu []float32, kappa float64, r *rand.Rand) []float32 
 	}
 	z, side := make([]float32, n*d), make([]float64, d)
 	for i := range n {
-		t := fisherCosine(d, kappa, r)
+		short := fisherCosine(d, kappa, r)
 		tangent(side, mu, r)
 		for k, m := range mu {
-			z[i*d+k] = float32(t*float64(m) + math.Sqrt((1-t)*(1+t))*side[k])
+			z[i*d+k] = float32((1-short)*float64(m) + math.Sqrt(short*(2-short))*side[k])
 		}
 	}
 	return z
@@ -42,16 +42,20 @@ func tangent(side []float64, mu []float32, r *rand.Rand) {
 	}
 }
 
-// fisherCosine draws the cosine with mu.
+// fisherCosine draws the cosine t with mu, and returns 1 - t, which keeps its digits where kappa
+// is large and t nearly 1.
 func fisherCosine(d int, kappa float64, r *rand.Rand) float64 {
 	p := float64(d - 1)
-	b := p / (2*kappa + math.Sqrt(4*kappa*kappa+p*p))
-	x0 := (1 - b) / (1 + b)
+	b := p / (2*kappa + math.Hypot(2*kappa, p))
+	if b == 0 {
+		return 0
+	}
+	centre := 2 * b / (1 + b) // 1 - x0
 	for {
 		beta := betaDraw(p/2, r)
-		t := (1 - (1+b)*beta) / (1 - (1-b)*beta)
-		if kappa*(t-x0)+p*(math.Log1p(-x0*t)-math.Log1p(-x0*x0)) >= math.Log(1-r.Float64()) {
-			return t
+		short := 2 * b * beta / (1 - (1-b)*beta)
+		if kappa*(centre-short)+p*math.Log((centre+(1-centre)*short)/(centre*(2-centre))) >= math.Log(1-r.Float64()) {
+			return short
 		}
 	}
 }

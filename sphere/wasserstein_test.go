@@ -51,6 +51,9 @@ func TestNearestNull(t *testing.T) {
 		near(t, "nearest", NearestNull(c.n, c.d), c.want, .0001)
 	}
 	near(t, "one of S^2", NearestNull(1, 3), 2, 1e-6)
+	// On the circle the nearest of n is at an angle with density e^(-n angle / pi), nearly.
+	const many = 100000
+	near(t, "many of the circle", NearestNull(many, 2)/(2*math.Pi*math.Pi/many/many), 1, .001)
 }
 
 // Simulated means: 20 to 40 pairs of samples, so a fraction of their deviation off.
