@@ -3,14 +3,15 @@
 
     ref/assign_speed.py [SECTION ...] [--threads 2] [--repeats 5] [--dim 64] [--python /usr/bin/python3] [--no-scipy]
 
-SECTION is dense, warm, large or huge; without one, the first three, which takes about ten minutes, most of them SciPy's.
+SECTION is dense, warm, large or huge; without one, the first three, which takes about eight minutes, most of them SciPy's.
 huge is 200,000 points and takes about five by itself. Let nothing else run meanwhile. Needs Go, to build nat, and for dense a Python
 with SciPy (Debian: apt-get install python3-scipy gives it to /usr/bin/python3); it installs neither. --no-scipy leaves
 SciPy out.
 
 Points lie on the unit sphere: uniform; shifted to one side; in 20 tight clusters; or nearly collapsed to a point. Targets
 are uniform. In dense, nat and SciPy run in turns, each time in a fresh process that takes the median of several problems;
-figures are medians of those runs; SciPy has no further turn once it has had 20 seconds. SciPy's time is that of its solver
+figures are medians of those runs; SciPy has no further turn once it has had 20 seconds, and none at all where half as
+many points took it five. SciPy's time is that of its solver
 alone, with the matrix of float64 costs at hand; nat's is from the points, distances, proof and all. OPENBLAS_CORETYPE is taken out of SciPy's environment.
 """
 import argparse
@@ -31,6 +32,7 @@ from speed import ROOT, Bench, arguments, measure, output, table  # noqa: E402
 KINDS = {"uniform": (0, 0), "shifted": (1, 1), "clusters": (20, .05), "collapsed": (1, .01)}
 SIZES = (256, 1024, 2048, 4096)
 ENOUGH = 20  # seconds of SciPy for one row of a table
+SLOW = 5  # seconds of one problem from which on SciPy is spared twice as many points
 
 
 class Runner(Bench):
@@ -78,16 +80,20 @@ def solve(n, kind, d):
 
 def ms(runs):
     values = [1e3 * r["median_seconds"] for r in runs]
-    return f"{statistics.median(values):.3g} ({min(values):.3g}..{max(values):.3g})"
+    return f"{number(statistics.median(values))} ({number(min(values))}..{number(max(values))})"
 
 
-def turns(run, kind, n):
-    """Runs of nat and of SciPy, in turns."""
+def number(x):
+    return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
+
+
+def turns(run, kind, n, scipy):
+    """Runs of nat and, if it is wanted, of SciPy, in turns."""
     ours, theirs, spent = [], [], 0
     for repeat in range(run.args.repeats if n < 4096 else min(run.args.repeats, 3)):
         print(f"  {kind} {n} {repeat + 1}", file=sys.stderr)
         ours.append(run.nat(n, kind))
-        if not run.args.no_scipy and spent < ENOUGH:
+        if scipy and spent < ENOUGH:
             began = time.perf_counter()
             theirs.append(run.scipy(n, kind))
             spent += time.perf_counter() - began
@@ -102,10 +108,12 @@ def dense(run):
     print("\nExact pairing of as many points as targets, milliseconds: median (lowest..highest) of runs in turns.")
     rows = []
     for kind in KINDS:
+        scipy = not run.args.no_scipy
         for n in SIZES:
-            ours, theirs = turns(run, kind, n)
+            ours, theirs = turns(run, kind, n, scipy)
+            scipy = bool(theirs) and median(theirs) < SLOW
             rows.append([kind, f"{n:,}", ours[0]["method"], ms(ours), ms(theirs) if theirs else "",
-                         f"{median(theirs) / median(ours):.1f}" if theirs else "", f"{max(r['relative_gap'] for r in ours):.1g}"])
+                         number(median(theirs) / median(ours)) if theirs else "", f"{max(r['relative_gap'] for r in ours):.1g}"])
     table(["points", "n", "method", "nat, costs included", "SciPy, solver alone", "SciPy / nat", "relative gap"], rows, 3)
 
 
@@ -133,11 +141,11 @@ def moved(run):
     for cloud, kind in (("uniform", "uniform"), ("shifted", "shifted"), ("clustered", "clusters"), ("collapsed", "collapsed")):
         for n in SIZES:
             cold = found[f"Points/{cloud}/n={n}"]["ms"]
-            row = [kind, f"{n:,}", f"{cold:.3g}"]
+            row = [kind, f"{n:,}", number(cold)]
             scipy = 1e3 * run.scipy(n, kind)["median_seconds"] if n == 2048 and not run.args.no_scipy else 0
             for move in ("0.02", "0.1"):
                 took = found[f"PointsWarm/{cloud}/n={n}/moved={move}"]["ms"]
-                row += [f"{took:.3g}", f"{cold / took:.1f}", f"{scipy / took:.0f}" if scipy else ""]
+                row += [number(took), f"{cold / took:.1f}", number(scipy / took) if scipy else ""]
             rows.append(row)
     table(["points", "n", "from nothing", "moved by 2 %", "cold / warm", "SciPy / warm", "moved by 10 %", "cold / warm", "SciPy / warm"], rows)
 
