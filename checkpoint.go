@@ -56,6 +56,7 @@ type state struct {
 	Streams       map[string]int `json:"streams"`
 	Means         epochMeans     `json:"means"` // of the epoch so far
 	Last          lastEpoch      `json:"last"`  // completed
+	Stop          Stop           `json:"stop"`
 	MetricsOffset int64          `json:"metrics_offset"`
 	Elapsed       float64        `json:"elapsed"`  // seconds of training
 	Stepping      float64        `json:"stepping"` // of it, for steps

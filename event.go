@@ -43,6 +43,7 @@ type Event struct {
 	*Stats
 	Train   *Gauge  `json:"train,omitempty"`    // on the fixed probe of training rows
 	HeldOut *Gauge  `json:"held_out,omitempty"` // on rows that own no target
+	Stop    *Stop   `json:"stop,omitempty"`     // whether more training helps, as far as the gauges can tell
 	Global  *Global `json:"global,omitempty"`   // re-matching of the whole data set at the end of an epoch, after the gauges
 
 	// Below: nothing but time, and so different in each run.
@@ -103,7 +104,7 @@ type Gauge struct {
 	Cosine        *float64 `json:"cosine,omitempty"`         // mean cosine with the current targets; nil for held-out rows
 	MatchedCosine float64  `json:"matched_cosine"`           // mean cosine of the best matching with fresh uniform targets
 	Level         float64  `json:"level"`                    // (24) for this many points
-	Alignment     float64  `json:"alignment"`                // (25) of two views drawn once and for all
+	Alignment     float64  `json:"alignment"`                // (25) of two views drawn once and for all; with --augment none too
 	EffectiveRank float64  `json:"effective_rank"`           // (25), at most d
 	*Uniformity            // nil for fewer than 16 rows
 }

@@ -43,6 +43,9 @@ type gauges struct {
 	held      []int   // rows of src.heldSet()
 	solver    assign.Solver
 	nulls     map[int]*gaugeNull // by number of rows
+	// changes makes the views of the alignment: those of the training or, where it has none,
+	// those that it would have by default. Without them nothing tells memory from learning.
+	changes dataset.Augment
 }
 
 // gaugeNull is what a uniform sample of as many rows gives.
@@ -52,7 +55,10 @@ type gaugeNull struct {
 }
 
 func newGauges(j *job) *gauges {
-	g := &gauges{job: j, nulls: map[int]*gaugeNull{}}
+	g := &gauges{job: j, nulls: map[int]*gaugeNull{}, changes: j.augment}
+	if j.plan.Options.Augment == augmentNone {
+		g.changes = dataset.DefaultAugment(j.src.set)
+	}
 	rows := gaugeRows
 	g.every = j.plan.Options.GaugeEvery
 	for g.every == 0 && rows > fewestRows && g.affordable(rows) < min(wantedReadings, j.plan.Options.Epochs) {
@@ -243,7 +249,7 @@ func (g *gauges) alignment(ctx context.Context, net *encoder.Network, set *datas
 	b, d := min(gaugeBatch, len(rows)), g.plan.Options.Dim
 	const otherThanTraining = 0x9e3779b97f4a7c15
 	loader, err := dataset.NewLoader(set, dataset.LoaderOptions{Batch: b, Views: 2, Seed: g.plan.Options.Seed ^ otherThanTraining,
-		Workers: g.plan.Options.Workers, Rows: rows, Augment: g.augment, Norm: g.norm, Out: g.plan.Data.Input, Prefetch: 1})
+		Workers: g.plan.Options.Workers, Rows: rows, Augment: g.changes, Norm: g.norm, Out: g.plan.Data.Input, Prefetch: 1})
 	if err != nil {
 		return 0, err
 	}

@@ -119,3 +119,14 @@ func TestGaugeTime(t *testing.T) {
 		t.Errorf("%+v", e.Train)
 	}
 }
+
+// Alignment is measured between views even where training has none: there it tells
+// memory from learning.
+func TestAlignmentWithoutViews(t *testing.T) {
+	images, _ := writeImages(t, smallRows, 4)
+	opt := small(images, filepath.Join(t.TempDir(), "run"))
+	opt.Augment, opt.Views, opt.Epochs = augmentNone, 0, 1
+	if sum := mustTrain(t, opt); sum.Train.Alignment < 1e-3 {
+		t.Errorf("alignment %v", sum.Train.Alignment)
+	}
+}

@@ -133,6 +133,9 @@ func NewReportData(rec Record, events []Event, eval *EvalResult) ReportData {
 		Settings: reportSettings(rec),
 	}
 	d.Highlights = reportHighlights(rec, events, eval)
+	if s := lastStop(events); s != nil && s.Memorising() {
+		d.Notes = append(d.Notes, "Stop signal: "+s.String()+".")
+	}
 	if eval != nil {
 		d.Notes = append(d.Notes, eval.Warnings...)
 	}
@@ -180,6 +183,13 @@ func reportHighlights(rec Record, events []Event, eval *EvalResult) []ReportFiel
 			fields = append(fields, ReportField{"waiting for data", fmt.Sprintf("%.1f %%", 100*e.Wait), "of the time of the steps"})
 		}
 	}
+	if s := lastStop(events); s != nil && s.Least > 0 {
+		state := "no sign of learning by heart since"
+		if s.Above > 0 {
+			state = "views of one row part since"
+		}
+		fields = append(fields, ReportField{"least alignment", fmt.Sprintf("epoch %d", s.Epoch+1), fmt.Sprintf("%.3f; %s", s.Least, state)})
+	}
 	if eval != nil {
 		for _, r := range eval.Rows {
 			if r.Name == "run" && r.KNN != nil {
@@ -202,6 +212,16 @@ func statsHighlights(s *Stats) []ReportField {
 		return []ReportField{loss, {"information", fmt.Sprintf("%.2f nats", *s.Information), "at least, among the rows of a batch"}}
 	}
 	return []ReportField{loss}
+}
+
+// lastStop is the newest stop signal.
+func lastStop(events []Event) (s *Stop) {
+	for _, e := range events {
+		if e.Stop != nil {
+			s = e.Stop
+		}
+	}
+	return s
 }
 
 func lastEvent(events []Event, kind string) *Event {
@@ -371,7 +391,7 @@ func gaugeCharts(dim int) []chartOf {
 				return e.Global.Excess
 			}},
 		}},
-		{"Alignment of views", "Mean squared distance between two views of one row: 0 if they coincide, 2 if they are unrelated. A wide space between the lines is memorisation.", onBoth(func(g *Gauge) float64 { return g.Alignment })},
+		{"Alignment of views", "Mean squared distance between two views of one row: 0 if they coincide, 2 if they are unrelated. It should fall: where it rises, the network learns its rows by heart, however uniform they are.", onBoth(func(g *Gauge) float64 { return g.Alignment })},
 		{"Match with fresh targets", "Mean cosine when a sample is paired in the best way with new random targets: how evenly the embeddings fill the sphere. The samples differ in size, and so do their levels.", append(
 			onBoth(func(g *Gauge) float64 { return g.MatchedCosine }),
 			curve{"level, training", true, fromGauge(false, level)}, curve{"level, held-out", true, fromGauge(true, level)})},

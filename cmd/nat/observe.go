@@ -105,6 +105,9 @@ func epochStatus(e nat.Event) status {
 	if e.Global != nil {
 		s.fields = append(s.fields, fmt.Sprintf("all re-paired: %.3f -> %.3f", e.Global.LossBefore, e.Global.Loss))
 	}
+	if e.Stop != nil && e.Stop.Above > 0 {
+		s.fields = append(s.fields, fmt.Sprintf("views part since epoch %d", e.Stop.Epoch+1))
+	}
 	s.fields = append(s.fields, gaugeFields(e.Train, e.HeldOut)...)
 	s.fields = append(s.fields, rate(e)...)
 	return s
