@@ -43,6 +43,10 @@ type EvalResult struct {
 	Warnings  []string    `json:"warnings,omitempty"`
 }
 
+// Validate tells what Evaluate would refuse before it opens the run: an error of
+// kind ErrUsage.
+func (o EvalOptions) Validate() error { return o.complete() }
+
 func (o *EvalOptions) complete() error {
 	if len(o.Probes) == 0 {
 		o.Probes = []string{"knn", "linear", "mlp"}

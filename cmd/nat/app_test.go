@@ -43,7 +43,11 @@ func TestMistakesInTheCommandLine(t *testing.T) {
 		{"embed r d -o z.npy --split dev", []string{"train, test or all"}},
 		{"embed r d -o no/such/z.npy", []string{"no/such does not exist"}},
 		{"eval", []string{"RUN is missing"}},
-		{"eval r --per-class -1", []string{"negative"}},
+		{"eval r --per-class -1", []string{"none below 1"}},
+		{"eval r --per-class 10,10", []string{"each number once"}},
+		{"eval r --per-class 10 --probes clusters", []string{"few labels change nothing for clusters"}},
+		{"eval r --layers all,features", []string{"every layer"}},
+		{"eval r --probes tree", []string{`"tree"`, "knn200"}},
 		{"version extra", []string{`unexpected argument "extra"`}},
 	} {
 		code, stdout, stderr := invoke(t, strings.Fields(c.args)...)

@@ -55,6 +55,9 @@ func (a *app) eval(ctx context.Context, args []string, opt nat.EvalOptions) erro
 	if opt.Limit < 0 || opt.Workers < 0 {
 		return usagef("--limit and --workers must not be negative")
 	}
+	if err := opt.Validate(); err != nil {
+		return err
+	}
 	run, err := openRun(args[0])
 	if err != nil {
 		return err
