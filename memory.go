@@ -62,7 +62,7 @@ func (j *job) memory() []need {
 		{"the program and its report", program + reporting, ""},
 		{"the kernels' workers", workers * scratch, "--workers"},
 		{"the data", 24*points + min(int64(o.Cache)<<20, 4*int64(p.Data.Rows)*int64(p.Data.Shape.Size())), "--cache or --limit"},
-		{"the targets", targets, "--dim or --limit"},
+		{"the targets", targets + p.averageBytes(), "--dim or --limit"},
 		{"the similarities of a batch", p.similarityBytes(), "--batch or --views"},
 		{"the network and its optimizer", network, "--batch, --views or --size, or choose a smaller --encoder"},
 		{"the batches read ahead", 6 * rows * input, "--batch, --views or --size"},
@@ -85,6 +85,7 @@ func (j *job) disk() int64 {
 	if p.Options.Assign == objective.AssignPool {
 		checkpoint += p.pooled() * 4 * (dim + 1) // gathered points and their rows
 	}
+	checkpoint += p.averageBytes()
 	const lineBytes, report = 600, 4 << 20
 	return int64(p.Options.Keep+1)*checkpoint + 4*points*dim + lineBytes*int64(p.Steps) + report
 }

@@ -45,6 +45,22 @@ func targetKinds() []string {
 	return []string{objective.TargetsUniform, objective.TargetsEven, objective.TargetsDiscrete, targetsFresh}
 }
 
+// averageBytes is the memory of the moving averages that rows are matched by.
+func (p *Plan) averageBytes() int64 {
+	if p.Options.Match != objective.MatchAverage {
+		return 0
+	}
+	return 4 * int64(p.Data.Train) * int64(p.Options.Dim)
+}
+
+// batchTargets is how many different targets a batch has, the most of them that can be.
+func (o *Options) batchTargets() int {
+	if o.Targets == objective.TargetsDiscrete {
+		return min(o.Batch, o.Dim)
+	}
+	return o.Batch
+}
+
 // objectiveError is what does not fit together about the objective's own options.
 // Those of a run that goes on are compared with its record instead.
 func (o *Options) objectiveError() error {
@@ -63,6 +79,9 @@ func (o *Options) objectiveError() error {
 	check(pairs && o.Augment == augmentNone, "augment none: objective %s compares views of a row, which would all be the same", name)
 	check(o.Assign != "" && name != objectiveNAT, "assign %s: objective %s pairs no targets, leave it out", o.Assign, name)
 	check(o.Assign != "" && o.Assign != objective.AssignBatch && o.Targets == targetsFresh, "assign %s: fresh targets last for a batch, leave it out", o.Assign)
+	check(o.Match == objective.MatchAverage && o.Targets == targetsFresh, "match average: fresh targets last for a batch, and there is nothing to keep of earlier ones")
+	check(o.Match == objective.MatchView && o.Views == 1, "match view: there is one view in any case, leave it out")
+	check(o.Match != "" && name != objectiveNAT, "match %s: objective %s pairs no targets, leave it out", o.Match, name)
 	check(o.Targets != "" && name != objectiveNAT, "targets %s: objective %s has none, leave it out", o.Targets, name)
 	check(o.Loss != "" && name != objectiveNAT, "loss %s: objective %s has its own, leave it out", o.Loss, name)
 	check(o.Temperature != 0 && name == objectiveNAT && o.Loss != objective.LossSoftmax, "temperature %v: needs --loss softmax", o.Temperature)
@@ -92,6 +111,7 @@ func (o *Options) resolveObjective() {
 		setDefault(&o.Assign, objective.AssignBatch)
 		setDefault(&o.Targets, objective.TargetsUniform)
 		setDefault(&o.Loss, objective.LossSquare)
+		setDefault(&o.Match, objective.MatchMean)
 		if o.Loss == objective.LossSoftmax {
 			setDefault(&o.Temperature, objective.DefaultTemperature)
 		}
@@ -128,7 +148,7 @@ func newObjective(j *job) (obj objective.Objective, targets *objective.NAT, err 
 	case objectiveExemplar, objectiveSupervised:
 		obj, err = objective.NewClassifier(j.labels(), o.Dim, objective.ClassifierOptions{Seed: o.Seed, Views: o.Views, Temperature: o.Temperature}, j.pool)
 	default:
-		opt := objective.NATOptions{Seed: o.Seed, Views: o.Views, Assign: o.Assign, Pool: o.Pool, Targets: o.Targets, Loss: o.Loss, Temperature: o.Temperature}
+		opt := objective.NATOptions{Seed: o.Seed, Views: o.Views, Assign: o.Assign, Pool: o.Pool, Match: o.Match, Targets: o.Targets, Loss: o.Loss, Temperature: o.Temperature}
 		if o.Targets == targetsFresh {
 			opt.Targets = ""
 			obj, err = objective.NewFresh(o.Batch, o.Dim, opt, j.pool)
@@ -217,6 +237,9 @@ func (o Options) DescribeObjective() string {
 	if o.Loss == objective.LossSoftmax {
 		name += ", softmax loss"
 	}
+	if o.Match != "" && o.Match != objective.MatchMean {
+		name += ", matched by " + map[string]string{objective.MatchView: "one view", objective.MatchAverage: "moving average"}[o.Match]
+	}
 	if o.Surrogates > 0 {
 		name += fmt.Sprintf(" of %s classes", group(o.Surrogates))
 	}
@@ -247,6 +270,6 @@ func objectiveWords(name string) string {
 
 // dropObjective goes back to the default objective.
 func (o *Options) dropObjective() {
-	o.Objective, o.Loss, o.Targets, o.Surrogates = "", "", "", 0
+	o.Objective, o.Loss, o.Match, o.Targets, o.Surrogates = "", "", "", "", 0
 	o.Temperature, o.Noise, o.UniformityWeight, o.Beta = 0, 0, 0, 0
 }

@@ -15,6 +15,7 @@ func otherObjectives() map[string]func(*Options) {
 		"align-uniform": func(o *Options) { o.Objective = objectiveAlignUniform },
 		"exemplar":      func(o *Options) { o.Objective, o.Surrogates, o.Batch = objectiveExemplar, 100, 10 },
 		"softmax":       func(o *Options) { o.Loss, o.Targets = "softmax", "even" },
+		"average":       func(o *Options) { o.Match = "average" },
 		"fresh":         func(o *Options) { o.Targets = targetsFresh },
 	}
 }
@@ -59,6 +60,9 @@ func TestOptionsOfObjectives(t *testing.T) {
 		"surrogates 9: objective nat":           {Surrogates: 9},
 		"surrogates 1: must be at least 2":      {Objective: "exemplar", Surrogates: 1},
 		"surrogates -1: must not be negative":   {Objective: "exemplar", Surrogates: -1},
+		"match average: fresh targets":          {Targets: "fresh", Match: "average"},
+		"match view: there is one":              {Views: 1, Match: "view"},
+		"match mean: objective infonce":         {Objective: "infonce", Match: "mean"},
 		"beta 2: objective nat":                 {Beta: 2},
 		`targets "lattice": choose one of unif`: {Targets: "lattice"},
 	} {
@@ -80,11 +84,25 @@ func TestOptionsOfObjectives(t *testing.T) {
 	}
 }
 
+// The level of one random match is that of the targets there are.
+func TestBatchTargets(t *testing.T) {
+	for want, opt := range map[int]Options{
+		256: {Batch: 256, Dim: 64},
+		64:  {Batch: 256, Dim: 64, Targets: "discrete"},
+		32:  {Batch: 32, Dim: 64, Targets: "discrete"},
+	} {
+		if got := opt.batchTargets(); got != want {
+			t.Errorf("%+v: %d, want %d", opt, got, want)
+		}
+	}
+}
+
 func TestDescribeObjective(t *testing.T) {
 	for want, opt := range map[string]Options{
 		"nat": {},
 		"nat, even targets, softmax loss, temperature 0.2": {Targets: "even", Loss: "softmax"},
 		"exemplar of 8,000 classes, temperature 0.1":       {Objective: "exemplar"},
+		"nat, matched by moving average":                   {Match: "average"},
 		"align-uniform, uniformity weight 1":               {Objective: "align-uniform"},
 	} {
 		opt.Optimizer = "sgd"

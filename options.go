@@ -32,6 +32,9 @@ type Options struct {
 	Augment string `json:"augment"` // auto (default: by the kind of data) or none: every view is the row itself
 
 	Objective string `json:"objective"` // one of Objectives; default nat
+	// Match of nat is by what a row is paired: the mean of its views (default), one view, or
+	// a moving average of that mean over the epochs.
+	Match string `json:"match"`
 	// Loss of nat is square (default), the squared distance to the target, or softmax,
 	// the cross-entropy of finding it among those of the batch.
 	Loss string `json:"loss"`
@@ -151,6 +154,7 @@ func (o Options) Validate() error {
 		oneOf("encoder", o.Encoder, append([]string{"auto"}, encoder.Presets()...)...),
 		oneOf("objective", o.Objective, Objectives()...),
 		within("temperature", o.Temperature, objective.MinTemperature, objective.MaxTemperature),
+		oneOf("match", o.Match, objective.MatchMean, objective.MatchView, objective.MatchAverage),
 		oneOf("loss", o.Loss, objective.LossSquare, objective.LossSoftmax),
 		oneOf("targets", o.Targets, targetKinds()...),
 		upToMost("surrogates", o.Surrogates, maxSurrogates),

@@ -83,7 +83,7 @@ func newTrainer(fsys files, j *job, observe func(Event)) (*trainer, error) {
 	}
 	t.dz = make([]float32, o.Views*o.Batch*t.net.TrainDim())
 	t.pieces, t.square = gradPieces(t.params), t.squarePiece
-	t.level = sphere.BestCosine(o.Batch, o.Dim)
+	t.level = sphere.BestCosine(o.batchTargets(), o.Dim)
 	t.gauges = newGauges(j)
 	return t, nil
 }
@@ -462,8 +462,6 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 		}
 		e.GaugeTime = time.Since(began).Seconds()
 		t.clock.gauging += e.GaugeTime
-		stop := t.st.Stop.read(t.st.Epoch, e.Train, e.HeldOut)
-		e.Stop = &stop
 	}
 	if t.plan.Options.globalDue(t.st.Epoch) {
 		began := time.Now()
@@ -474,12 +472,6 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 		e.GlobalTime = time.Since(began).Seconds()
 	}
 	t.st.Last = lastEpoch{Stats: e.Stats, Train: e.Train, HeldOut: e.HeldOut}
-	if e.Stop != nil {
-		if e.Stop.Memorising() && !t.st.Stop.Memorising() {
-			t.warn(e.Stop.String())
-		}
-		t.st.Stop = *e.Stop
-	}
 	t.st.Means = epochMeans{}
 	t.st.Epoch, t.st.Batch = t.st.Epoch+1, 0
 	t.clock.fill(&e, &t.plan)

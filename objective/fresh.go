@@ -25,7 +25,7 @@ var _ Objective = (*Fresh)(nil)
 // NewFresh makes the objective for batches of b points in d dimensions. opt is as for
 // [NewNAT], but targets are uniform, and matched batch by batch.
 func NewFresh(b, d int, opt NATOptions, pool *kernel.Pool) (*Fresh, error) {
-	nat, err := NewNAT(b, d, NATOptions{Seed: opt.Seed, Views: opt.Views, Loss: opt.Loss, Temperature: opt.Temperature}, pool)
+	nat, err := NewNAT(b, d, NATOptions{Seed: opt.Seed, Views: opt.Views, Match: opt.Match, Loss: opt.Loss, Temperature: opt.Temperature}, pool)
 	if err != nil {
 		return nil, err
 	}

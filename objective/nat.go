@@ -38,12 +38,20 @@ const (
 	TargetsDiscrete = "discrete" // the d vectors of the canonical basis, in turn
 )
 
+// Match says by what a point is paired.
+const (
+	MatchMean    = "mean"    // the mean of its views (15)
+	MatchView    = "view"    // its first view alone
+	MatchAverage = "average" // a moving average of that mean over the epochs
+)
+
 // NATOptions of [NewNAT]; the zero value is one view, matched batch by batch.
 type NATOptions struct {
 	Seed        uint64
 	Views       int     // 0 = 1
 	Assign      string  // AssignBatch (default), AssignPool or AssignGlobal
 	Pool        int     // batches in a pool; 0 = 8
+	Match       string  // MatchMean (default), MatchView or MatchAverage
 	Targets     string  // TargetsUniform (default), TargetsEven or TargetsDiscrete
 	Loss        string  // LossSquare (default) or LossSoftmax
 	Temperature float64 // of LossSoftmax; 0 = DefaultTemperature
@@ -81,7 +89,9 @@ type NAT struct {
 
 	gather  *gathering // nil unless AssignPool
 	soft    *softPull  // nil unless LossSoftmax
-	learned []float32  // of the targets, by the last RematchAll of many points; nil before
+	match   string
+	average []float32 // n x d, zeros where a point has not been seen; nil unless MatchAverage
+	learned []float32 // of the targets, by the last RematchAll of many points; nil before
 
 	step step
 }
@@ -129,6 +139,9 @@ func NewNAT(n, d int, opt NATOptions, pool *kernel.Pool) (*NAT, error) {
 	if opt.Loss == "" {
 		opt.Loss = LossSquare
 	}
+	if opt.Match == "" {
+		opt.Match = MatchMean
+	}
 	if opt.Temperature == 0 && opt.Loss == LossSoftmax {
 		opt.Temperature = DefaultTemperature
 	}
@@ -140,6 +153,10 @@ func NewNAT(n, d int, opt NATOptions, pool *kernel.Pool) (*NAT, error) {
 		targets:  opt.draw(n, d),
 		matching: assign.NewMatching(n, rng.New(opt.Seed, rng.Assign)),
 		origin:   make([]float32, d),
+		match:    opt.Match,
+	}
+	if opt.Match == MatchAverage {
+		o.average = make([]float32, n*d)
 	}
 	if opt.Assign == AssignPool {
 		o.gather = &gathering{size: opt.Pool}
@@ -179,6 +196,7 @@ func (opt *NATOptions) validate(n, d int) error {
 	check(d < 2, "dimension %d; want at least 2", d)
 	check(opt.Views < 1, "%d views; want at least 1", opt.Views)
 	check(!slices.Contains([]string{AssignBatch, AssignPool, AssignGlobal}, opt.Assign), "assign %q; want batch, pool or global", opt.Assign)
+	check(!slices.Contains([]string{MatchMean, MatchView, MatchAverage}, opt.Match), "match %q; want mean, view or average", opt.Match)
 	check(!slices.Contains([]string{TargetsUniform, TargetsEven, TargetsDiscrete}, opt.Targets), "targets %q; want uniform, even or discrete", opt.Targets)
 	check(!slices.Contains([]string{LossSquare, LossSoftmax}, opt.Loss), "loss %q; want square or softmax", opt.Loss)
 	if err := checkTemperature(opt.Temperature); opt.Temperature != 0 && err != nil {
@@ -205,10 +223,13 @@ func (o *NAT) Step(batch Batch, z, dz []float32) (Stats, error) {
 	checkStep(b, o.views, o.d, z, dz)
 	o.begin(rows, z, dz)
 	defer o.end()
-	mean := o.meanViews()
+	mean := o.matched()
 	match, err := o.matching.Rematch(context.Background(), o.pool, &o.solver, rows, mean, o.targets, o.d)
 	if err != nil {
 		return Stats{}, err
+	}
+	if o.average != nil {
+		o.remember(rows, mean)
 	}
 	stats := o.pull()
 	if o.soft != nil {
@@ -260,6 +281,42 @@ func (o *NAT) each(f func(chunk int)) {
 // span is the rows of a chunk.
 func (o *NAT) span(chunk int) (lo, hi int) {
 	return chunk * rowChunk, min((chunk+1)*rowChunk, len(o.step.rows))
+}
+
+// averageDecay is the weight of the epochs before in MatchAverage: the last one counts as
+// much as all others together.
+const averageDecay = .5
+
+// matched is what the rows are paired by. Only directions and relative lengths matter
+// there, so a mean is not normalised, and neither is a moving average.
+func (o *NAT) matched() []float32 {
+	s := &o.step
+	switch o.match {
+	case MatchView:
+		return s.z[:len(s.rows)*o.d]
+	case MatchAverage:
+		mean := o.meanViews()
+		if o.views == 1 {
+			copy(s.mean, mean) // the embeddings are the network's
+		}
+		for i, row := range s.rows {
+			kept, now := o.average[int(row)*o.d:int(row+1)*o.d], s.mean[i*o.d:(i+1)*o.d]
+			if seen := kernel.Dot(kept, kept) > 0; seen {
+				for k, x := range now {
+					now[k] = averageDecay*kept[k] + (1-averageDecay)*x
+				}
+			}
+		}
+		return s.mean
+	}
+	return o.meanViews()
+}
+
+// remember keeps the moving averages of the rows, once they are paired.
+func (o *NAT) remember(rows []int32, matched []float32) {
+	for i, row := range rows {
+		copy(o.average[int(row)*o.d:int(row+1)*o.d], matched[i*o.d:(i+1)*o.d])
+	}
 }
 
 // meanViews averages the views of each row, adding in the order of the views.
@@ -408,10 +465,11 @@ const (
 	tensorRows    = "pool.rows"
 	tensorPooled  = "pool.z"
 	tensorLearned = "global.learned"
+	tensorAverage = "match.average"
 )
 
-// State is the permutation, the pool being filled, and what the last re-pairing of all
-// points learned, if there was one. The tensors share memory
+// State is the permutation, the pool being filled, moving averages, and what the last
+// re-pairing of all points learned, as far as there are any. The tensors share memory
 // with the NAT: write them before the next step.
 func (o *NAT) State() []tensorfile.Tensor {
 	ts := []tensorfile.Tensor{{Name: tensorPerm, Shape: []int{o.n}, Data: o.matching.Perm}}
@@ -423,6 +481,9 @@ func (o *NAT) State() []tensorfile.Tensor {
 	}
 	if o.learned != nil {
 		ts = append(ts, tensorfile.Tensor{Name: tensorLearned, Shape: []int{o.n}, Data: o.learned})
+	}
+	if o.average != nil {
+		ts = append(ts, tensorfile.Tensor{Name: tensorAverage, Shape: []int{o.n, o.d}, Data: o.average})
 	}
 	return ts
 }
@@ -440,11 +501,22 @@ func (o *NAT) SetState(ts []tensorfile.Tensor) error {
 	if err != nil {
 		return err
 	}
+	var average []float32
+	if o.average != nil {
+		t, ok := tensorfile.Find(ts, tensorAverage)
+		if !ok {
+			return missing(tensorAverage)
+		}
+		if average, err = t.Float32(o.n, o.d); err != nil {
+			return err
+		}
+	}
 	if o.gather != nil {
 		if err := o.gather.setState(ts, o.n, o.d); err != nil {
 			return err
 		}
 	}
+	copy(o.average, average)
 	copy(o.matching.Perm, perm)
 	o.learned = learned
 	return nil

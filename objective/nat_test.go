@@ -381,8 +381,8 @@ func TestBadEmbeddingIsNamed(t *testing.T) {
 }
 
 func TestOptionsAreValidated(t *testing.T) {
-	_, err := NewNAT(0, 1, NATOptions{Views: -1, Assign: "all", Pool: -2, Targets: "many", Loss: "hinge", Temperature: -3}, nil)
-	for _, part := range []string{"0 points", "dimension 1", "-1 views", `"all"`, "-2 batches", `"many"`, `"hinge"`, "temperature -3"} {
+	_, err := NewNAT(0, 1, NATOptions{Views: -1, Assign: "all", Pool: -2, Match: "best", Targets: "many", Loss: "hinge", Temperature: -3}, nil)
+	for _, part := range []string{"0 points", "dimension 1", "-1 views", `"all"`, "-2 batches", `"best"`, `"many"`, `"hinge"`, "temperature -3"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v does not mention %q", err, part)
 		}

@@ -59,6 +59,7 @@
 // and rows apart, with --uniformity-weight; exemplar, a class for each of --surrogates rows; vae, see --beta; and supervised,
 // which reads the labels, as a ceiling. Of nat, --loss softmax pulls a row to its target by telling this from the batch's
 // other targets, and --targets are uniform, even, discrete (the canonical basis, over and over), or fresh in every batch.
+// --match pairs a row by the mean of its views, by one view, or by a moving average over the epochs.
 //
 // Every step re-pairs the rows of its batch with their targets. --assign pool also re-pairs several batches at once, and
 // --assign global the whole data set, exactly, every --assign-every epochs. --winograd=false forbids convolutions

@@ -71,6 +71,7 @@ func (f *trainFlags) declare(cmd *cobra.Command) {
 through noise), infonce (contrast of views), align-uniform (its two parts),
 exemplar (a class for each row), vae (restoring rows from noisy codes), or
 supervised (the labels)`)
+	fs.StringVar(&f.Match, "match", "", "of nat, what a row is paired by: mean (default) of its views, view (one of them) or average (moving, over the epochs)")
 	fs.StringVar(&f.Loss, "loss", "", "of nat: square (default: distance to the target) or softmax (finding it among those of the batch)")
 	fs.StringVar(&f.Targets, "targets", "", "of nat: uniform (default), even (lower discrepancy), discrete (canonical basis) or fresh (new ones for every batch)")
 	fs.Float64Var(&f.Temperature, "temperature", 0, "divides the similarities of infonce and --loss softmax (0: 0.2), exemplar and supervised (0: 0.1)")
@@ -104,6 +105,7 @@ supervised (the labels)`)
 	fs.BoolVar(&f.dryRun, "dry-run", false, "print what would be done, in how much memory, disk and time, and stop")
 	completeWords(cmd, "encoder", append([]string{"auto"}, encoder.Presets()...)...)
 	completeWords(cmd, "objective", nat.Objectives()...)
+	completeWords(cmd, "match", "mean", "view", "average")
 	completeWords(cmd, "loss", "square", "softmax")
 	completeWords(cmd, "targets", "uniform", "even", "discrete", "fresh")
 	completeWords(cmd, "augment", "auto", "none")
