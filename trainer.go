@@ -462,6 +462,8 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 		}
 		e.GaugeTime = time.Since(began).Seconds()
 		t.clock.gauging += e.GaugeTime
+		stop := t.st.Stop.read(t.st.Epoch, e.Train, e.HeldOut)
+		e.Stop = &stop
 	}
 	if t.plan.Options.globalDue(t.st.Epoch) {
 		began := time.Now()
@@ -472,6 +474,12 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 		e.GlobalTime = time.Since(began).Seconds()
 	}
 	t.st.Last = lastEpoch{Stats: e.Stats, Train: e.Train, HeldOut: e.HeldOut}
+	if e.Stop != nil {
+		if e.Stop.Memorising() && !t.st.Stop.Memorising() {
+			t.warn(e.Stop.String())
+		}
+		t.st.Stop = *e.Stop
+	}
 	t.st.Means = epochMeans{}
 	t.st.Epoch, t.st.Batch = t.st.Epoch+1, 0
 	t.clock.fill(&e, &t.plan)
