@@ -51,10 +51,7 @@ func (j *job) memory() []need {
 		whole = objective.RematchAllBytes(p.Data.Train, o.Dim)
 	}
 	inference := p.Encoder.MemoryBytes(embedRows, false) - 4*int64(p.Encoder.ParamCount()) // of the gauges
-	network := p.Encoder.MemoryBytes(int(rows), true) + 4*int64(p.Params) + inference
-	if p.Decoder != nil {
-		network += p.Decoder.MemoryBytes(int(rows), true) + rows*input // with the gradient of its output
-	}
+	network := p.Encoder.MemoryBytes(int(rows), true) + 4*int64(p.Params) + inference + p.decoderBytes(int(rows))
 	const program, scratch = 40 << 20, 6 << 20 // runtime and code; of the kernels, for each worker
 	const reporting = 220 << 20                // the report's maps and images
 	workers := int64(cmp.Or(o.Workers, runtime.GOMAXPROCS(0)))
@@ -85,6 +82,7 @@ func (j *job) disk() int64 {
 	if p.Options.Assign == objective.AssignPool {
 		checkpoint += p.pooled() * 4 * (dim + 1) // gathered points and their rows
 	}
+	checkpoint += 12 * int64(p.decoderParams())
 	checkpoint += p.averageBytes()
 	const lineBytes, report = 600, 4 << 20
 	return int64(p.Options.Keep+1)*checkpoint + 4*points*dim + lineBytes*int64(p.Steps) + report

@@ -25,7 +25,7 @@ type Plan struct {
 	Data    DataInfo `json:"data"`
 
 	Encoder encoder.Spec `json:"encoder"`
-	// Decoder is trained with it by objective vae; nil otherwise. Its parameters count in Params.
+	// Decoder is trained with it by objective vae; nil otherwise.
 	Decoder       *encoder.Spec `json:"decoder,omitempty"`
 	Params        int           `json:"params"`
 	Steps         int           `json:"steps"`
@@ -221,20 +221,6 @@ func chooseEncoder(opt *Options, in dataset.Shape, init *snapshot) (encoder.Spec
 			opt.Init, init.spec.Name, init.spec.Input, init.spec.Dim(), spec.Name, spec.Input, spec.Dim())
 	}
 	return spec, nil
-}
-
-// addDecoder describes the decoder that objective vae needs.
-func (p *Plan) addDecoder() error {
-	if p.Options.objectiveName() != objectiveVAE {
-		return nil
-	}
-	d, err := encoder.Decoder(p.Encoder)
-	if err != nil {
-		return &kindError{ErrUsage, err}
-	}
-	p.Decoder = &d
-	p.Params += d.ParamCount()
-	return nil
 }
 
 func sameNetwork(a, b encoder.Spec) bool { return a.String() == b.String() }

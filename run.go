@@ -94,6 +94,9 @@ func OpenRun(dir string) (*Run, error) {
 	if err := r.Record.Encoder.Validate(); err != nil {
 		return nil, failf(ErrArtefact, "%s is damaged: %w", path, err)
 	}
+	if err := r.Record.checkDecoder(); err != nil {
+		return nil, failf(ErrArtefact, "%s is damaged: %w", path, err)
+	}
 	setDefault(&r.Record.Options.Winograd, winogradOff) // a run of an older version
 	return r, nil
 }

@@ -3,6 +3,7 @@ package nat
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"nat/encoder"
@@ -62,5 +63,63 @@ func TestVAELearnsDigits(t *testing.T) {
 	}
 	if a, b := accuracy["run embedding"], accuracy["run mean"]; a != b {
 		t.Errorf("cosines of means give %g, those of normalised means %g", b, a)
+	}
+}
+
+// A record of a vae without its decoder, or with one of another network, is damaged, and
+// says so before anything is trained.
+func TestDecoderOfARecordIsChecked(t *testing.T) {
+	preset := func(side, dim int) encoder.Spec {
+		spec, err := encoder.Preset("convnet", encoder.Shape{H: side, W: side, C: 1}, dim)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return spec
+	}
+	stochastic, err := encoder.Stochastic(preset(8, 4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder := func(side, dim int) *encoder.Spec {
+		d, err := encoder.Decoder(preset(side, dim))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &d
+	}
+	for name, c := range map[string]struct {
+		record Record
+		want   string
+	}{
+		"good":     {Record{Options: Options{Objective: objectiveVAE}, Encoder: stochastic, Decoder: decoder(8, 4)}, ""},
+		"nat":      {Record{Encoder: preset(8, 4)}, ""},
+		"none":     {Record{Options: Options{Objective: objectiveVAE}, Encoder: stochastic}, "objective vae has a decoder: false; want true"},
+		"of nat":   {Record{Encoder: preset(8, 4), Decoder: decoder(8, 4)}, "objective nat has a decoder: true; want false"},
+		"code":     {Record{Options: Options{Objective: objectiveVAE}, Encoder: stochastic, Decoder: decoder(8, 5)}, "takes 5 values to 64"},
+		"image":    {Record{Options: Options{Objective: objectiveVAE}, Encoder: stochastic, Decoder: decoder(9, 4)}, "4 values to 81"},
+		"training": {Record{Options: Options{Objective: objectiveVAE}, Encoder: preset(8, 4), Decoder: decoder(8, 4)}, "training sees 4"},
+		"layers":   {Record{Options: Options{Objective: objectiveVAE}, Encoder: stochastic, Decoder: &encoder.Spec{Name: "empty"}}, "no layers"},
+	} {
+		err := c.record.checkDecoder()
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: error %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+// A decoder and what training remembers of it take memory and disk.
+func TestMemoryCountsTheDecoder(t *testing.T) {
+	with := planned(t, func(o *Options) { o.Objective, o.Encoder = objectiveVAE, "mlp" })
+	if err := with.plan.addDecoder(); err != nil {
+		t.Fatal(err)
+	}
+	without := &job{plan: with.plan}
+	without.plan.Decoder = nil
+	params := int64(with.plan.Decoder.ParamCount())
+	if extra := total(with.memory()) - total(without.memory()); extra < 16*params || extra > 64*params {
+		t.Errorf("a decoder of %d parameters takes %d bytes", params, extra)
+	}
+	if extra := with.disk() - without.disk(); extra != 4*12*params {
+		t.Errorf("a decoder of %d parameters takes %d bytes on disk", params, extra)
 	}
 }

@@ -63,6 +63,7 @@ func (a *app) printInfo(i *nat.RunInfo) {
 		"rows", rowCounts(i.Data),
 		"fingerprint", i.Data.Fingerprint,
 		"encoder", fmt.Sprintf("%s, %s parameters, input %s, d = %d", i.Encoder.Name, count(i.Params), shapeName(i.Data.Input), o.Dim),
+		"decoder", decoderName(i.Decoder),
 		"layers", strings.Join(i.Layers, " "),
 		"steps", fmt.Sprintf("%s (%s of %s, batch %d x %s)", count(i.Steps), plural(o.Epochs, "epoch"), count(i.StepsPerEpoch), o.Batch, plural(o.Views, "view")),
 		"objective", o.DescribeObjective(),

@@ -255,6 +255,7 @@ func (a *app) plan(ctx context.Context, opt nat.Options) error {
 		"rows", rowCounts(d),
 		"run", p.Run,
 		"encoder", fmt.Sprintf("%s, %s parameters, input %s, d = %d", p.Encoder.Name, count(p.Params), shapeName(d.Input), o.Dim),
+		"decoder", decoderName(p.Decoder),
 		"objective", o.DescribeObjective(),
 		"targets", targets,
 		"steps", fmt.Sprintf("%s (%s of %s, batch %d x %s)", count(p.Steps), plural(o.Epochs, "epoch"), count(p.StepsPerEpoch), o.Batch, plural(o.Views, "view")),
@@ -267,6 +268,14 @@ func (a *app) plan(ctx context.Context, opt nat.Options) error {
 		fmt.Fprintln(a.stderr, "\nNothing was trained and nothing written; leave out --dry-run to do it.")
 	}
 	return nil
+}
+
+// decoderName says how large a decoder is; there may be none.
+func decoderName(d *encoder.Spec) string {
+	if d == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s, %s parameters", d.Name, count(d.ParamCount()))
 }
 
 // besides names what the estimate of the time leaves out.
