@@ -56,7 +56,8 @@
 //
 // --objective chooses what is learned from, with everything else the same: nat, noise as targets; infomax, information through
 // --noise; infonce, telling views of a row from those of others, with --temperature; align-uniform, views of a row together
-// and rows apart, with --uniformity-weight; exemplar, a class for each of --surrogates rows; vae, see --beta; and supervised,
+// and rows apart, with --uniformity-weight; exemplar, a class for each of --surrogates rows; vae, restoring
+// rows, as they are, from noisy codes by a decoder that mirrors the encoder, where --beta weighs what codes may tell; and supervised,
 // which reads the labels, as a ceiling. Of nat, --loss softmax pulls a row to its target by telling this from the batch's
 // other targets, and --targets are uniform, even, discrete (the canonical basis, over and over), or fresh in every batch.
 // --match pairs a row by the mean of its views, by one view, or by a moving average over the epochs.
@@ -75,7 +76,8 @@
 //
 // Write one vector for each row of DATA, with its identity and its class. The extension of OUT chooses the format: .npy
 // (identities in OUT.ids.txt beside it), .csv (columns id, label, e0, e1, ...), .parquet (columns id, label, embedding) or
-// .safetensors (tensors embedding, ids, labels). OUT appears only when it is whole.
+// .safetensors (tensors embedding, ids, labels). OUT appears only when it is whole. Of a run of objective vae the
+// embedding is the normalised mean; --layer mean is that as it is, and --layer posterior all means, then all log variances.
 //
 // JSON: run, data, out, ids, layer, split, rows, dim, bad_files, seconds.
 //
