@@ -57,7 +57,7 @@
 // --objective chooses what is learned from, with everything else the same: nat, noise as targets; infomax, information through
 // --noise; infonce, telling views of a row from those of others, with --temperature; align-uniform, views of a row together
 // and rows apart, with --uniformity-weight; exemplar, a class for each of --surrogates rows; vae, restoring
-// rows, as they are, from noisy codes by a decoder that mirrors the encoder, where --beta weighs what codes may tell; and supervised,
+// the views from noisy codes by a decoder that mirrors the encoder, where --beta weighs what codes may tell; and supervised,
 // which reads the labels, as a ceiling. Of nat, --loss softmax pulls a row to its target by telling this from the batch's
 // other targets, and --targets are uniform, even, discrete (the canonical basis, over and over), or fresh in every batch.
 // --match pairs a row by the mean of its views, by one view, or by a moving average over the epochs.
