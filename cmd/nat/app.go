@@ -147,7 +147,7 @@ func flagMessage(err error) string {
 	if !ok {
 		return err.Error()
 	}
-	wanted := map[string]string{"int": "a whole number", "uint64": "a whole number, 0 or more", "float64": "a number",
+	wanted := map[string]string{"int": "a whole number", "uint64": "a whole number, 0 or more", "float64": "a number", "intSlice": "whole numbers such as 10,100",
 		"duration": "a time such as 90s, 10m or 2h", "bool": "true or false"}[bad.GetFlag().Value.Type()]
 	if wanted == "" {
 		return err.Error()

@@ -44,6 +44,7 @@ func TestMistakesInTheCommandLine(t *testing.T) {
 		{"embed r d -o no/such/z.npy", []string{"no/such does not exist"}},
 		{"eval", []string{"RUN is missing"}},
 		{"eval r --per-class -1", []string{"none below 1"}},
+		{"eval r --per-class ten", []string{"whole numbers"}},
 		{"eval r --per-class 10,10", []string{"each number once"}},
 		{"eval r --per-class 10 --probes clusters", []string{"few labels change nothing for clusters"}},
 		{"eval r --layers all,features", []string{"every layer"}},
