@@ -13,7 +13,7 @@ package kernel
 // back for the next product, took up to a fifth of the time on two cores that
 // share no cache.
 const (
-	kBlock   = 512     // steps of k per visit to a tile of C
+	kBlock   = 1024    // steps of k per visit to a tile of C
 	mBlock   = 64      // rows of C per item of work, about
 	packSide = 2048    // rows and columns of B that are packed at a time
 	packRows = 64      // rows of B that are packed by an item, of all its columns
