@@ -51,9 +51,12 @@ func BenchmarkPoints(b *testing.B) {
 				r := rand.New(rand.NewPCG(1, 1))
 				z, c := cloud.make(r, n, d), uniformPoints(r, n, d)
 				var s Solver
-				var last *Result
+				// The first solve gets its memory from the system, which takes longer than it.
+				last, err := s.Points(b.Context(), pool, z, c, n, n, d, Options{})
+				if err != nil {
+					b.Fatal(err)
+				}
 				for b.Loop() {
-					var err error
 					if last, err = s.Points(b.Context(), pool, z, c, n, n, d, Options{}); err != nil {
 						b.Fatal(err)
 					}

@@ -35,8 +35,8 @@ type Progress func(done, total int)
 
 // Machine is what every measurement says about where it was taken.
 type Machine struct {
-	Peak    float64 `json:"peak_gflops"`      // FMA on registers, all workers at once: median
-	Best    float64 `json:"best_peak_gflops"` // and the best of its samples
+	Peak    float64 `json:"peak_gflops"`          // FMA on registers, all workers at once: median
+	Best    float64 `json:"best_peak_gflops"`     // and the best of its samples
 	Handoff float64 `json:"handoff_ns,omitempty"` // from one core to another: kernel.Handoff; with two threads or more
 	Threads int     `json:"threads"`
 	Kernel  string  `json:"kernel"` // kernel.Tier
