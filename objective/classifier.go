@@ -56,10 +56,7 @@ func NewClassifier(labels []int32, d int, opt ClassifierOptions, pool *kernel.Po
 	if opt.Temperature == 0 {
 		opt.Temperature = DefaultSharpness
 	}
-	err := errors.Join(checkDim(d), checkTemperature(opt.Temperature))
-	if opt.Views < 1 {
-		err = errors.Join(err, fmt.Errorf("%d views; want at least 1", opt.Views))
-	}
+	err := errors.Join(checkDim(d), checkTemperature(opt.Temperature), checkViews(opt.Views))
 	if len(labels) == 0 || slices.Min(labels) < 0 {
 		err = errors.Join(err, errors.New("every point needs a label of 0 or more"))
 	}

@@ -68,10 +68,7 @@ func NewInfoMax(d int, opt InfoMaxOptions, pool *kernel.Pool) (*InfoMax, error) 
 	if opt.Noise == 0 {
 		opt.Noise = DefaultNoise
 	}
-	err := errors.Join(checkDim(d), checkNoise(opt.Noise))
-	if opt.Views < 1 {
-		err = errors.Join(err, fmt.Errorf("%d views; want at least 1", opt.Views))
-	}
+	err := errors.Join(checkDim(d), checkNoise(opt.Noise), checkViews(opt.Views))
 	if err != nil {
 		return nil, fmt.Errorf("InfoMax: %w", err)
 	}

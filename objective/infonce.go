@@ -72,6 +72,13 @@ func checkDim(d int) error {
 	return nil
 }
 
+func checkViews(views int) error {
+	if views < 1 {
+		return fmt.Errorf("%d views; want at least 1", views)
+	}
+	return nil
+}
+
 func checkTemperature(t float64) error {
 	if !(t >= MinTemperature && t <= MaxTemperature) {
 		return fmt.Errorf("temperature %v; want %v to %v", t, MinTemperature, MaxTemperature)
