@@ -1,22 +1,6 @@
 package encoder
 
-import (
-	"fmt"
-	"slices"
-
-	"nat/internal/kernel"
-)
-
-// Names that [Network.Output] understands besides those of the layers.
-const (
-	// Embedding is the output of the last layer.
-	Embedding = "embedding"
-	// Features is the last block before the first dense layer, flattened (after
-	// the pooling, if the network pools globally). A network without
-	// convolutions gives its last hidden layer, and one without hidden layers
-	// its input.
-	Features = "features"
-)
+import "nat/internal/kernel"
 
 // Network runs a [Spec]. It owns weights, gradients and activations, and is
 // for one goroutine at a time.
@@ -251,7 +235,7 @@ func (n *Network) InputGrad() []float32 {
 
 // Output runs inference (running statistics, no dropout) on rows inputs and
 // returns a new slice of rows x width with the output of layer: [Embedding],
-// [Features] or a layer's name. Any number of rows will do: they pass through in
+// [Features], another of the names beside these, or a layer's. Any number of rows will do: they pass through in
 // blocks of bounded memory, and a pending training pass is left alone. The
 // error lists the layers there are.
 //
@@ -276,21 +260,6 @@ func (n *Network) Width(layer string) (int, error) {
 		return 0, err
 	}
 	return n.widthOf(i), nil
-}
-
-// layerIndex resolves a name; -1 stands for the input.
-func (n *Network) layerIndex(layer string) (int, error) {
-	switch layer {
-	case Embedding:
-		return len(n.prog.layers) - 1, nil
-	case Features:
-		return n.spec.featuresLayer(n.prog.layers), nil
-	}
-	i := slices.IndexFunc(n.prog.layers, func(l placed) bool { return l.Name == layer })
-	if i < 0 {
-		return 0, fmt.Errorf("encoder %s has no layer %q: choose %s, %s or one of %v", n.spec.Name, layer, Embedding, Features, n.LayerNames())
-	}
-	return i, nil
 }
 
 func (n *Network) widthOf(layer int) int {

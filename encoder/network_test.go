@@ -410,6 +410,40 @@ func TestFeatures(t *testing.T) {
 	}
 }
 
+// TestPublishedLayers wants the names of Deep InfoMax's protocol to be the layers
+// that one would find in the description, and the reason where there is none.
+func TestPublishedLayers(t *testing.T) {
+	pool := testPool(t, 1)
+	for _, c := range []struct {
+		spec     Spec
+		conv, fc string // layers; "" where there is none
+		widths   [2]int
+	}{
+		{mustPreset(t, "dcgan32", Shape{32, 32, 3}, 8), "relu3", "relu4", [2]int{4096, 1024}},
+		{mustPreset(t, "convnet", Shape{28, 28, 1}, 8), "relu3", "relu4", [2]int{2048, 256}},
+		{mustPreset(t, "alexnet", Shape{64, 64, 3}, 8), "relu5", "relu6", [2]int{3 * 3 * 256, 4096}},
+		{mustPreset(t, "resnet18", Shape{16, 16, 3}, 8), "block8", "", [2]int{2 * 2 * 512, 0}},
+		{mustPreset(t, "mlp", Shape{1, 1, 7}, 8), "", "relu1", [2]int{0, 1024}},
+		{mustPreset(t, "linear", Shape{4, 4, 1}, 8), "", "", [2]int{}},
+	} {
+		net := mustNew(t, c.spec, pool)
+		x := randomRows(2*c.spec.Input.Size(), 1)
+		for i, l := range []struct{ name, layer string }{{ConvOutput, c.conv}, {FCOutput, c.fc}, {Output, Embedding}} {
+			got, width, err := net.Output(x, 2, l.name)
+			if l.layer == "" {
+				if err == nil || !strings.Contains(err.Error(), "and so no layer") || !strings.Contains(err.Error(), "dense1") {
+					t.Errorf("%s: %s: %v", c.spec.Name, l.name, err)
+				}
+				continue
+			}
+			want, _, _ := net.Output(x, 2, l.layer)
+			if err != nil || !slices.Equal(got, want) || i < 2 && width != c.widths[i] {
+				t.Errorf("%s: %s is not %s: width %d, %v", c.spec.Name, l.name, l.layer, width, err)
+			}
+		}
+	}
+}
+
 // TestRunningStatistics follows PyTorch's rule by hand: averages move by a
 // tenth, the variance by the unbiased one of the batch.
 func TestRunningStatistics(t *testing.T) {

@@ -1,10 +1,6 @@
 package encoder
 
-import (
-	"slices"
-
-	"nat/internal/kernel"
-)
+import "nat/internal/kernel"
 
 // program is a description made ready to run: a list of nodes that read and
 // write values. Value 0 is the network's input, value i+1 the output of node i.
@@ -173,43 +169,4 @@ func newOp(l placed, m layerMemory, relu bool, key uint64) op {
 		return &normalizeOp{d: l.in.C}
 	}
 	panic("encoder: layer type without an operation")
-}
-
-// featuresLayer returns the index among the placed layers of the layer that
-// [Features] stands for; -1 is the input.
-func (s Spec) featuresLayer(layers []placed) int {
-	at := s.featuresAt()
-	if at < 0 {
-		return -1
-	}
-	return slices.IndexFunc(layers, func(l placed) bool { return l.Name == s.Layers[at].Name })
-}
-
-// featuresAt is featuresLayer among the layers and blocks of the description.
-func (s Spec) featuresAt() int {
-	find := func(layerType string) int {
-		return slices.IndexFunc(s.Layers, func(l Layer) bool { return l.has(layerType) })
-	}
-	dense, conv := find(Dense), find(Conv)
-	switch head := find(L2Normalize); {
-	case dense < 0 && head < 0:
-		return len(s.Layers) - 1
-	case dense < 0:
-		return head - 1
-	case conv >= 0 && conv < dense:
-		return dense - 1
-	}
-	last := dense
-	for i, l := range s.Layers {
-		if l.has(Dense) {
-			last = i
-		}
-	}
-	return last - 1
-}
-
-// has reports whether the layer is of a type or has one of it inside.
-func (l Layer) has(layerType string) bool {
-	inside := func(l Layer) bool { return l.has(layerType) }
-	return l.Type == layerType || slices.ContainsFunc(l.Layers, inside) || slices.ContainsFunc(l.Shortcut, inside)
 }

@@ -131,7 +131,7 @@ func (c *checker) block(l Layer, at string, nested bool, in Shape, known bool) (
 }
 
 // name wants names that are unique, usable in tensor names and distinct from
-// the two words that [Network.Output] understands. A dot stands between the
+// the words that [Network.Output] understands. A dot stands between the
 // name of a block and that of a layer in it.
 func (c *checker) name(name, at string, seen map[string]bool) {
 	bad := strings.IndexFunc(name, func(r rune) bool {
@@ -140,7 +140,7 @@ func (c *checker) name(name, at string, seen map[string]bool) {
 	switch {
 	case bad >= 0:
 		c.fail("%s: name %q: only letters, digits, _ and - are possible", at, name)
-	case name == Embedding || name == Features:
+	case slices.Contains(readNames, name):
 		c.fail("%s: name %q is reserved", at, name)
 	case seen[name]:
 		c.fail("%s: name %q is used twice", at, name)
