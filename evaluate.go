@@ -24,6 +24,10 @@ type EvalOptions struct {
 	Limit    int      // use only so many rows of each split, chosen by a hash of their identity
 	PerClass []int    // besides all labels, also with each of these numbers of labels a class (5 draws)
 	Seed     uint64   // of the probes' own randomness; default 1
+
+	// NoBaselines leaves out raw input, PCA and the untrained network, which for
+	// several runs of one encoder on one data set are the same, and most of the work.
+	NoBaselines bool
 }
 
 // AllLayers, as the only layer of EvalOptions, stands for every layer of the
@@ -31,7 +35,7 @@ type EvalOptions struct {
 const AllLayers = "all"
 
 // EvalResult compares a run's representations with raw input, PCA and the same
-// network untrained, under the same probes.
+// network untrained, under the same probes, unless these were left out.
 type EvalResult struct {
 	Run       string      `json:"run"`
 	Data      string      `json:"data"`
@@ -116,11 +120,16 @@ func Evaluate(ctx context.Context, run *Run, data string, opt EvalOptions, obser
 		ev.result.Few = append(ev.result.Few, FewLabels{PerClass: n, Draws: fewDraws})
 	}
 	ev.result.Warnings = append(ev.result.Warnings, model.Warnings...)
-	if err := ev.networks(run.Record.Options.Seed); err != nil {
+	if err := ev.layers("run", model.Network); err != nil {
 		return nil, err
 	}
-	if err := ev.inputs(); err != nil {
-		return nil, err
+	if !opt.NoBaselines {
+		if err := ev.untrained(run.Record.Options.Seed); err != nil {
+			return nil, err
+		}
+		if err := ev.inputs(); err != nil {
+			return nil, err
+		}
 	}
 	return &ev.result, nil
 }
@@ -276,9 +285,11 @@ func (ev *evaluation) bound() {
 
 // widest is how many values of a row are held at a time, at most: a layer's, or
 // those of the input and of its principal components.
-func (ev *evaluation) widest() int {
-	size := ev.model.Input.Size()
-	widest := size + min(size, ev.model.Network.Dim())
+func (ev *evaluation) widest() (widest int) {
+	if !ev.opt.NoBaselines {
+		size := ev.model.Input.Size()
+		widest = size + min(size, ev.model.Network.Dim())
+	}
 	for _, layer := range ev.opt.Layers {
 		if width, err := ev.model.Network.Width(layer); err == nil { // Evaluate has checked the names
 			widest = max(widest, width)
@@ -310,13 +321,18 @@ func (ev *evaluation) testSet() *dataset.Set {
 	return ev.train.set
 }
 
-// networks probes the layers of the trained network and of the untrained one.
-func (ev *evaluation) networks(seed uint64) error {
+// layers probes the layers asked for.
+func (ev *evaluation) layers(name string, net *encoder.Network) error {
 	for _, layer := range ev.opt.Layers {
-		if err := ev.network("run", layer, ev.model.Network); err != nil {
+		if err := ev.network(name, layer, net); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// untrained probes the network as training with that seed began it.
+func (ev *evaluation) untrained(seed uint64) error {
 	random, err := encoder.New(ev.model.Network.Spec(), seed, ev.model.pool)
 	if err != nil {
 		return err
@@ -324,12 +340,7 @@ func (ev *evaluation) networks(seed uint64) error {
 	if err := ev.calibrate(random); err != nil {
 		return err
 	}
-	for _, layer := range ev.opt.Layers {
-		if err := ev.network("random", layer, random); err != nil {
-			return err
-		}
-	}
-	return nil
+	return ev.layers("random", random)
 }
 
 // calibratePasses are made in training mode by the untrained network so that

@@ -83,11 +83,16 @@
 //
 // # nat eval
 //
-//	nat eval RUN [DATA] [--probes knn,linear,mlp] [--layers embedding,features] [--labels FILE] [--per-class 10,100]
+//	nat eval RUN [DATA] [--probes knn,linear,mlp] [--layers embedding,features] [--labels FILE] [--per-class 10,100] [--baselines=false]
 //
 // Measure with labels what the representation keeps: the accuracy of probes on the run's layers (run), on the same
-// network untrained (random), on as many principal components (pca) and on the input (raw). --layers all is every layer
-// in order, without those that change no value outside training (flatten, dropout).
+// network untrained (random), on as many principal components (pca) and on the input (raw). The last three are the same for
+// several runs of one encoder, but for the seed of the untrained one; --baselines=false leaves them out.
+//
+// --layers names layers that nat info lists, or: embedding; features, what the last convolutions leave (the last hidden layer of
+// a network without any); and as in published tables conv, the last convolution, and fc, the first hidden dense layer, both after
+// batch norm and ReLU, and output, the embedding. --layers all is every layer in order, without those that change no value
+// outside training (flatten, dropout).
 //
 // Probes that are fitted to the training rows and tested on the test rows: knn, the vote of the 20 nearest by cosine,
 // weighted by exp(cosine/0.07), and knn200, that of 200; linear, a logistic regression, and svm, a linear support vector

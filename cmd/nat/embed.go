@@ -58,7 +58,7 @@ The file appears only when it is whole.`,
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.StringVarP(&f.out, "out", "o", "", "file to write; its extension chooses the format: .npy, .parquet, .safetensors, .csv")
-	fs.StringVar(&f.layer, "layer", "embedding", "embedding (unit vectors), features, or a layer that nat info names")
+	fs.StringVar(&f.layer, "layer", "embedding", "embedding (unit vectors), features, conv, fc, or a layer that nat info names")
 	fs.StringVar(&f.split, "split", "all", "train, test or all")
 	fs.StringVar(&f.labels, "labels", "", "file of labels to write beside the vectors")
 	fs.IntVar(&f.limit, "limit", 0, "only N rows, chosen by a hash of their identity (0: all)")

@@ -12,13 +12,18 @@ import (
 )
 
 func (a *app) evalCommand() *cobra.Command {
-	opt := &nat.EvalOptions{}
+	opt, baselines := &nat.EvalOptions{}, true
 	cmd := &cobra.Command{
 		Use:   "eval RUN [DATA]",
 		Short: "measure with labels what the representation keeps",
 		Long: `Fit probes on the labelled training rows of DATA (default: the run's own data) and report their accuracy on its
 test split, or on a fifth of the rows if it has none. The run's rows stand beside the same network
-untrained (random), the principal components of the input (pca) and the input itself (raw).
+untrained (random), the principal components of the input (pca) and the input itself (raw); several runs of
+one encoder need these once, and --baselines=false leaves them out.
+
+Layers are embedding, features (what the last convolutions leave), any that nat info names, or conv, fc and output,
+as published tables have them: the last convolution, the first hidden dense layer, both after their ReLU, and the
+embedding.
 
 Fitted to labels: knn (vote of the 20 nearest by cosine) and knn200 (of 200), linear (logistic regression), svm
 (linear, squared hinge), mlp (one hidden layer of 200 units, mean over the last tenth of its epochs). --per-class
@@ -26,7 +31,8 @@ repeats these with few labels: means over 5 draws, with a 95 % interval. Not fit
 rows search the training rows) and clusters (spherical k-means of the test rows against their classes).`,
 		Example: `  nat eval run
   nat eval run photos --probes knn,linear --per-class 10,100
-  nat eval run --probes linear --layers all`,
+  nat eval run --probes linear --layers all
+  nat eval run --probes mlp --layers conv,fc,output --baselines=false`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 2 {
 				return nil
@@ -34,6 +40,7 @@ rows search the training rows) and clusters (spherical k-means of the test rows 
 			return a.arguments("RUN")(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			opt.NoBaselines = !baselines
 			return a.eval(cmd.Context(), args, *opt)
 		},
 	}
@@ -42,6 +49,7 @@ rows search the training rows) and clusters (spherical k-means of the test rows 
 	names := nat.ProbeNames()
 	fs.StringSliceVar(&opt.Probes, "probes", []string{"knn", "linear", "mlp"}, "which of "+strings.Join(names, ", "))
 	fs.StringSliceVar(&opt.Layers, "layers", []string{"embedding", "features"}, "layers of the network to probe; all: every one, in order")
+	fs.BoolVar(&baselines, "baselines", true, "probe the untrained network, principal components and the input as well")
 	fs.StringVar(&opt.Labels, "labels", "", "file of labels, if DATA has none")
 	fs.IntSliceVar(&opt.PerClass, "per-class", nil, "besides all labels, also with each of these numbers of labels a class")
 	fs.IntVar(&opt.Limit, "limit", 0, "only N rows, chosen by a hash of their identity (0: all)")

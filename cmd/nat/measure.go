@@ -126,7 +126,7 @@ Rows are divided by their norms first, with a warning if they are not unit vecto
 	fs.StringVar(&f.noise, "noise", "0.05,0.1,0.2,0.5", "deviations of the noise per coordinate, at which information is measured")
 	fs.StringVar(&f.report, "report", "", "write a page with the spectrum, the information and the null bands to this .html file")
 	fs.IntVar(&f.pairs, "pairs", 99, "pairs of uniform samples that the p-value compares with (0: no p-value)")
-	fs.StringVar(&f.layer, "layer", "embedding", "of a run: embedding, features, or a layer that nat info names")
+	fs.StringVar(&f.layer, "layer", "embedding", "of a run: embedding, features, conv, fc, or a layer that nat info names")
 	fs.StringVar(&f.split, "split", "all", "of DATA: train, test or all")
 	fs.IntVar(&f.limit, "limit", 0, "of DATA: only N rows, chosen by a hash of their identity (0: all)")
 	fs.Uint64Var(&f.seed, "seed", 1, "of noise, targets and uniform samples")
