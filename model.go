@@ -90,10 +90,30 @@ func (m *Model) Embed(ctx context.Context, set *dataset.Set, rows []int, layer s
 	return m.embed(ctx, m.Network, set, rows, layer, emit, progress)
 }
 
-// embed is Embed with a network of the model's shape. While a block goes
-// through the network the next one is read.
+// embed is Embed with a network of the model's shape.
 func (m *Model) embed(ctx context.Context, net *encoder.Network, set *dataset.Set, rows []int, layer string,
 	emit func(rows []int, z []float32, width int) error, progress func(done, total int)) error {
+	done, total := 0, len(rows)
+	return m.each(ctx, set, rows, func(rows []int, x []float32) error {
+		z, width, err := net.Output(x, len(rows), layer)
+		if err != nil {
+			return err
+		}
+		if err := emit(rows, z, width); err != nil {
+			return err
+		}
+		done += len(rows)
+		if progress != nil {
+			progress(done, total)
+		}
+		return nil
+	})
+}
+
+// each hands the given rows to use, in order and in blocks, as the network takes
+// them. While a block is being used the next one is read. use may overwrite x, which is
+// reused after it returns.
+func (m *Model) each(ctx context.Context, set *dataset.Set, rows []int, use func(rows []int, x []float32) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	blocks := m.blocks(ctx, set, rows)
 	defer func() {
@@ -101,23 +121,14 @@ func (m *Model) embed(ctx context.Context, net *encoder.Network, set *dataset.Se
 		for range blocks { // wait for the reader, which uses set
 		}
 	}()
-	done := 0
 	for b := range blocks {
 		if b.err != nil {
 			return b.err
 		}
-		z, width, err := net.Output(b.x, len(b.rows), layer)
-		if err != nil {
-			return err
-		}
-		if err := emit(b.rows, z, width); err != nil {
+		if err := use(b.rows, b.x); err != nil {
 			return err
 		}
 		b.free <- b.x
-		done += len(b.rows)
-		if progress != nil {
-			progress(done, len(rows))
-		}
 	}
 	return ctx.Err()
 }
