@@ -38,27 +38,54 @@ type Projection struct {
 // stream starts it and the sign of a component makes its largest loading positive:
 // the same data give the same bits.
 func PCA(pool *kernel.Pool, train []float32, n, d, k int) (*Projection, error) {
-	if n < 0 || d < 1 || k < 1 || len(train) < n*d {
-		panic("probe: PCA input does not have the given shape, or k < 1")
-	}
-	if n == 0 {
-		return nil, fmt.Errorf("probe: PCA of no rows")
+	if err := checkPCA(pool, train, n, d, k); err != nil {
+		return nil, err
 	}
 	train = train[:n*d]
-	if i := notFinite(pool, train, d); i >= 0 {
-		return nil, fmt.Errorf("probe: row %d has a feature that is not finite", i)
-	}
 	std := standardise(pool, train, d)
 	p := &Projection{Dim: d, K: min(k, n, d), Mean: std.mean, pool: pool}
 	for _, s := range std.square {
 		p.Total += s / float64(n)
 	}
-	s := newSubspace(p, train, n, min(d, p.K+pcaOversample))
-	if err := s.iterate(); err != nil {
+	return p, p.find(train, n)
+}
+
+// UncentredPCA is [PCA] about 0 instead of the mean: the k directions that hold most of
+// the mean square, whose mean is taken for 0. Of rows of unit length they keep inner products,
+// the cosines, best among all projections.
+func UncentredPCA(pool *kernel.Pool, train []float32, n, d, k int) (*Projection, error) {
+	if err := checkPCA(pool, train, n, d, k); err != nil {
 		return nil, err
 	}
+	p := &Projection{Dim: d, K: min(k, n, d), Mean: make([]float32, d), pool: pool}
+	for _, s := range columnSums(pool, train[:n*d], d, make([]float64, d), true) {
+		p.Total += s / float64(n)
+	}
+	return p, p.find(train[:n*d], n)
+}
+
+// find searches the principal axes of n rows about the mean, and their variances.
+func (p *Projection) find(train []float32, n int) error {
+	s := newSubspace(p, train, n, min(p.Dim, p.K+pcaOversample))
+	if err := s.iterate(); err != nil {
+		return err
+	}
 	s.finish()
-	return p, nil
+	return nil
+}
+
+// checkPCA panics if the rows do not have the shape, and returns an error if they cannot be used.
+func checkPCA(pool *kernel.Pool, train []float32, n, d, k int) error {
+	if n < 0 || d < 1 || k < 1 || len(train) < n*d {
+		panic("probe: PCA input does not have the given shape, or k < 1")
+	}
+	if n == 0 {
+		return fmt.Errorf("probe: PCA of no rows")
+	}
+	if i := notFinite(pool, train[:n*d], d); i >= 0 {
+		return fmt.Errorf("probe: row %d has a feature that is not finite", i)
+	}
+	return nil
 }
 
 // subspace is an orthonormal basis, the l rows of q (l x d), on its way to

@@ -30,7 +30,9 @@ const (
 	Head      = "head"      // weights of an objective's own decoder before training
 	Assign    = "assign"    // starting permutation
 	Probe     = "probe"     // evaluation: initial weights, batches, splits
+	Axes      = "axes"      // of a random projection
 	Map       = "map"       // two-dimensional map of a report
+	Sample    = "sample"    // rows that a report shows
 	Landscape = "landscape" // random points and targets; index: instance
 	Measure   = "measure"   // fresh targets and uniform samples that embeddings are measured by; indices: purpose, draw
 	Bench     = "bench"     // operands of measurements; index: operand
