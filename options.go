@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"nat/dataset"
 	"nat/encoder"
 	"nat/internal/kernel"
 	"nat/objective"
@@ -29,7 +30,9 @@ type Options struct {
 	Epochs  int    `json:"epochs"`  // default 20, more for small sets (at least about 3,000 steps, at most 200 epochs)
 	Batch   int    `json:"batch"`   // points per step; default 256, a quarter of the points for small sets
 	Views   int    `json:"views"`   // augmentations per point, default 2; 1 without augmentation
-	Augment string `json:"augment"` // auto (default: by the kind of data) or none: every view is the row itself
+	// Augment is how much views differ from their row: auto (default, by the kind of data), weak,
+	// strong or none (every view is the row itself), or as [dataset.ChooseAugment] reads it.
+	Augment string `json:"augment"`
 
 	Objective string `json:"objective"` // one of Objectives; default nat
 	// Match of nat is by what a row is paired: the mean of its views (default), one view, or
@@ -162,7 +165,7 @@ func (o Options) Validate() error {
 		within("noise", o.Noise, objective.MinNoise, objective.MaxNoise),
 		within("beta", o.Beta, objective.MinBeta, objective.MaxBeta),
 		o.objectiveError(),
-		oneOf("augment", o.Augment, augmentAuto, augmentNone),
+		o.augmentError(),
 		oneOf("assign", o.Assign, objective.AssignBatch, objective.AssignPool, objective.AssignGlobal),
 		oneOf("optimizer", o.Optimizer, "sgd", "adamw"),
 		oneOf("winograd", o.Winograd, winogradOn, winogradOff),
@@ -205,9 +208,19 @@ const (
 
 // Values of Options.Augment.
 const (
-	augmentAuto = "auto"
-	augmentNone = "none"
+	augmentAuto = dataset.AugmentAuto
+	augmentNone = dataset.AugmentNone
 )
+
+func (o Options) augmentError() error {
+	if o.Augment == "" {
+		return nil
+	}
+	if err := dataset.CheckAugment(o.Augment); err != nil {
+		return fmt.Errorf("augment: %w", err)
+	}
+	return nil
+}
 
 // setKernels lets the kernels of a pool use what the options allow.
 func (o *Options) setKernels(pool *kernel.Pool) { pool.SetWinograd(o.Winograd == winogradOn) }

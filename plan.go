@@ -24,7 +24,8 @@ type Plan struct {
 	Run     string   `json:"run"`     // run directory
 	Data    DataInfo `json:"data"`
 
-	Encoder encoder.Spec `json:"encoder"`
+	Augment dataset.Augment `json:"augment"` // resolved
+	Encoder encoder.Spec    `json:"encoder"`
 	// Decoder is trained with it by objective vae; nil otherwise.
 	Decoder       *encoder.Spec `json:"decoder,omitempty"`
 	Params        int           `json:"params"`
@@ -350,11 +351,11 @@ func newJob(ctx context.Context, opt Options, src *source) (_ *job, err error) {
 	} else if !varies {
 		warnings = append(warnings, "the training rows that were looked at are all equal: there is nothing to learn from data without variation")
 	}
-	if opt.Augment == augmentAuto {
-		j.augment = dataset.DefaultAugment(src.set)
+	if j.augment, err = dataset.ChooseAugment(src.set, opt.Augment); err != nil {
+		return nil, failf(ErrUsage, "augment %s: %w", opt.Augment, err)
 	}
 	perEpoch := len(src.rows) / opt.Batch
-	j.plan = Plan{Options: opt, Run: opt.Out, Data: src.info, Encoder: spec, Params: spec.ParamCount(),
+	j.plan = Plan{Options: opt, Run: opt.Out, Data: src.info, Augment: j.augment, Encoder: spec, Params: spec.ParamCount(),
 		StepsPerEpoch: perEpoch, Steps: perEpoch * opt.Epochs, Warnings: warnings}
 	if err := j.plan.addDecoder(); err != nil {
 		return nil, err

@@ -156,7 +156,7 @@ func prepareResume(ctx context.Context, opt Options, observe func(Event)) (*job,
 	}
 	j := &job{src: src, norm: rec.Norm, augment: rec.Augment, pool: kernel.NewPool(merged.Workers)}
 	merged.setKernels(j.pool)
-	j.plan = Plan{Options: merged, Run: opt.Out, Data: rec.Data, Encoder: rec.Encoder, Decoder: rec.Decoder, Params: rec.Params,
+	j.plan = Plan{Options: merged, Run: opt.Out, Data: rec.Data, Augment: rec.Augment, Encoder: rec.Encoder, Decoder: rec.Decoder, Params: rec.Params,
 		Steps: rec.Steps, StepsPerEpoch: rec.StepsPerEpoch, Warnings: warnings}
 	if err := j.checkMemory(); err != nil {
 		j.close()

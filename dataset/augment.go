@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 
 	"nat/internal/kernel"
 )
@@ -41,58 +42,25 @@ type Augment struct {
 // Validate reports every entry that is out of its range.
 func (a Augment) Validate() error {
 	var bad []string
-	within := func(name string, v, lo, hi float64) {
-		if !(v >= lo && v <= hi) {
-			bad = append(bad, fmt.Sprintf("%s %v is not within %v to %v", name, v, lo, hi))
+	for _, e := range augmentEntries {
+		least, most := 0., e.most
+		switch {
+		case e.name == "crop_min":
+			most = a.CropMax
+		case e.name == "crop_ratio" && a.CropRatio != 0:
+			least = 1
 		}
-	}
-	within("crop_max", a.CropMax, 0, 1)
-	within("crop_min", a.CropMin, 0, a.CropMax)
-	if a.CropRatio != 0 {
-		within("crop_ratio", a.CropRatio, 1, 4)
+		if v := *e.of(&a); !(v >= least && v <= most) {
+			bad = append(bad, fmt.Sprintf("%s %v is not within %v to %v", e.name, v, least, most))
+		}
 	}
 	if a.CropMax > 0 && a.CropMin == 0 {
 		bad = append(bad, "crop_min is 0: a view needs some area")
 	}
-	within("flip", a.Flip, 0, 1)
-	within("rotate", a.Rotate, 0, 180)
-	within("shift", a.Shift, 0, 1)
-	within("jitter", a.Jitter, 0, 1)
-	within("brightness", a.Brightness, 0, 1)
-	within("contrast", a.Contrast, 0, 1)
-	within("saturation", a.Saturation, 0, 1)
-	within("hue", a.Hue, 0, .5)
-	within("grey", a.Grey, 0, 1)
-	within("noise", a.Noise, 0, 100)
-	within("mask", a.Mask, 0, 1)
 	if len(bad) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("augmentation: %s", bad[0])
-	for _, b := range bad[1:] {
-		err = fmt.Errorf("%w; %s", err, b)
-	}
-	return err
-}
-
-// DefaultAugment returns the preset for what the set holds: vectors, tiny images
-// (up to 16 pixels: digits, where a mirror image is another thing), small grey
-// images, small colour images, or photographs.
-func DefaultAugment(s *Set) Augment {
-	switch side := max(s.out.H, s.out.W); {
-	case s.vector:
-		return Augment{Noise: .3, Mask: .15}
-	case side <= 16:
-		return Augment{CropMin: .7, CropMax: 1, CropRatio: 1.15, Rotate: 12, Shift: .08, Brightness: .2}
-	case s.out.C == 1:
-		return Augment{CropMin: .3, CropMax: 1, CropRatio: 4. / 3, Flip: .5, Brightness: .4}
-	case s.shape == s.out:
-		return Augment{CropMin: .3, CropMax: 1, CropRatio: 4. / 3, Flip: .5,
-			Jitter: .8, Brightness: .4, Contrast: .4, Saturation: .4, Hue: .1, Grey: .2}
-	default:
-		return Augment{CropMin: .25, CropMax: 1, CropRatio: 4. / 3, Flip: .5,
-			Jitter: .8, Brightness: .4, Contrast: .4, Saturation: .4, Hue: .1, Grey: .2}
-	}
+	return fmt.Errorf("augmentation: %s", strings.Join(bad, "; "))
 }
 
 // warp maps a pixel of the view to a position in the stored image:

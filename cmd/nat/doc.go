@@ -51,8 +51,21 @@
 // Train an encoder. Everything that is not given is chosen from the data, and --dry-run prints the choice with an
 // estimate of memory, disk and time. A run that exists is neither continued nor replaced unless --resume or --overwrite
 // says so. --resume takes its options from the run and continues bit for bit; --max-time 2h saves and stops after two
-// hours; --init RUN starts from another run's weights with fresh targets. --augment none trains on every row as it is,
-// without crops, flips or noise.
+// hours; --init RUN starts from another run's weights with fresh targets.
+//
+// --augment is how much views differ from their row: auto, weak, strong, or none, which trains on every row as it is. What they
+// stand for depends on the data (vectors, images of at most 16 pixels, grey images, colour images, photographs); --dry-run and
+// nat info print it, as entries that can be given one by one, alone (against auto) or after a strength: --augment strong,hue=0.
+//
+//	crop_min, crop_max      least and largest share of the area that a view shows (crop_max=0: no crops)
+//	crop_ratio              1 to 4, how much wider or higher than the image that part may be
+//	flip                    probability of a mirror image
+//	rotate, shift           largest angle in degrees, largest displacement as a share of the side
+//	jitter                  probability that the next four change anything
+//	brightness, contrast, saturation    x: a factor from 1-x to 1+x; saturation, hue and grey are for colour images
+//	hue                     largest turn of the colour circle, in turns
+//	grey                    probability that a colour image turns grey
+//	noise, mask             of vectors: deviation of noise in standard deviations, probability that a feature becomes its mean
 //
 // --objective chooses what is learned from, with everything else the same: nat, noise as targets; infomax, information through
 // --noise; infonce, telling views of a row from those of others, with --temperature; align-uniform, views of a row together

@@ -66,6 +66,7 @@ func (a *app) printInfo(i *nat.RunInfo) {
 		"decoder", decoderName(i.Decoder),
 		"layers", strings.Join(i.Layers, " "),
 		"steps", fmt.Sprintf("%s (%s of %s, batch %d x %s)", count(i.Steps), plural(o.Epochs, "epoch"), count(i.StepsPerEpoch), o.Batch, plural(o.Views, "view")),
+		"augmentation", augmentName(o.Augment, i.Augment),
 		"objective", o.DescribeObjective(),
 		"assignment", assignName(o),
 		"optimizer", fmt.Sprintf("%s, peak learning rate %.3g", o.Optimizer, o.LR),

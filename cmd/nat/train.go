@@ -66,7 +66,7 @@ func (f *trainFlags) declare(cmd *cobra.Command) {
 	fs.IntVar(&f.Epochs, "epochs", 0, "passes over the data (0: chosen by the amount of data)")
 	fs.IntVar(&f.Batch, "batch", 0, "rows in a step (0: chosen by the amount of data)")
 	fs.IntVar(&f.Views, "views", 0, "augmentations of each row in a step (0: 2)")
-	fs.StringVar(&f.Augment, "augment", "", "auto (default: crops, flips, noise, by the kind of data) or none: every row as it is")
+	fs.StringVar(&f.Augment, "augment", "", "auto (default: crops, flips, noise, by the kind of data), weak, strong or none (every\nrow as it is), and changes of it: crop_min=.2,grey=0")
 	fs.StringVar(&f.Objective, "objective", "", `what is learned from: nat (default: noise as targets), infomax (information
 through noise), infonce (contrast of views), align-uniform (its two parts),
 exemplar (a class for each row), vae (restoring rows from noisy codes), or
@@ -108,7 +108,7 @@ supervised (the labels)`)
 	completeWords(cmd, "match", "mean", "view", "average")
 	completeWords(cmd, "loss", "square", "softmax")
 	completeWords(cmd, "targets", "uniform", "even", "discrete", "fresh")
-	completeWords(cmd, "augment", "auto", "none")
+	completeWords(cmd, "augment", dataset.AugmentStrengths()...)
 	completeWords(cmd, "assign", "batch", "pool", "global")
 	completeWords(cmd, "optimizer", "sgd", "adamw")
 }
@@ -256,6 +256,7 @@ func (a *app) plan(ctx context.Context, opt nat.Options) error {
 		"run", p.Run,
 		"encoder", fmt.Sprintf("%s, %s parameters, input %s, d = %d", p.Encoder.Name, count(p.Params), shapeName(d.Input), o.Dim),
 		"decoder", decoderName(p.Decoder),
+		"augmentation", augmentName(o.Augment, p.Augment),
 		"objective", o.DescribeObjective(),
 		"targets", targets,
 		"steps", fmt.Sprintf("%s (%s of %s, batch %d x %s)", count(p.Steps), plural(o.Epochs, "epoch"), count(p.StepsPerEpoch), o.Batch, plural(o.Views, "view")),
@@ -268,6 +269,14 @@ func (a *app) plan(ctx context.Context, opt nat.Options) error {
 		fmt.Fprintln(a.stderr, "\nNothing was trained and nothing written; leave out --dry-run to do it.")
 	}
 	return nil
+}
+
+// augmentName says what was asked for, and what that is.
+func augmentName(asked string, a dataset.Augment) string {
+	if asked == dataset.AugmentNone {
+		return asked
+	}
+	return asked + ": " + strings.ReplaceAll(a.String(), ",", " ")
 }
 
 // decoderName says how large a decoder is; there may be none.
