@@ -1,6 +1,7 @@
 package encoder
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -21,7 +22,62 @@ func Auto(in Shape) string {
 	return "convnet"
 }
 
-// Preset returns the named description for inputs of shape in and embeddings
+// PresetOptions change what a preset is made of. The zero value changes nothing.
+type PresetOptions struct {
+	// Projection lists the units of the hidden layers of the projection head: dense
+	// layers with batch norm and ReLU between [Features] and the embedding, as in
+	// SimCLR (Chen et al., ICML 2020). nil leaves those of the preset, DefaultProjection;
+	// empty is a linear embedding of the features.
+	Projection []int
+	// Sobel puts a fixed Sobel filter of the mean of the channels in front, so that
+	// the network sees edges and no colours.
+	Sobel bool
+}
+
+// maxProjection bounds the hidden layers of a projection head.
+const maxProjection = 16
+
+// DefaultProjection lists the units of the hidden layers that a preset of that
+// name has between its features and the embedding: 256 in convnet, 1024 in dcgan32,
+// 4096 and 4096 in alexnet, none in the others.
+func DefaultProjection(name string) []int {
+	switch name {
+	case "convnet":
+		return []int{256}
+	case "dcgan32":
+		return []int{1024}
+	case "alexnet":
+		return []int{4096, 4096}
+	}
+	return []int{}
+}
+
+// CheckPreset tells what PresetWith would refuse whatever the input; name may be
+// empty, where it is still to be chosen.
+func CheckPreset(name string, opt PresetOptions) error {
+	if name == "linear" && len(opt.Projection) > 0 {
+		return fmt.Errorf("encoder linear is one dense layer, and has no hidden ones: use encoder mlp or convnet for a projection of %v units", opt.Projection)
+	}
+	if name == "alexnet" && opt.Sobel {
+		return errors.New("encoder alexnet begins with a Sobel filter in any case: leave it out")
+	}
+	if len(opt.Projection) > maxProjection {
+		return fmt.Errorf("projection of %d hidden layers, at most %d are possible", len(opt.Projection), maxProjection)
+	}
+	for _, units := range opt.Projection {
+		if units < 1 || units > maxUnits {
+			return fmt.Errorf("projection of %d units: want 1 to %d", units, maxUnits)
+		}
+	}
+	return nil
+}
+
+// Preset is PresetWith without changes.
+func Preset(name string, in Shape, dim int) (Spec, error) {
+	return PresetWith(name, in, dim, PresetOptions{})
+}
+
+// PresetWith returns the named description for inputs of shape in and embeddings
 // of dimension dim, ending in l2normalize:
 //
 //   - linear: one dense layer.
@@ -48,16 +104,52 @@ func Auto(in Shape) string {
 //     maxima over 3x3 come before the ReLU; here after it, which is the same
 //     function. Sides from 64 pixels on fit; the paper's have 224.
 //
-// Convolutions and dense layers in front of a batch norm have no bias: the
-// mean would cancel it. The error names what does not fit.
-func Preset(name string, in Shape, dim int) (Spec, error) {
+// The hidden dense layers, but for those of mlp, are the default projection head,
+// in the place of which opt may put another. Convolutions and dense layers in
+// front of a batch norm have no bias: the mean would cancel it. The error names
+// what does not fit.
+func PresetWith(name string, in Shape, dim int, opt PresetOptions) (Spec, error) {
 	if err := in.check(); err != nil {
 		return Spec{}, fmt.Errorf("encoder %s: input: %w", name, err)
 	}
 	if dim < 2 {
 		return Spec{}, fmt.Errorf("encoder %s: dimension %d, want 2 or more: the sphere in one dimension is two points", name, dim)
 	}
+	if err := CheckPreset(name, opt); err != nil {
+		return Spec{}, err
+	}
 	b := builder{in: in}
+	if opt.Sobel {
+		if in.Vector() {
+			return Spec{}, fmt.Errorf("encoder %s: a Sobel filter finds edges in images, and the input is a vector of %d numbers: leave it out", name, in.C)
+		}
+		b.add(Layer{Type: Sobel})
+	}
+	if err := b.trunk(name, in); err != nil {
+		return Spec{}, err
+	}
+	spec := Spec{Name: name, Input: in}
+	units := opt.Projection
+	if units == nil {
+		units = DefaultProjection(name)
+	}
+	if name == "mlp" && len(units) > 0 {
+		spec.Features = "relu2" // where the trunk ends
+	}
+	b.projection(units, name == "alexnet")
+	b.add(Layer{Type: Dense, Out: dim, Bias: true})
+	b.add(Layer{Type: L2Normalize})
+	spec.Layers = b.layers
+	spec = spec.named()
+	return spec, spec.Validate()
+}
+
+// trunk adds the layers up to the features, flat.
+func (b *builder) trunk(name string, in Shape) error {
+	side := min(in.H, in.W)
+	misfit := func(sides string) error {
+		return fmt.Errorf("encoder %s: the input is %v, sides from %s fit: use encoder %s", name, in, sides, Auto(in))
+	}
 	switch name {
 	case "linear":
 		b.flatten()
@@ -68,31 +160,38 @@ func Preset(name string, in Shape, dim int) (Spec, error) {
 	case "convnet":
 		b.convnet(in)
 	case "dcgan32":
-		if lo, hi := min(in.H, in.W), max(in.H, in.W); lo < 16 || hi > 64 {
-			return Spec{}, fmt.Errorf("encoder dcgan32: the input is %v, sides from 16 to 64 pixels fit: use encoder %s", in, Auto(in))
+		if side < 16 || max(in.H, in.W) > 64 {
+			return misfit("16 to 64 pixels")
 		}
 		for _, out := range []int{64, 128, 256} {
 			b.block(Layer{Type: Conv, Out: out, Kernel: 4, Stride: 2, Pad: 1})
 		}
 		b.flatten()
-		b.hidden(1024)
 	case "resnet18":
-		if min(in.H, in.W) < 8 {
-			return Spec{}, fmt.Errorf("encoder resnet18: the input is %v, sides from 8 pixels on fit: use encoder %s", in, Auto(in))
+		if side < 8 {
+			return misfit("8 pixels on")
 		}
 		b.resnet18(in)
 	case "alexnet":
-		if min(in.H, in.W) < 64 {
-			return Spec{}, fmt.Errorf("encoder alexnet: the input is %v, sides from 64 pixels on fit: use encoder %s", in, Auto(in))
+		if side < 64 {
+			return misfit("64 pixels on")
 		}
 		b.alexnet()
 	default:
-		return Spec{}, fmt.Errorf("unknown encoder %q: the presets are %s", name, strings.Join(Presets(), ", "))
+		return fmt.Errorf("unknown encoder %q: the presets are %s", name, strings.Join(Presets(), ", "))
 	}
-	b.add(Layer{Type: Dense, Out: dim, Bias: true})
-	b.add(Layer{Type: L2Normalize})
-	spec := Spec{Name: name, Input: in, Layers: b.layers}.named()
-	return spec, spec.Validate()
+	return nil
+}
+
+// projection adds the hidden layers of the head; dropped puts a dropout of a half
+// after the first.
+func (b *builder) projection(units []int, dropped bool) {
+	for i, n := range units {
+		b.hidden(n)
+		if dropped && i == 0 {
+			b.add(Layer{Type: Dropout, Rate: 0.5})
+		}
+	}
 }
 
 // builder collects the layers of a preset, or of a way through a block.
@@ -164,9 +263,6 @@ func (b *builder) alexnet() {
 	b.block(Layer{Type: Conv, Out: 256, Kernel: 3, Stride: 1, Pad: 1})
 	halve()
 	b.flatten()
-	b.hidden(4096)
-	b.add(Layer{Type: Dropout, Rate: 0.5})
-	b.hidden(4096)
 }
 
 func (b *builder) convnet(in Shape) {
@@ -180,7 +276,6 @@ func (b *builder) convnet(in Shape) {
 		b.block(Layer{Type: Conv, Out: min(32<<min(i, 3), 256), Kernel: 3, Stride: stride, Pad: 1})
 	}
 	b.flatten()
-	b.hidden(256)
 }
 
 // convnetHalvings counts the stride-2 convolutions (each takes a side to half,

@@ -1,7 +1,9 @@
 package encoder
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -60,6 +62,113 @@ func TestPresetsBuild(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestProjections wants the head to be the only difference, whatever its layers,
+// and features to be what they are without it.
+func TestProjections(t *testing.T) {
+	pool := testPool(t, 1)
+	types := func(layers []Layer) (s []string) {
+		for _, l := range layers {
+			s = append(s, fmt.Sprint(l.Type, l.Out))
+		}
+		return s
+	}
+	for _, c := range []struct {
+		name  string
+		in    Shape
+		trunk int // layers
+	}{{"convnet", Shape{12, 12, 1}, 10}, {"dcgan32", Shape{16, 16, 3}, 10}, {"resnet18", Shape{8, 8, 3}, 12}, {"mlp", Shape{1, 1, 5}, 6}, {"mlp", Shape{3, 3, 1}, 7}} {
+		plain := mustPreset(t, c.name, c.in, 4)
+		for _, units := range [][]int{{}, {7}, {9, 8, 7}, nil} {
+			spec, err := PresetWith(c.name, c.in, 4, PresetOptions{Projection: units})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := types(plain.Layers[:c.trunk])
+			if units == nil {
+				units = DefaultProjection(c.name)
+				if spec.String() != plain.String() {
+					t.Errorf("%s: without changes it is\n%v", c.name, spec)
+				}
+			}
+			for _, n := range units {
+				want = append(want, fmt.Sprint("dense", n), "batchnorm0", "relu0")
+			}
+			want = append(want, "dense4", "l2normalize0")
+			if got := types(spec.Layers); !slices.Equal(got, want) {
+				t.Errorf("%s with %v: %v, want %v", c.name, units, got, want)
+			}
+			if got, want := mustNew(t, spec, pool), mustNew(t, plain, pool); got.mustWidth(t, Features) != want.mustWidth(t, Features) || spec.Layers[spec.featuresAt()].Name != plain.Layers[plain.featuresAt()].Name {
+				t.Errorf("%s with %v: features are layer %d", c.name, units, spec.featuresAt())
+			}
+			data, _ := json.Marshal(spec)
+			if back, err := ParseSpec(data); err != nil || back.String() != spec.String() || back.Features != spec.Features {
+				t.Errorf("%s with %v does not survive JSON: %v", c.name, units, err)
+			}
+		}
+	}
+	alexnet := mustPreset(t, "alexnet", Shape{64, 64, 3}, 4)
+	if got, want := strings.Join(types(alexnet.Layers[19:]), " "), "flatten0 dense4096 batchnorm0 relu0 dropout0 dense4096 batchnorm0 relu0 dense4 l2normalize0"; got != want {
+		t.Errorf("alexnet ends in %s", got)
+	}
+}
+
+func (n *Network) mustWidth(t *testing.T, layer string) int {
+	w, err := n.Width(layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// TestSobelInFront wants the filter to come first, and colours of equal mean to
+// make no difference.
+func TestSobelInFront(t *testing.T) {
+	for _, name := range []string{"linear", "mlp", "convnet", "dcgan32", "resnet18"} {
+		in := Shape{16, 18, 3}
+		spec, err := PresetWith(name, in, 4, PresetOptions{Sobel: true, Projection: []int{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if spec.Layers[0].Type != Sobel || spec.place()[1].in != (Shape{16, 18, 2}) {
+			t.Errorf("%s begins with\n%v", name, spec)
+		}
+		net := mustNew(t, spec, testPool(t, 1))
+		x := randomRows(in.Size(), 1)
+		z := slices.Clone(net.Forward(x, 1, false))
+		for i := 0; i < len(x); i += 3 {
+			x[i], x[i+1], x[i+2] = x[i+1], x[i+2], x[i]
+		}
+		compare(t, name, net.Forward(x, 1, false), doubles(z), 1e-4)
+	}
+}
+
+func TestPresetOptionsRefused(t *testing.T) {
+	image := Shape{64, 64, 3}
+	for _, c := range []struct {
+		name string
+		in   Shape
+		opt  PresetOptions
+		want string
+	}{
+		{"linear", image, PresetOptions{Projection: []int{9}}, "encoder linear is one dense layer"},
+		{"alexnet", image, PresetOptions{Sobel: true}, "begins with a Sobel filter"},
+		{"mlp", Shape{1, 1, 9}, PresetOptions{Sobel: true}, "the input is a vector of 9 numbers"},
+		{"convnet", image, PresetOptions{Projection: []int{64, 0}}, "projection of 0 units"},
+		{"convnet", image, PresetOptions{Projection: []int{-1}}, "projection of -1 units"},
+		{"convnet", image, PresetOptions{Projection: make([]int, 17)}, "17 hidden layers"},
+		{"convnet", image, PresetOptions{Projection: []int{1 << 24, 1 << 24}}, "parameters, at most"},
+	} {
+		if _, err := PresetWith(c.name, c.in, 4, c.opt); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s, %+v: error %v, want one that says %q", c.name, c.opt, err, c.want)
+		}
+	}
+	bad := mustPreset(t, "mlp", Shape{1, 1, 3}, 4)
+	bad.Features = "relu9"
+	if err := bad.Validate(); err == nil || !strings.Contains(err.Error(), `features: there is no layer "relu9"`) {
+		t.Errorf("features of no layer: %v", err)
 	}
 }
 

@@ -13,7 +13,7 @@ const (
 	// Features is the last block before the first dense layer, flattened (after
 	// the pooling, if the network pools globally). A network without
 	// convolutions gives its last hidden layer, and one without hidden layers
-	// its input.
+	// its input. A description may name another, [Spec.Features].
 	Features = "features"
 
 	// The three layers that published tables read under the protocol of Deep
@@ -63,6 +63,9 @@ func (n *Network) layerIndex(layer string) (int, error) {
 // featuresAt is the index of the layer or block that [Features] stands for; -1 is
 // the input.
 func (s Spec) featuresAt() int {
+	if s.Features != "" {
+		return s.outside(s.Features)
+	}
 	dense, conv := s.first(Dense), s.first(Conv)
 	switch head := s.first(L2Normalize); {
 	case dense < 0 && head < 0:
@@ -93,6 +96,11 @@ func (s Spec) activated(at int) int {
 		at++
 	}
 	return at
+}
+
+// outside is the index of the layer of that name outside blocks, or -1.
+func (s Spec) outside(name string) int {
+	return slices.IndexFunc(s.Layers, func(l Layer) bool { return l.Name == name })
 }
 
 // first is the index of the first layer of a type, or block with one inside; -1 if

@@ -110,6 +110,10 @@ type Spec struct {
 	// gradient of; empty is the last. Layers after it, which have no weights, are run
 	// in inference only: what they leave is the embedding all the same.
 	Train string `json:"train,omitempty"`
+
+	// Features names the layer, outside blocks, that [Features] stands for; empty is
+	// the one that its rule finds.
+	Features string `json:"features,omitempty"`
 }
 
 // ParseSpec reads a description from JSON and validates it. Unknown fields and
@@ -373,6 +377,9 @@ func (s Spec) String() string {
 	w.Flush()
 	if s.Train != "" {
 		fmt.Fprintf(&b, "training sees the output of %s\n", s.Train)
+	}
+	if s.Features != "" {
+		fmt.Fprintf(&b, "features are the output of %s\n", s.Features)
 	}
 	return b.String()
 }

@@ -31,6 +31,9 @@ func (s Spec) Validate() error {
 		c.fail("the last layer leaves %v per row, want a vector: add flatten or globalpool", out)
 	}
 	c.train(s)
+	if s.Features != "" && s.outside(s.Features) < 0 {
+		c.fail("features: there is no layer %q outside blocks", s.Features)
+	}
 	if c.params > maxParams {
 		c.fail("%d parameters, at most %d are possible", c.params, maxParams)
 	}
@@ -45,7 +48,7 @@ func (c *checker) train(s Spec) {
 	if s.Train == "" {
 		return
 	}
-	at := slices.IndexFunc(s.Layers, func(l Layer) bool { return l.Name == s.Train })
+	at := s.outside(s.Train)
 	if at < 0 {
 		c.fail("train: there is no layer %q outside blocks", s.Train)
 		return
