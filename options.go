@@ -25,11 +25,16 @@ type Options struct {
 	Out  string `json:"out"`  // run directory; default ./NAME-nat, or the next free ./NAME-nat-2, ...
 
 	Encoder string `json:"encoder"` // a preset of the encoder package; default auto, by the size of the input
-	Size    int    `json:"size"`    // side in pixels at which photographs are trained
-	Dim     int    `json:"dim"`     // dimension d of the sphere's ambient space; default 64
-	Epochs  int    `json:"epochs"`  // default 20, more for small sets (at least about 3,000 steps, at most 200 epochs)
-	Batch   int    `json:"batch"`   // points per step; default 256, a quarter of the points for small sets
-	Views   int    `json:"views"`   // augmentations per point, default 2; 1 without augmentation
+	// Projection is the hidden layers between features and embedding: their units, as in
+	// "1024,512", or none; default those of the encoder.
+	Projection string `json:"projection"`
+	Sobel      bool   `json:"sobel"` // put a fixed Sobel filter of the grey image in front of the encoder
+
+	Size   int `json:"size"`   // side in pixels at which photographs are trained
+	Dim    int `json:"dim"`    // dimension d of the sphere's ambient space; default 64
+	Epochs int `json:"epochs"` // default 20, more for small sets (at least about 3,000 steps, at most 200 epochs)
+	Batch  int `json:"batch"`  // points per step; default 256, a quarter of the points for small sets
+	Views  int `json:"views"`  // augmentations per point, default 2; 1 without augmentation
 	// Augment is how much views differ from their row: auto (default, by the kind of data), weak,
 	// strong or none (every view is the row itself), or as [dataset.ChooseAugment] reads it.
 	Augment string `json:"augment"`
@@ -155,6 +160,7 @@ func (o Options) Validate() error {
 	_, cadenceErr := parseCadence(o.CheckpointEvery)
 	errs := []error{
 		oneOf("encoder", o.Encoder, append([]string{"auto"}, encoder.Presets()...)...),
+		o.encoderError(),
 		oneOf("objective", o.Objective, Objectives()...),
 		within("temperature", o.Temperature, objective.MinTemperature, objective.MaxTemperature),
 		oneOf("match", o.Match, objective.MatchMean, objective.MatchView, objective.MatchAverage),
@@ -211,6 +217,46 @@ const (
 	augmentAuto = dataset.AugmentAuto
 	augmentNone = dataset.AugmentNone
 )
+
+// projectionNone is a Projection without hidden layers.
+const projectionNone = "none"
+
+// presetOptions reads Projection and Sobel.
+func (o Options) presetOptions() (p encoder.PresetOptions, err error) {
+	p.Sobel = o.Sobel
+	switch o.Projection {
+	case "":
+		return p, nil
+	case projectionNone:
+		p.Projection = []int{}
+		return p, nil
+	}
+	for _, part := range strings.Split(o.Projection, ",") {
+		units, err := strconv.Atoi(strings.TrimSpace(part))
+		if err != nil || units < 1 {
+			return p, fmt.Errorf("projection %q: want the units of hidden layers such as 1024,512, or %s", o.Projection, projectionNone)
+		}
+		p.Projection = append(p.Projection, units)
+	}
+	return p, nil
+}
+
+// projectionName is the Projection with hidden layers of those units.
+func projectionName(units []int) string {
+	if len(units) == 0 {
+		return projectionNone
+	}
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(units), " ", ","), "[]")
+}
+
+// encoderError is what does not fit together about the encoder, whatever the data.
+func (o Options) encoderError() error {
+	p, err := o.presetOptions()
+	if err != nil {
+		return err
+	}
+	return encoder.CheckPreset(o.Encoder, p)
+}
 
 func (o Options) augmentError() error {
 	if o.Augment == "" {

@@ -127,6 +127,7 @@ func openSource(ctx context.Context, opt Options, like *DataInfo, observe func(E
 // initData returns the data of the run whose weights opt starts from, so that
 // images are seen at the same scale and in the same channels, whatever would be
 // chosen for them. It is nil without such a run, or if another size is asked for.
+// Of the encoder, what was not given is taken over.
 func initData(opt *Options) (*DataInfo, error) {
 	if opt.Init == "" {
 		return nil, nil
@@ -136,6 +137,10 @@ func initData(opt *Options) (*DataInfo, error) {
 		return nil, fmt.Errorf("init: %w", err)
 	}
 	d := &from.Record.Data
+	if was := from.Record.Options; opt.Encoder == "" || opt.Encoder == "auto" || opt.Encoder == was.Encoder {
+		setDefault(&opt.Projection, was.Projection)
+		opt.Sobel = opt.Sobel || was.Sobel
+	}
 	square := !d.Vector && d.Input.H == d.Input.W
 	switch {
 	case opt.Size == 0 && square:
@@ -206,19 +211,26 @@ func chooseEncoder(opt *Options, in dataset.Shape, init *snapshot) (encoder.Spec
 			dim = init.spec.Dim()
 		}
 	}
-	spec, err := encoder.Preset(name, shape, dim)
+	changes, err := opt.presetOptions()
+	if err != nil {
+		return encoder.Spec{}, &kindError{ErrUsage, err}
+	}
+	if changes.Projection == nil {
+		changes.Projection = encoder.DefaultProjection(name)
+	}
+	spec, err := encoder.PresetWith(name, shape, dim, changes)
 	if err == nil && opt.objectiveName() == objectiveVAE {
 		spec, err = encoder.Stochastic(spec)
 	}
 	if err != nil {
 		return spec, &kindError{ErrUsage, err}
 	}
-	opt.Encoder, opt.Dim = name, dim
+	opt.Encoder, opt.Dim, opt.Projection = name, dim, projectionName(changes.Projection)
 	if init != nil && spec.Train != init.spec.Train {
 		return spec, failf(ErrArtefact, "init %s: objective vae and the others end their networks differently: start from a run of the same kind", opt.Init)
 	}
 	if init != nil && !sameNetwork(spec, init.spec) {
-		return spec, failf(ErrArtefact, "init %s: its network is %s for %v with dimension %d, this run's is %s for %v with dimension %d: leave --encoder, --dim and --size as they were there",
+		return spec, failf(ErrArtefact, "init %s: its network is %s for %v with dimension %d, this run's is %s for %v with dimension %d: leave --encoder, --projection, --sobel, --dim and --size as they were there",
 			opt.Init, init.spec.Name, init.spec.Input, init.spec.Dim(), spec.Name, spec.Input, spec.Dim())
 	}
 	return spec, nil

@@ -59,7 +59,7 @@ func CheckPreset(name string, opt PresetOptions) error {
 		return fmt.Errorf("encoder linear is one dense layer, and has no hidden ones: use encoder mlp or convnet for a projection of %v units", opt.Projection)
 	}
 	if name == "alexnet" && opt.Sobel {
-		return errors.New("encoder alexnet begins with a Sobel filter in any case: leave it out")
+		return errors.New("encoder alexnet begins with a Sobel filter in any case: leave out another")
 	}
 	if len(opt.Projection) > maxProjection {
 		return fmt.Errorf("projection of %d hidden layers, at most %d are possible", len(opt.Projection), maxProjection)

@@ -53,6 +53,11 @@
 // says so. --resume takes its options from the run and continues bit for bit; --max-time 2h saves and stops after two
 // hours; --init RUN starts from another run's weights with fresh targets.
 //
+// --encoder names a network; what it has between features (for images what the convolutions leave) and the embedding, the
+// projection head, is one hidden layer of 256 units in convnet, of 1024 in dcgan32, two of 4096 in alexnet, and none in the others.
+// --projection puts other hidden layers there: 1024,512 are two, none is a linear map. Features are often better read than the
+// embedding, and a head changes both; nat eval reads any layer. --sobel shows the encoder edges and no colours, as alexnet does.
+//
 // --augment is how much views differ from their row: auto, weak, strong, or none, which trains on every row as it is. What they
 // stand for depends on the data (vectors, images of at most 16 pixels, grey images, colour images, photographs); --dry-run and
 // nat info print it, as entries that can be given one by one, alone (against auto) or after a strength: --augment strong,hue=0.

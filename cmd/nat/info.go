@@ -62,7 +62,7 @@ func (a *app) printInfo(i *nat.RunInfo) {
 		"data", describeData(i.Data),
 		"rows", rowCounts(i.Data),
 		"fingerprint", i.Data.Fingerprint,
-		"encoder", fmt.Sprintf("%s, %s parameters, input %s, d = %d", i.Encoder.Name, count(i.Params), shapeName(i.Data.Input), o.Dim),
+		"encoder", encoderName(o, i.Params, i.Data.Input),
 		"decoder", decoderName(i.Decoder),
 		"layers", strings.Join(i.Layers, " "),
 		"steps", fmt.Sprintf("%s (%s of %s, batch %d x %s)", count(i.Steps), plural(o.Epochs, "epoch"), count(i.StepsPerEpoch), o.Batch, plural(o.Views, "view")),

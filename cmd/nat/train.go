@@ -61,6 +61,8 @@ func (f *trainFlags) declare(cmd *cobra.Command) {
 	fs.SortFlags = false
 	fs.StringVarP(&f.Out, "out", "o", "", "run directory (default: named after DATA)")
 	fs.StringVar(&f.Encoder, "encoder", "auto", "auto, "+strings.Join(encoder.Presets(), ", "))
+	fs.StringVar(&f.Projection, "projection", "", "projection head: units of the hidden layers between features and embedding,\nsuch as 1024,512, or none (default: those of the encoder)")
+	fs.BoolVar(&f.Sobel, "sobel", false, "show the encoder edges instead of colours, by a fixed Sobel filter of the grey image")
 	fs.IntVar(&f.Size, "size", 0, "side in pixels at which photographs are trained (0: chosen)")
 	fs.IntVar(&f.Dim, "dim", 0, "dimension of the embedding (0: 64)")
 	fs.IntVar(&f.Epochs, "epochs", 0, "passes over the data (0: chosen by the amount of data)")
@@ -254,7 +256,7 @@ func (a *app) plan(ctx context.Context, opt nat.Options) error {
 		"data", describeData(d),
 		"rows", rowCounts(d),
 		"run", p.Run,
-		"encoder", fmt.Sprintf("%s, %s parameters, input %s, d = %d", p.Encoder.Name, count(p.Params), shapeName(d.Input), o.Dim),
+		"encoder", encoderName(o, p.Params, d.Input),
 		"decoder", decoderName(p.Decoder),
 		"augmentation", augmentName(o.Augment, p.Augment),
 		"objective", o.DescribeObjective(),
@@ -269,6 +271,18 @@ func (a *app) plan(ctx context.Context, opt nat.Options) error {
 		fmt.Fprintln(a.stderr, "\nNothing was trained and nothing written; leave out --dry-run to do it.")
 	}
 	return nil
+}
+
+// encoderName describes the network of a run.
+func encoderName(o nat.Options, params int, input dataset.Shape) string {
+	s := o.Encoder
+	if o.Projection != "" && (o.Projection != "none" || len(encoder.DefaultProjection(o.Encoder)) > 0) { // "" in runs of earlier versions
+		s += ", projection " + o.Projection
+	}
+	if o.Sobel {
+		s += ", Sobel filter"
+	}
+	return fmt.Sprintf("%s, %s parameters, input %s, d = %d", s, count(params), shapeName(input), o.Dim)
 }
 
 // augmentName says what was asked for, and what that is.
