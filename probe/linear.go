@@ -180,7 +180,8 @@ type linear struct {
 	x     []float32 // one block of standardised rows
 	score []float32 // its logits, then their residuals
 	w     []float32 // W in float32
-	gw    []float32 // gradient of W from one block
+	gw    []float32 // gradient of W from one block, transposed: by rows as long as those of x the product is twice as fast
+	sum   []float64 // of gw over the blocks
 	loss  []float64 // loss of each row of a block
 
 	// gonum asks for the value and the gradient at one point by separate
@@ -197,6 +198,7 @@ func newLinear(pool *kernel.Pool, data Data, opt LinearOptions, loss linearLoss)
 	m.score = make([]float32, blockRows*data.Classes)
 	m.w = make([]float32, data.Dim*data.Classes)
 	m.gw = make([]float32, data.Dim*data.Classes)
+	m.sum = make([]float64, data.Dim*data.Classes)
 	m.loss = make([]float64, blockRows)
 	m.grad = make([]float64, (data.Dim+1)*data.Classes)
 	return m
@@ -249,14 +251,15 @@ func (m *linear) evaluate(w []float64) {
 		}
 	}
 	clear(m.grad)
+	clear(m.sum)
 	m.value = 0
 	for lo := 0; lo < n; lo += blockRows {
 		hi := min(n, lo+blockRows)
 		m.logits(w, m.data.Train, lo, hi)
 		m.residuals(lo, hi)
-		m.pool.Gemm(m.gw, c, m.x, d, true, m.score, c, false, d, c, hi-lo, false)
+		m.pool.Gemm(m.gw, d, m.score, c, true, m.x, d, false, c, d, hi-lo, false)
 		for i, v := range m.gw {
-			m.grad[i] += float64(v)
+			m.sum[i] += float64(v)
 		}
 		for i := range hi - lo {
 			m.value += m.loss[i]
@@ -266,6 +269,9 @@ func (m *linear) evaluate(w []float64) {
 		}
 	}
 	m.value /= float64(counted)
+	for i, v := range m.sum {
+		m.grad[i%d*c+i/d] = v
+	}
 	for i := range m.grad {
 		m.grad[i] /= float64(counted)
 	}
