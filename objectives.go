@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"nat/assign"
 	"nat/dataset"
 	"nat/objective"
 )
@@ -84,9 +85,15 @@ func (o *Options) objectiveError() error {
 	check(o.Match != "" && name != objectiveNAT, "match %s: objective %s pairs no targets, leave it out", o.Match, name)
 	check(o.Targets != "" && name != objectiveNAT, "targets %s: objective %s has none, leave it out", o.Targets, name)
 	check(o.Loss != "" && name != objectiveNAT, "loss %s: objective %s has its own, leave it out", o.Loss, name)
-	check(o.Temperature != 0 && name == objectiveNAT && o.Loss != objective.LossSoftmax, "temperature %v: needs --loss softmax", o.Temperature)
+	check(o.FinalTemperature != 0 && name != objectiveNAT, "final-temperature %v: objective %s has none, leave it out", o.FinalTemperature, name)
+	check(o.FinalTemperature != 0 && o.Temperature == 0, "final-temperature %v: give the first one too, --temperature", o.FinalTemperature)
+	for _, t := range []float64{o.Temperature, o.FinalTemperature} {
+		check(t != 0 && t < assign.MinPlanTemperature && name == objectiveNAT && o.Loss != objective.LossSoftmax,
+			"temperature %v: a plan needs at least %v", t, assign.MinPlanTemperature)
+	}
 	check(o.Temperature != 0 && slices.Contains([]string{objectiveInfoMax, objectiveAlignUniform, objectiveVAE}, name), "temperature %v: objective %s has none, leave it out", o.Temperature, name)
-	check(o.UniformityWeight != 0 && name != objectiveAlignUniform, "uniformity-weight %v: objective %s has none, leave it out", o.UniformityWeight, name)
+	check(o.UniformityWeight != 0 && name != objectiveAlignUniform && o.Loss != objective.LossSinkhorn,
+		"uniformity-weight %v: belongs to objective align-uniform and to --loss sinkhorn, leave it out", o.UniformityWeight)
 	check(o.Surrogates != 0 && name != objectiveExemplar, "surrogates %d: objective %s has none, leave it out", o.Surrogates, name)
 	check(o.Surrogates == 1, "surrogates 1: must be at least 2")
 	check(o.Noise != 0 && name != objectiveInfoMax, "noise %v: objective %s has none, leave it out", o.Noise, name)
@@ -112,8 +119,11 @@ func (o *Options) resolveObjective() {
 		setDefault(&o.Targets, objective.TargetsUniform)
 		setDefault(&o.Loss, objective.LossSquare)
 		setDefault(&o.Match, objective.MatchMean)
-		if o.Loss == objective.LossSoftmax {
+		if o.Loss != objective.LossSquare {
 			setDefault(&o.Temperature, objective.DefaultTemperature)
+		}
+		if o.Loss == objective.LossSinkhorn {
+			setDefault(&o.UniformityWeight, 1)
 		}
 	case objectiveAlignUniform:
 		setDefault(&o.UniformityWeight, 1)
@@ -148,7 +158,8 @@ func newObjective(j *job) (obj objective.Objective, targets *objective.NAT, err 
 	case objectiveExemplar, objectiveSupervised:
 		obj, err = objective.NewClassifier(j.labels(), o.Dim, objective.ClassifierOptions{Seed: o.Seed, Views: o.Views, Temperature: o.Temperature}, j.pool)
 	default:
-		opt := objective.NATOptions{Seed: o.Seed, Views: o.Views, Assign: o.Assign, Pool: o.Pool, Match: o.Match, Targets: o.Targets, Loss: o.Loss, Temperature: o.Temperature}
+		opt := objective.NATOptions{Seed: o.Seed, Views: o.Views, Assign: o.Assign, Pool: o.Pool, Match: o.Match, Targets: o.Targets, Loss: o.Loss,
+			Temperature: o.Temperature, FinalTemperature: o.FinalTemperature, UniformityWeight: o.UniformityWeight}
 		if o.Targets == targetsFresh {
 			opt.Targets = ""
 			obj, err = objective.NewFresh(o.Batch, o.Dim, opt, j.pool)
@@ -177,8 +188,11 @@ func (p *Plan) similarityBytes() int64 {
 		}
 		return 4 * classes * (rows + 3*int64(o.Dim))
 	}
-	if o.Loss == objective.LossSoftmax {
+	switch {
+	case o.Loss == objective.LossSoftmax:
 		return 4 * rows * int64(o.Batch)
+	case o.Temperature > 0: // a plan
+		return 4 * int64(o.Batch) * int64(o.Batch)
 	}
 	return 0
 }
@@ -234,8 +248,8 @@ func (o Options) DescribeObjective() string {
 	if o.Targets != "" && o.Targets != objective.TargetsUniform {
 		name += ", " + o.Targets + " targets"
 	}
-	if o.Loss == objective.LossSoftmax {
-		name += ", softmax loss"
+	if o.Loss != "" && o.Loss != objective.LossSquare {
+		name += ", " + o.Loss + " loss"
 	}
 	if o.Match != "" && o.Match != objective.MatchMean {
 		name += ", matched by " + map[string]string{objective.MatchView: "one view", objective.MatchAverage: "moving average"}[o.Match]
@@ -246,7 +260,7 @@ func (o Options) DescribeObjective() string {
 	for _, v := range []struct {
 		what  string
 		value float64
-	}{{"temperature", o.Temperature}, {"noise", o.Noise}, {"uniformity weight", o.UniformityWeight}, {"beta", o.Beta}} {
+	}{{"temperature", o.Temperature}, {"in the end", o.FinalTemperature}, {"noise", o.Noise}, {"uniformity weight", o.UniformityWeight}, {"beta", o.Beta}} {
 		if v.value > 0 {
 			name += fmt.Sprintf(", %s %g", v.what, v.value)
 		}
@@ -271,5 +285,5 @@ func objectiveWords(name string) string {
 // dropObjective goes back to the default objective.
 func (o *Options) dropObjective() {
 	o.Objective, o.Loss, o.Match, o.Targets, o.Surrogates = "", "", "", "", 0
-	o.Temperature, o.Noise, o.UniformityWeight, o.Beta = 0, 0, 0, 0
+	o.Temperature, o.FinalTemperature, o.Noise, o.UniformityWeight, o.Beta = 0, 0, 0, 0, 0
 }

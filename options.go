@@ -43,17 +43,22 @@ type Options struct {
 	// Match of nat is by what a row is paired: the mean of its views (default), one view, or
 	// a moving average of that mean over the epochs.
 	Match string `json:"match"`
-	// Loss of nat is square (default), the squared distance to the target, or softmax,
-	// the cross-entropy of finding it among those of the batch.
+	// Loss of nat is square (default), the squared distance to the target; softmax,
+	// the cross-entropy of finding it among those of the batch; or sinkhorn, the distance of all
+	// points of the batch to all its targets, beside the alignment of views.
 	Loss string `json:"loss"`
 	// Targets of nat are uniform (default), drawn once; even, drawn once with a lower
 	// discrepancy; discrete, the canonical basis; or fresh, drawn anew for every batch.
 	Targets string `json:"targets"`
-	// Temperature divides the similarities of infonce and of nat with loss=softmax (default .2),
-	// and those of exemplar and supervised (default .1).
+	// Temperature divides the similarities of infonce and of nat with loss=softmax or sinkhorn
+	// (default .2), and those of exemplar and supervised (default .1). With loss=square it
+	// softens the pairing (default 0: one target for a point).
 	Temperature float64 `json:"temperature"`
-	Surrogates  int     `json:"surrogates"` // classes of exemplar, a training row each; default 8000
-	// UniformityWeight is that of align-uniform, the alignment having 1; default 1.
+	// FinalTemperature of nat is that of the end of training; default the same throughout.
+	FinalTemperature float64 `json:"final_temperature,omitempty"`
+	Surrogates       int     `json:"surrogates"` // classes of exemplar, a training row each; default 8000
+	// UniformityWeight is that of align-uniform and of nat with loss=sinkhorn, the alignment
+	// having 1; default 1.
 	UniformityWeight float64 `json:"uniformity_weight"`
 	Noise            float64 `json:"noise"`  // deviation of the noise of infomax; default .4
 	Beta             float64 `json:"beta"`   // weight of the divergence of vae; default 1
@@ -163,8 +168,9 @@ func (o Options) Validate() error {
 		o.encoderError(),
 		oneOf("objective", o.Objective, Objectives()...),
 		within("temperature", o.Temperature, objective.MinTemperature, objective.MaxTemperature),
+		within("final-temperature", o.FinalTemperature, objective.MinTemperature, objective.MaxTemperature),
 		oneOf("match", o.Match, objective.MatchMean, objective.MatchView, objective.MatchAverage),
-		oneOf("loss", o.Loss, objective.LossSquare, objective.LossSoftmax),
+		oneOf("loss", o.Loss, objective.LossSquare, objective.LossSoftmax, objective.LossSinkhorn),
 		oneOf("targets", o.Targets, targetKinds()...),
 		upToMost("surrogates", o.Surrogates, maxSurrogates),
 		within("uniformity-weight", o.UniformityWeight, objective.MinWeight, objective.MaxWeight),

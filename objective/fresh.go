@@ -25,7 +25,8 @@ var _ Objective = (*Fresh)(nil)
 // NewFresh makes the objective for batches of b points in d dimensions. opt is as for
 // [NewNAT], but targets are uniform, and matched batch by batch.
 func NewFresh(b, d int, opt NATOptions, pool *kernel.Pool) (*Fresh, error) {
-	nat, err := NewNAT(b, d, NATOptions{Seed: opt.Seed, Views: opt.Views, Match: opt.Match, Loss: opt.Loss, Temperature: opt.Temperature}, pool)
+	nat, err := NewNAT(b, d, NATOptions{Seed: opt.Seed, Views: opt.Views, Match: opt.Match, Loss: opt.Loss, Temperature: opt.Temperature,
+		FinalTemperature: opt.FinalTemperature, UniformityWeight: opt.UniformityWeight}, pool)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +44,7 @@ func (o *Fresh) Step(batch Batch, z, dz []float32) (Stats, error) {
 	}
 	copy(o.nat.targets, sphere.Uniform(len(o.rows), o.nat.d, rng.New(o.seed, rng.Targets, uint64(o.step))))
 	copy(o.nat.Perm(), o.rows)
-	stats, err := o.nat.Step(Batch{Rows: o.rows}, z, dz)
+	stats, err := o.nat.Step(Batch{Rows: o.rows, Progress: batch.Progress}, z, dz)
 	if err == nil {
 		o.step++
 	}

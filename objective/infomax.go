@@ -150,14 +150,14 @@ func (o *InfoMax) findPoint(i int, s []float32) rowSoftmax {
 	for j := range hidden {
 		hidden[j] = unseen
 	}
-	top := highest(s)
+	top := kernel.Highest(s)
 	own := o.own[i*o.views : (i+1)*o.views]
 	for v := range own {
 		own[v] = scale * (s[v*b+i%b] - top)
 	}
 	exponentiate(s, scale, top)
 	clear(hidden)
-	all, ownTop := sum64(s), highest(own)
+	all, ownTop := sum64(s), kernel.Highest(own)
 	var ownSum float64
 	for _, t := range own {
 		ownSum += math.Exp(float64(t - ownTop))

@@ -107,7 +107,7 @@ func (o *InfoNCE) Step(batch Batch, z, dz []float32) (Stats, error) {
 func (o *InfoNCE) findViews(i int, s []float32) rowSoftmax {
 	b := o.pairs.m / o.views
 	s[i] = float32(math.Inf(-1))
-	top := highest(s)
+	top := kernel.Highest(s)
 	mine := o.mine[i*o.views : (i+1)*o.views] // logits of its point's views, then their derivatives
 	for v := range mine {
 		mine[v] = o.scale * (s[v*b+i%b] - top)

@@ -29,6 +29,10 @@ const (
 const (
 	LossSquare  = "square"  // by the squared distance (15)
 	LossSoftmax = "softmax" // by the cross-entropy of finding it among the targets of the batch (44)
+
+	// LossSinkhorn pulls all points to all targets of the batch: by the Sinkhorn divergence
+	// between the two, beside the alignment of views (46).
+	LossSinkhorn = "sinkhorn"
 )
 
 // Targets says what the targets are.
@@ -47,14 +51,20 @@ const (
 
 // NATOptions of [NewNAT]; the zero value is one view, matched batch by batch.
 type NATOptions struct {
-	Seed        uint64
-	Views       int     // 0 = 1
-	Assign      string  // AssignBatch (default), AssignPool or AssignGlobal
-	Pool        int     // batches in a pool; 0 = 8
-	Match       string  // MatchMean (default), MatchView or MatchAverage
-	Targets     string  // TargetsUniform (default), TargetsEven or TargetsDiscrete
-	Loss        string  // LossSquare (default) or LossSoftmax
-	Temperature float64 // of LossSoftmax; 0 = DefaultTemperature
+	Seed    uint64
+	Views   int    // 0 = 1
+	Assign  string // AssignBatch (default), AssignPool or AssignGlobal
+	Pool    int    // batches in a pool; 0 = 8
+	Match   string // MatchMean (default), MatchView or MatchAverage
+	Targets string // TargetsUniform (default), TargetsEven or TargetsDiscrete
+	Loss    string // LossSquare (default), LossSoftmax or LossSinkhorn
+	// Temperature of LossSoftmax and LossSinkhorn; 0 = DefaultTemperature. With LossSquare it
+	// softens the pairing: a point's target becomes the mean of the batch's, weighed by the plan (45).
+	Temperature float64
+	// FinalTemperature is that of the end of training, reached by equal factors: from soft to
+	// hard if it is the lower one. 0 = Temperature.
+	FinalTemperature float64
+	UniformityWeight float64 // of LossSinkhorn, where the alignment of views has 1; 0 = 1
 }
 
 // NAT is noise as targets (13): n points, n targets uniform on the sphere, and a
@@ -68,6 +78,8 @@ type NATOptions struct {
 //
 // With LossSoftmax the pull is that of (44) instead, which weighs the targets that are as
 // near as a point's own; the pairing is the same, being the best for that loss too.
+// With LossSinkhorn, or a Temperature of LossSquare, it is that of a plan between the batch and the
+// targets it holds. The pairing is kept up then as well, and what Stats say of it are squared distances.
 //
 // A point with several views is matched by their mean (15). The mean is not
 // normalised: sum_v ||z_v - c||^2 = V ||mean - c||^2 + const, so the assignment
@@ -87,8 +99,10 @@ type NAT struct {
 	pool        *kernel.Pool
 	solver      assign.Solver
 
-	gather  *gathering // nil unless AssignPool
-	soft    *softPull  // nil unless LossSoftmax
+	opt     NATOptions
+	gather  *gathering   // nil unless AssignPool
+	soft    *softPull    // nil unless LossSoftmax
+	planned *plannedPull // nil unless there is a plan in the place of the pairing
 	match   string
 	average []float32 // n x d, zeros where a point has not been seen; nil unless MatchAverage
 	learned []float32 // of the targets, by the last RematchAll of many points; nil before
@@ -142,14 +156,17 @@ func NewNAT(n, d int, opt NATOptions, pool *kernel.Pool) (*NAT, error) {
 	if opt.Match == "" {
 		opt.Match = MatchMean
 	}
-	if opt.Temperature == 0 && opt.Loss == LossSoftmax {
+	if opt.Temperature == 0 && opt.Loss != LossSquare {
 		opt.Temperature = DefaultTemperature
+	}
+	if opt.UniformityWeight == 0 && opt.Loss == LossSinkhorn {
+		opt.UniformityWeight = 1
 	}
 	if err := opt.validate(n, d); err != nil {
 		return nil, fmt.Errorf("noise as targets: %w", err)
 	}
 	o := &NAT{
-		n: n, d: d, views: opt.Views, pool: pool,
+		n: n, d: d, views: opt.Views, pool: pool, opt: opt,
 		targets:  opt.draw(n, d),
 		matching: assign.NewMatching(n, rng.New(opt.Seed, rng.Assign)),
 		origin:   make([]float32, d),
@@ -164,8 +181,11 @@ func NewNAT(n, d int, opt NATOptions, pool *kernel.Pool) (*NAT, error) {
 			o.gather.size = 8
 		}
 	}
-	if opt.Loss == LossSoftmax {
-		o.soft = newSoftPull(o, opt.Temperature)
+	switch {
+	case opt.Loss == LossSoftmax:
+		o.soft = newSoftPull(o)
+	case opt.Temperature > 0:
+		o.planned = newPlannedPull(o, &opt)
 	}
 	return o, nil
 }
@@ -198,11 +218,16 @@ func (opt *NATOptions) validate(n, d int) error {
 	check(!slices.Contains([]string{AssignBatch, AssignPool, AssignGlobal}, opt.Assign), "assign %q; want batch, pool or global", opt.Assign)
 	check(!slices.Contains([]string{MatchMean, MatchView, MatchAverage}, opt.Match), "match %q; want mean, view or average", opt.Match)
 	check(!slices.Contains([]string{TargetsUniform, TargetsEven, TargetsDiscrete}, opt.Targets), "targets %q; want uniform, even or discrete", opt.Targets)
-	check(!slices.Contains([]string{LossSquare, LossSoftmax}, opt.Loss), "loss %q; want square or softmax", opt.Loss)
-	if err := checkTemperature(opt.Temperature); opt.Temperature != 0 && err != nil {
-		errs = append(errs, err)
+	check(!slices.Contains([]string{LossSquare, LossSoftmax, LossSinkhorn}, opt.Loss), "loss %q; want square, softmax or sinkhorn", opt.Loss)
+	for _, t := range []float64{opt.Temperature, opt.FinalTemperature} {
+		if err := checkTemperature(t); t != 0 && err != nil {
+			errs = append(errs, err)
+		}
+		check(t != 0 && opt.Loss != LossSoftmax && t < assign.MinPlanTemperature, "temperature %v of a plan; want at least %v", t, assign.MinPlanTemperature)
 	}
-	check(opt.Temperature != 0 && opt.Loss == LossSquare, "temperature %v; the square loss has none", opt.Temperature)
+	check(opt.FinalTemperature != 0 && opt.Temperature == 0, "a last temperature and no first one")
+	check(opt.UniformityWeight != 0 && opt.Loss != LossSinkhorn, "uniformity weight %v; only the loss sinkhorn has one", opt.UniformityWeight)
+	check(opt.UniformityWeight < 0 || math.IsInf(opt.UniformityWeight, 0) || math.IsNaN(opt.UniformityWeight), "uniformity weight %v; want a positive number", opt.UniformityWeight)
 	check(opt.Pool < 0, "a pool of %d batches; want at least 1", opt.Pool)
 	return errors.Join(errs...)
 }
@@ -232,8 +257,11 @@ func (o *NAT) Step(batch Batch, z, dz []float32) (Stats, error) {
 		o.remember(rows, mean)
 	}
 	stats := o.pull()
-	if o.soft != nil {
-		o.soft.pull(&stats)
+	switch {
+	case o.soft != nil:
+		o.soft.pull(&stats, o.opt.temperatureAt(batch.Progress))
+	case o.planned != nil:
+		o.planned.pull(&stats, mean, o.opt.temperatureAt(batch.Progress))
 	}
 	stats.Reassigned = float64(match.Changed) / float64(b)
 	stats.Gap = match.Gap / float64(b)
@@ -382,7 +410,7 @@ func (o *NAT) pullRow(i int) rowLoss {
 	length := kernel.SqDist64(c, o.origin)
 	for v := range o.views {
 		z := o.view(v, i)
-		if o.soft == nil {
+		if o.soft == nil && o.planned == nil {
 			dz := o.step.dz[(v*b+i)*o.d:][:len(z)]
 			for k, x := range z {
 				dz[k] = step * (x - c[k])

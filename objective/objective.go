@@ -37,6 +37,8 @@ type Objective interface {
 type Batch struct {
 	Rows []int32   // the points, by their number among all
 	X    []float32 // what the network saw, in the order of the embeddings; nil where no objective looks
+
+	Progress float64 // share of the training that is done, 0 to 1
 }
 
 // Stats describes one step. Means are over the rows of the batch and its views.

@@ -63,33 +63,6 @@ func (c *similarity) toKeys(dk, q []float32, d int, add bool) {
 	c.pool.Gemm(dk, d, c.s, c.n, true, q, d, false, c.n, d, c.m, add)
 }
 
-// highest is the largest of s, none of which is NaN: the built-in max minds NaN, and is
-// several times as slow.
-func highest(s []float32) float32 {
-	top := float32(math.Inf(-1))
-	a, b, c, d := top, top, top, top
-	for ; len(s) >= 4; s = s[4:] {
-		if s[0] > a {
-			a = s[0]
-		}
-		if s[1] > b {
-			b = s[1]
-		}
-		if s[2] > c {
-			c = s[2]
-		}
-		if s[3] > d {
-			d = s[3]
-		}
-	}
-	for _, x := range s {
-		if x > top {
-			top = x
-		}
-	}
-	return max(top, a, b, c, d)
-}
-
 // exponentiate turns s into e^(scale (s - top)).
 func exponentiate(s []float32, scale, top float32) {
 	for i, x := range s {
@@ -122,7 +95,7 @@ func scaleRow(s []float32, f float32) {
 // softmaxRow is the cross-entropy of a guess among all keys, the right one being own, and
 // turns the row into its derivatives, of a mean over m rows.
 func softmaxRow(s []float32, own int, scale float32, m int) rowSoftmax {
-	top := highest(s)
+	top := kernel.Highest(s)
 	logit := scale * (s[own] - top)
 	exponentiate(s, scale, top)
 	all := sum64(s)

@@ -23,21 +23,19 @@ type softPull struct {
 	row     func(i int, s []float32) rowSoftmax
 }
 
-func newSoftPull(o *NAT, temperature float64) *softPull {
-	p := &softPull{nat: o, scale: float32(1 / temperature), pairs: similarity{pool: o.pool}}
+func newSoftPull(o *NAT) *softPull {
+	p := &softPull{nat: o, pairs: similarity{pool: o.pool}}
 	p.row = p.find
 	return p
 }
 
 // pull writes the gradient, and puts its losses in the place of the squared distances.
-func (p *softPull) pull(stats *Stats) {
+func (p *softPull) pull(stats *Stats, temperature float64) {
 	o := p.nat
+	p.scale = float32(1 / temperature)
 	b := len(o.step.rows)
 	m := o.views * b
-	p.targets = slices.Grow(p.targets[:0], b*o.d)[:0]
-	for _, row := range o.step.rows {
-		p.targets = append(p.targets, o.target(o.matching.Perm[row])...)
-	}
+	p.targets = o.gatherTargets(p.targets)
 	p.chance = slices.Grow(p.chance[:0], m)[:m]
 	stats.Loss, stats.Accuracy = p.pairs.lossAndGrad(o.step.z, p.targets, m, b, o.d, p.row)
 	p.pairs.toQueries(o.step.dz, p.targets, o.d, false)
