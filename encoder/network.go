@@ -1,6 +1,10 @@
 package encoder
 
-import "nat/internal/kernel"
+import (
+	"slices"
+
+	"nat/internal/kernel"
+)
 
 // Network runs a [Spec]. It owns weights, gradients and activations, and is
 // for one goroutine at a time.
@@ -128,7 +132,8 @@ func (n *Network) Forward(x []float32, rows int, train bool) []float32 {
 	n.checkInput(x, rows)
 	if !train {
 		n.embedded = grow(n.embedded, rows*n.prog.width)
-		n.infer(n.embedded, x, rows, len(n.prog.layers)-1)
+		end := len(n.prog.layers) - 1
+		n.infer(x, rows, output{end, n.prog.valueOf(end), n.prog.width, n.embedded})
 		return n.embedded
 	}
 	n.plan(rows)
@@ -242,15 +247,73 @@ func (n *Network) InputGrad() []float32 {
 // Batch norms are folded into the weights before them, when one of the two has
 // changed: see [Param]. The rounding of a row does not depend on the rows with it.
 func (n *Network) Output(x []float32, rows int, layer string) ([]float32, int, error) {
-	i, err := n.layerIndex(layer)
+	n.checkInput(x, rows)
+	o, err := n.output(layer, rows)
 	if err != nil {
 		return nil, 0, err
 	}
+	n.infer(x, rows, o)
+	return o.dst, o.width, nil
+}
+
+// Outputs is [Network.Output] for several layers, with the same bits. Layers that
+// lie on the way to the deepest of them cost nothing more, unless they are ones
+// that only training computes, such as the input of a batch norm that is folded.
+func (n *Network) Outputs(x []float32, rows int, layers []string) ([][]float32, error) {
 	n.checkInput(x, rows)
+	all, outs, deepest := make([]output, len(layers)), make([][]float32, len(layers)), 0
+	for i, layer := range layers {
+		var err error
+		if all[i], err = n.output(layer, rows); err != nil {
+			return nil, err
+		}
+		outs[i] = all[i].dst
+		if all[i].value > all[deepest].value {
+			deepest = i
+		}
+	}
+	var kept []output
+	for i, o := range all {
+		isKept := func(k output) bool { return k.value == o.value }
+		switch {
+		case i == deepest:
+		case o.value < all[deepest].value && n.passed(o) && !slices.ContainsFunc(kept, isKept):
+			kept = append(kept, o)
+		default:
+			n.infer(x, rows, o)
+		}
+	}
+	if len(all) > 0 {
+		n.infer(x, rows, all[deepest], kept...)
+	}
+	return outs, nil
+}
+
+// output is what a pass of inference leaves of one layer.
+type output struct {
+	layer, value, width int
+	dst                 []float32 // rows x width
+}
+
+func (n *Network) output(layer string, rows int) (output, error) {
+	i, err := n.layerIndex(layer)
+	if err != nil {
+		return output{}, err
+	}
 	width := n.widthOf(i)
-	out := make([]float32, rows*width)
-	n.infer(out, x, rows, i)
-	return out, width, nil
+	return output{i, n.prog.valueOf(i), width, make([]float32, rows*width)}, nil
+}
+
+// block is rows lo to hi-1.
+func (o *output) block(lo, hi int) []float32 { return o.dst[lo*o.width : hi*o.width] }
+
+// passed reports whether inference of a deeper layer computes this one.
+func (n *Network) passed(o output) bool {
+	if o.value == 0 {
+		return false
+	}
+	d := n.prog.nodes[o.value-1]
+	return o.layer >= d.last && !d.fold
 }
 
 // Width is the number of values per row that [Network.Output] gives for layer.
@@ -269,17 +332,17 @@ func (n *Network) widthOf(layer int) int {
 	return n.prog.layers[layer].out.Size()
 }
 
-// infer writes the output of a layer (-1: the input) for all rows to dst.
-func (n *Network) infer(dst, x []float32, rows, layer int) {
-	in, width := n.spec.Input.Size(), n.widthOf(layer)
+// infer writes the output of a layer for all rows, and those of layers that are
+// passed on the way there.
+func (n *Network) infer(x []float32, rows int, last output, kept ...output) {
+	in := n.spec.Input.Size()
 	step := min(n.prog.inference.rows, rows)
 	n.block = grow(n.block, step*n.prog.inference.size)
 	n.env.lengths = grow(n.env.lengths, step)
-	value := n.prog.valueOf(layer)
-	n.fold(value)
+	n.fold(last.value)
 	for lo := 0; lo < rows; lo += step {
 		hi := min(lo+step, rows)
-		n.inferBlock(dst[lo*width:hi*width], x[lo*in:hi*in], hi-lo, value, layer)
+		n.inferBlock(x[lo*in:hi*in], lo, hi, &last, kept)
 	}
 }
 
@@ -302,26 +365,31 @@ func (n *Network) fold(value int) {
 	}
 }
 
-// inferBlock runs the nodes up to the one whose value is asked for.
-func (n *Network) inferBlock(dst, x []float32, rows, value, layer int) {
-	plan := &n.prog.inference
+// inferBlock runs the nodes up to last's on the inputs of rows lo to hi-1.
+func (n *Network) inferBlock(x []float32, lo, hi int, last *output, kept []output) {
+	plan, rows := &n.prog.inference, hi-lo
 	get := func(v, width int) []float32 {
 		switch v {
 		case 0:
 			return x
-		case value:
-			return dst
+		case last.value:
+			return last.block(lo, hi)
+		}
+		for i := range kept {
+			if kept[i].value == v {
+				return kept[i].block(lo, hi)
+			}
 		}
 		return plan.slice(n.block, plan.values[v], rows, width)
 	}
-	for i := 0; i < value; i++ {
+	for i := 0; i < last.value; i++ {
 		product, d := n.prog.nodes[i], n.prog.nodes[i]
-		folded := d.fold && i+1 < value
+		folded := d.fold && i+1 < last.value
 		if folded {
 			i++
 			d = n.prog.nodes[i]
 		}
-		n.t = tensors{rows: rows, x: get(product.x, product.in), y: get(i+1, d.out), plain: layer < d.last && i+1 == value}
+		n.t = tensors{rows: rows, x: get(product.x, product.in), y: get(i+1, d.out), plain: last.layer < d.last && i+1 == last.value}
 		if d.add != none {
 			n.t.add = get(d.add, d.out)
 		}
@@ -331,8 +399,8 @@ func (n *Network) inferBlock(dst, x []float32, rows, value, layer int) {
 			d.op.infer(&n.env, &n.t)
 		}
 	}
-	if value == 0 {
-		copy(dst, x)
+	if last.value == 0 {
+		copy(last.block(lo, hi), x)
 	}
 	n.t = tensors{}
 }

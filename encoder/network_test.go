@@ -376,6 +376,49 @@ func TestOutputLayers(t *testing.T) {
 	}
 }
 
+// TestOutputsTogether wants every pair of layers, and all at once, to give the bits
+// that each gives alone, over several blocks of rows.
+func TestOutputsTogether(t *testing.T) {
+	specs := []Spec{mixedSpec(), mustPreset(t, "convnet", Shape{8, 8, 3}, 3), mustPreset(t, "linear", Shape{1, 1, 7}, 3)}
+	for _, spec := range specs {
+		net := mustNew(t, spec, testPool(t, 2))
+		rows := 5
+		x := randomRows(rows*spec.Input.Size(), 1)
+		net.Forward(x, rows, true)
+		names := append(net.LayerNames(), Features, Output)
+		net.prog.inference.rows = 2
+		alone := map[string][]float32{}
+		for _, name := range names {
+			alone[name], _, _ = net.Output(x, rows, name)
+		}
+		check := func(layers []string) {
+			outs, err := net.Outputs(x, rows, layers)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, name := range layers {
+				if !slices.Equal(outs[i], alone[name]) {
+					t.Errorf("%s: %s differs among %v", spec.Name, name, layers)
+				}
+			}
+		}
+		check(names)
+		for i := range names {
+			for j := range names {
+				if len(names) < 25 || (i+j)%7 == 0 {
+					check([]string{names[i], names[j]})
+				}
+			}
+		}
+		if outs, err := net.Outputs(x, rows, nil); err != nil || len(outs) != 0 {
+			t.Errorf("no layers: %v, %v", outs, err)
+		}
+		if _, err := net.Outputs(x, rows, []string{Output, "conv99"}); err == nil {
+			t.Error("a layer that does not exist")
+		}
+	}
+}
+
 func TestFeatures(t *testing.T) {
 	pool := testPool(t, 1)
 	for _, c := range []struct {
