@@ -37,14 +37,15 @@ const AllLayers = "all"
 // EvalResult compares a run's representations with raw input, PCA and the same
 // network untrained, under the same probes, unless these were left out.
 type EvalResult struct {
-	Run       string      `json:"run"`
-	Data      string      `json:"data"`
-	TrainRows int         `json:"train_rows"` // with a label
-	TestRows  int         `json:"test_rows"`  // with a label
-	Classes   int         `json:"classes"`
-	Rows      []EvalRow   `json:"rows"`
-	Few       []FewLabels `json:"few_labels,omitempty"` // in the order of EvalOptions.PerClass
-	Warnings  []string    `json:"warnings,omitempty"`
+	Run        string      `json:"run"`
+	Checkpoint string      `json:"checkpoint"` // its name
+	Data       string      `json:"data"`
+	TrainRows  int         `json:"train_rows"` // with a label
+	TestRows   int         `json:"test_rows"`  // with a label
+	Classes    int         `json:"classes"`
+	Rows       []EvalRow   `json:"rows"`
+	Few        []FewLabels `json:"few_labels,omitempty"` // in the order of EvalOptions.PerClass
+	Warnings   []string    `json:"warnings,omitempty"`
 }
 
 // Validate tells what Evaluate would refuse before it opens the run: an error of
@@ -115,7 +116,7 @@ func Evaluate(ctx context.Context, run *Run, data string, opt EvalOptions, obser
 	if err := ev.open(data, run.Record); err != nil {
 		return nil, err
 	}
-	ev.result.Run, ev.result.Data = run.Dir, data
+	ev.result.Run, ev.result.Data, ev.result.Checkpoint = run.Dir, data, filepath.Base(model.Checkpoint)
 	for _, n := range opt.PerClass {
 		ev.result.Few = append(ev.result.Few, FewLabels{PerClass: n, Draws: fewDraws})
 	}
