@@ -14,7 +14,7 @@ import (
 // With LossSquare every point is pulled to the mean of the targets, weighed by its row of
 // the plan: the barycentric projection of the transport. With LossSinkhorn the loss is
 //
-//	L = W mean_v S_T(views v, targets) + 1/2 mean over pairs of views ||z_v - z_w||^2
+//	L = (W mean_v S_T(views v, targets) + 1/2 mean over pairs of views ||z_v - z_w||^2) / T
 //
 // where S_T is the Sinkhorn divergence (46), the entropic distance less what it is between
 // equals. Its gradient moves a point away from its neighbours, weighed by the plan of the
@@ -112,30 +112,31 @@ func (p *plannedPull) diverge(temperature float64) (loss, chance float64) {
 	for v := range o.views {
 		z := o.step.z[v*size : (v+1)*size]
 		to := p.project(p.to, z, p.targets, temperature)
-		loss += p.weight / float64(o.views) * (to - (p.project(p.from, z, z, temperature)+among)/2)
-		p.push(o.step.dz[v*size:(v+1)*size], z)
+		loss += (to - (p.project(p.from, z, z, temperature)+among)/2) / float64(o.views)
+		p.push(o.step.dz[v*size:(v+1)*size], p.weight/temperature)
 	}
-	return loss + p.align(mean), p.weight * (1 - among/2)
+	scale := p.weight / temperature
+	return scale*loss + p.align(mean, 1/temperature), scale * (1 - among/2)
 }
 
-// push writes W times the gradient of the divergence of one view.
-func (p *plannedPull) push(dz, z []float32) {
+// push writes the gradient of the divergence of one view, times a factor.
+func (p *plannedPull) push(dz []float32, factor float64) {
 	o := p.nat
-	step := 2 * float32(p.weight) / float32(o.views*len(o.step.rows))
-	for i := range z {
+	step := 2 * float32(factor) / float32(o.views*len(o.step.rows))
+	for i := range dz {
 		dz[i] = step * (p.from[i] - p.to[i])
 	}
 }
 
-// align adds the gradient of the alignment, and returns it: the mean over pairs of views
-// is that of the distances to their mean, up to a factor.
-func (p *plannedPull) align(mean []float32) (loss float64) {
+// align adds the gradient of the alignment, times a factor, and returns that: the mean over
+// pairs of views is that of the distances to their mean, but for a constant.
+func (p *plannedPull) align(mean []float32, factor float64) (loss float64) {
 	o := p.nat
 	if o.views == 1 {
 		return 0
 	}
 	size := len(mean)
-	each := float64(o.views*len(o.step.rows)) * (1 - 1/float64(o.views))
+	each := float64(o.views*len(o.step.rows)) * (1 - 1/float64(o.views)) / factor
 	step := float32(2 / each)
 	for v := range o.views {
 		z, dz := o.step.z[v*size:(v+1)*size], o.step.dz[v*size:(v+1)*size]
