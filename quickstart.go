@@ -2,9 +2,8 @@ package nat
 
 import (
 	"context"
+	"path/filepath"
 	"time"
-
-	"nat/dataset"
 )
 
 // EmbeddedDigits is the path of the digits that are part of the program.
@@ -58,14 +57,14 @@ func Quickstart(ctx context.Context, opt QuickstartOptions, observe func(Event))
 	if err != nil {
 		return nil, err
 	}
-	model, err := run.Model(opt.Workers)
+	if err := writeEval(filepath.Join(run.Dir, EvalFile), res.Eval); err != nil {
+		return nil, err
+	}
+	files, err := run.Report(ctx, "", ReportOptions{Evals: []*EvalResult{res.Eval}, Workers: opt.Workers}, observe)
 	if err != nil {
 		return nil, err
 	}
-	defer model.Close()
-	if res.Report, err = model.Report(ctx, run, dataset.Digits("test"), res.Eval); err != nil {
-		return nil, err
-	}
+	res.Report = files.Report
 	res.Seconds = time.Since(began).Seconds()
 	return res, nil
 }

@@ -3,6 +3,7 @@ package nat
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"image"
 	"io"
@@ -26,10 +27,13 @@ import (
 type ReportData struct {
 	Title      string
 	Subtitle   string
+	Supervised bool          // training saw the labels
 	Highlights []ReportField // the few figures that come first
-	Eval       *EvalResult   // the probe table
+	Evals      []*EvalResult // the tables of probes
 	Curves     []ReportCurve
-	Neighbours []ReportNeighbours
+	Nearest    *ReportNearest
+	Filters    *ReportFilters
+	Restored   *ReportRestored
 	Map        *ReportMap
 	Settings   []ReportField
 	Notes      []string // doubts and warnings
@@ -61,12 +65,6 @@ type ReportSeries struct {
 	Reference bool
 }
 
-// ReportNeighbours is a row with the rows nearest to it, best first.
-type ReportNeighbours struct {
-	Query ReportItem
-	Found []ReportItem
-}
-
 // ReportItem is a row of the data: Image is nil for vectors, Class -1 without
 // a label. Cosine is that with the query.
 type ReportItem struct {
@@ -91,53 +89,153 @@ type ReportLayout struct {
 
 // Sizes of what a report shows.
 const (
-	reportRows       = 1500 // points of the maps, among which neighbours are sought
-	reportNeighbours = 10   // found for each query
-	reportQueries    = 8
-	reportThumb      = 96  // longest side of a neighbour's thumbnail, pixels
-	reportSprite     = 32  // longest side of a map's thumbnail
-	reportBins       = 240 // points of a curve
+	reportRows       = 1500 // points of the maps
+	reportQueries    = 10   // rows whose neighbours are shown
+	reportNeighbours = 8    // found for each of them
+	reportThumb      = 96   // longest side of a neighbour's thumbnail, pixels
+	reportSprite     = 32   // longest side of a map's thumbnail
+	reportBins       = 240  // points of a curve
 )
 
-// Report writes RUN/report.html: the run's curves, the neighbours and the maps
-// of at most 1,500 rows of set, and the probe table when eval is not nil. It
-// returns the report's path.
-func (m *Model) Report(ctx context.Context, run *Run, set *dataset.Set, eval *EvalResult) (path string, err error) {
+// ReportOptions choose what a report shows. The zero value shows what a run and its
+// training data tell, in RUN/report.html.
+type ReportOptions struct {
+	Out      string        // the page; default RUN/report.html
+	Evals    []*EvalResult // tables of probes, the first of which gives the highlight
+	Labels   string        // file of labels, when the data carry none
+	Pictures string        // directory to write pictures to, PNG files of PictureNames
+	Seed     uint64        // of the rows that are shown; default the run's
+	Workers  int           // default one per core
+}
+
+// ReportFiles are what a report was written to.
+type ReportFiles struct {
+	Report   string   `json:"report"`
+	Pictures []string `json:"pictures"`
+	Warnings []string `json:"warnings"`
+}
+
+// Report draws the run's report anew, with its newest checkpoint and the data at the given
+// path, or the run's own when that is empty: curves, maps, neighbours, the filters of
+// the first layer, and the tables of opt.Evals. Of data with a test split the map and the
+// rows that are shown are of that.
+func (r *Run) Report(ctx context.Context, data string, opt ReportOptions, observe func(Event)) (*ReportFiles, error) {
+	if observe == nil {
+		observe = func(Event) {}
+	}
+	if data == "" {
+		data = r.Record.Data.Path
+	}
+	model, err := r.Model(opt.Workers)
+	if err != nil {
+		return nil, err
+	}
+	defer model.Close()
+	open := dataset.Options{Labels: opt.Labels, MaxBad: r.Record.Options.MaxBad, Progress: scanProgress(observe)}
+	if abs, err := filepath.Abs(data); data == r.Record.Data.Path || err == nil && abs == r.Record.Data.Path {
+		setDefault(&open.Labels, r.Record.Options.Labels)
+		open.Limit = r.Record.Options.Limit
+	}
+	set, err := model.OpenData(ctx, data, open)
+	if err != nil {
+		return nil, err
+	}
+	defer set.Close()
+	var test *dataset.Set
+	if set.HasTest() {
+		open.Split, open.Limit = "test", 0
+		if test, err = model.OpenData(ctx, data, open); err != nil {
+			return nil, err
+		}
+		defer test.Close()
+	}
+	return model.report(ctx, r, set, test, opt)
+}
+
+// report writes the report of rows of set, and of test if that is not nil.
+func (m *Model) report(ctx context.Context, run *Run, set, test *dataset.Set, opt ReportOptions) (*ReportFiles, error) {
 	events, err := ReadEvents(filepath.Join(run.Dir, metricsFile))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	d := NewReportData(run.Record, events, eval)
-	if err := m.addSample(ctx, &d, set, run.Record.Options.Seed); err != nil {
-		return "", err
+	setDefault(&opt.Seed, run.Record.Options.Seed)
+	setDefault(&opt.Out, filepath.Join(run.Dir, reportFile))
+	d := NewReportData(run.Record, events, opt.Evals)
+	files := &ReportFiles{Report: opt.Out, Pictures: []string{}, Warnings: slices.Concat([]string{}, m.Warnings, m.doubtEvals(run, opt.Evals))}
+	d.Notes = append(d.Notes, files.Warnings...)
+	if err := m.addRows(ctx, &d, run, set, test, lastEvent(events, EventEpoch), opt.Seed); err != nil {
+		return nil, err
+	}
+	if opt.Pictures != "" {
+		if files.Pictures, err = writePictures(opt.Pictures, &d); err != nil {
+			return nil, err
+		}
 	}
 	var page bytes.Buffer
 	if err := WriteReport(&page, d); err != nil {
-		return "", err
+		return nil, err
 	}
-	path = filepath.Join(run.Dir, reportFile)
-	_, err = replaceFile(disk{}, path, func(w io.Writer) error {
+	_, err = replaceFile(disk{}, opt.Out, func(w io.Writer) error {
 		_, err := w.Write(page.Bytes())
 		return err
 	})
-	return path, err
+	return files, err
+}
+
+// doubtEvals tells where tables may be of other weights than those of the page.
+func (m *Model) doubtEvals(run *Run, evals []*EvalResult) (doubts []string) {
+	for _, e := range evals {
+		if name := filepath.Base(m.Checkpoint); e.Checkpoint != "" && e.Checkpoint != name {
+			doubts = append(doubts, fmt.Sprintf("The tables of probes are of checkpoint %s, the rest of %s.", e.Checkpoint, name))
+		}
+		if e.Run != "" && filepath.Base(e.Run) != filepath.Base(run.Dir) {
+			doubts = append(doubts, fmt.Sprintf("The tables of probes were made of the run %s.", e.Run))
+		}
+	}
+	return doubts
+}
+
+// addRows adds what is seen on rows of the data, and the filters.
+func (m *Model) addRows(ctx context.Context, d *ReportData, run *Run, set, test *dataset.Set, last *Event, seed uint64) (err error) {
+	rec := &run.Record
+	if d.Filters, err = m.filters(rec); err != nil {
+		return err
+	}
+	shown := set
+	if test != nil {
+		shown = test
+	}
+	if err := m.addMap(ctx, d, shown, rec.Options.Seed); err != nil {
+		return err
+	}
+	own := set.Fingerprint() == rec.Data.Fingerprint && rec.Options.Val == ""
+	a := ask(set, test, own, seed)
+	if d.Nearest, err = m.nearest(ctx, set, a); err != nil {
+		return err
+	}
+	d.Restored, err = m.restored(ctx, run, a, last)
+	if errors.Is(err, ErrArtefact) { // a run that was stripped to be passed on has no decoder
+		d.Notes, err = append(d.Notes, err.Error()), nil
+	}
+	return err
 }
 
 // NewReportData gathers what a report says without looking at the data again.
-func NewReportData(rec Record, events []Event, eval *EvalResult) ReportData {
+func NewReportData(rec Record, events []Event, evals []*EvalResult) ReportData {
 	d := ReportData{
-		Title:    "nat: " + dataName(rec),
-		Subtitle: describeData(rec.Data) + ", encoded " + objectiveWords(rec.Options.objectiveName()),
-		Eval:     eval,
-		Curves:   reportCurves(rec, events),
-		Settings: reportSettings(rec),
+		Title:      "nat: " + dataName(rec),
+		Subtitle:   describeData(rec.Data) + ", encoded " + objectiveWords(rec.Options.objectiveName()),
+		Evals:      evals,
+		Supervised: rec.Options.Objective == objectiveSupervised,
+		Curves:     reportCurves(rec, events),
+		Settings:   reportSettings(rec),
 	}
-	d.Highlights = reportHighlights(rec, events, eval)
+	d.Highlights = reportHighlights(rec, events, evals)
 	if s := lastStop(events); s != nil && s.Memorising() {
 		d.Notes = append(d.Notes, "Stop signal: "+s.String()+".")
 	}
-	if eval != nil {
-		d.Notes = append(d.Notes, eval.Warnings...)
+	for _, e := range evals {
+		d.Notes = append(d.Notes, e.Warnings...)
 	}
 	if rec.Data.Kind == dataset.Embedded {
 		d.Credits = append(d.Credits, "Digits: “Optical Recognition of Handwritten Digits” by E. Alpaydin and C. Kaynak, "+
@@ -173,7 +271,7 @@ func group(n int) string {
 	return s
 }
 
-func reportHighlights(rec Record, events []Event, eval *EvalResult) []ReportField {
+func reportHighlights(rec Record, events []Event, evals []*EvalResult) []ReportField {
 	fields := []ReportField{{"network", rec.Options.Encoder, group(rec.Params) + " parameters"}}
 	if e := lastEvent(events, EventEpoch); e != nil {
 		fields = append(fields, ReportField{"training", fmt.Sprintf("%s steps", group(e.Step)),
@@ -190,12 +288,11 @@ func reportHighlights(rec Record, events []Event, eval *EvalResult) []ReportFiel
 		}
 		fields = append(fields, ReportField{"least alignment", fmt.Sprintf("epoch %d", s.Epoch+1), fmt.Sprintf("%.3f; %s", s.Least, state)})
 	}
-	if eval != nil {
-		for _, r := range eval.Rows {
+	for _, e := range evals {
+		for _, r := range e.Rows {
 			if r.Name == "run" && r.KNN != nil {
-				fields = append(fields, ReportField{"kNN, " + r.Layer, fmt.Sprintf("%.1f %%", 100**r.KNN),
-					fmt.Sprintf("of %s test rows", group(eval.TestRows))})
-				break
+				return append(fields, ReportField{"kNN, " + r.Layer, fmt.Sprintf("%.1f %%", 100**r.KNN),
+					fmt.Sprintf("of %s test rows", group(e.TestRows))})
 			}
 		}
 	}
@@ -484,9 +581,9 @@ func mean(x []float64) (m float64) {
 	return m / float64(len(x))
 }
 
-// addSample embeds some rows of set and adds their neighbours and maps. A set
-// of fewer than four rows has none.
-func (m *Model) addSample(ctx context.Context, d *ReportData, set *dataset.Set, seed uint64) error {
+// addMap embeds some rows of set and adds their maps. A set of fewer than four rows has
+// none.
+func (m *Model) addMap(ctx context.Context, d *ReportData, set *dataset.Set, seed uint64) error {
 	rows := spread(upTo(set.Len()), reportRows)
 	if len(rows) < 4 {
 		return nil
@@ -504,8 +601,6 @@ func (m *Model) addSample(ctx context.Context, d *ReportData, set *dataset.Set, 
 		return err
 	}
 	n, dim := len(rows), m.Network.Dim()
-	idx, sim := index.Search(m.pool, z, z, n, n, dim, min(reportNeighbours, n-1), true)
-	d.Neighbours = neighboursOf(items, queries(items), idx, sim)
 	d.Map = &ReportMap{Items: items, Classes: set.Classes()}
 	tsne, err := index.Map2D(ctx, m.pool, z, n, dim, index.MapOptions{Seed: seed})
 	if err != nil {
@@ -525,39 +620,6 @@ func (m *Model) addSample(ctx context.Context, d *ReportData, set *dataset.Set, 
 			"A flat shadow: points that meet here may be far apart.", share, 200/float64(dim)), flat},
 	}
 	return nil
-}
-
-// queries chooses the rows whose neighbours are shown: the first of each class,
-// or rows spread evenly where there are no labels.
-func queries(items []ReportItem) []int {
-	var rows []int
-	seen := map[int]bool{-1: true}
-	for i, it := range items {
-		if !seen[it.Class] && len(rows) < reportQueries {
-			seen[it.Class] = true
-			rows = append(rows, i)
-		}
-	}
-	if len(rows) < 2 {
-		return spread(upTo(len(items)), reportQueries)
-	}
-	slices.SortFunc(rows, func(a, b int) int { return items[a].Class - items[b].Class })
-	return rows
-}
-
-func neighboursOf(items []ReportItem, queries []int, idx []int32, sim []float32) []ReportNeighbours {
-	k := len(idx) / len(items)
-	var out []ReportNeighbours
-	for _, q := range queries {
-		g := ReportNeighbours{Query: items[q]}
-		for j := q * k; j < (q+1)*k && idx[j] >= 0; j++ {
-			it := items[idx[j]]
-			it.Cosine = float64(sim[j])
-			g.Found = append(g.Found, it)
-		}
-		out = append(out, g)
-	}
-	return out
 }
 
 // reportItems reads rows of set: names, labels and, unless they are vectors,

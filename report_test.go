@@ -12,8 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"nat/dataset"
 )
 
@@ -39,20 +37,24 @@ func fullReport() ReportData {
 			{"series" + evil, []float64{0, 1, 2}, []float64{2, 1, .5}, false},
 			{"level", []float64{0, 2}, []float64{1, 1}, true},
 		}, Bands: []ReportBand{{"band" + evil, []float64{1, 2}, []float64{.5, .6}, []float64{1.5, 1.4}}}}},
-		Neighbours: []ReportNeighbours{{item(0), []ReportItem{item(1), item(0), item(-1)}}},
+		Nearest: &ReportNearest{Note: "searched" + evil, Classes: []string{"zero" + evil, "one" + evil}, Groups: []ReportNeighbours{
+			{item(0), []ReportItem{item(1), item(0), item(-1)}, []ReportItem{item(0), item(0), item(1)}}}},
+		Filters:  &ReportFilters{Layer: "conv" + evil, Note: "filters" + evil, Trained: []image.Image{item(0).Image}, Untrained: []image.Image{item(0).Image}},
+		Restored: &ReportRestored{Note: "restored" + evil, Pairs: []ReportPair{{item(0), item(0)}}},
 		Map: &ReportMap{
 			Items:   []ReportItem{item(0), item(1), item(-1)},
 			Classes: []string{"zero" + evil, "one" + evil},
 			Layouts: []ReportLayout{{"t-SNE", "note" + evil, []float32{0, 0, 1, 0, 0, 2}}, {"PCA", "flat", make([]float32, 6)}},
 		},
-		Eval: &EvalResult{TrainRows: 12345, TestRows: 100,
+		Evals: []*EvalResult{{TrainRows: 12345, TestRows: 100, Data: evil,
 			Rows: []EvalRow{
 				{Name: "run", Layer: "embedding" + evil, Dim: 64, KNN: number(.8125), Linear: number(.7)},
 				{Name: "raw", Layer: "input", Dim: 784, KNN: number(.5)},
 				{Name: "name" + evil, Layer: "input", Dim: 1, KNN: number(.25), Linear: number(.75)},
 			},
-			Few: []FewLabels{{PerClass: 10, Rows: []EvalRow{{Name: "pca", Layer: "input", Dim: 64, MLP: number(1)}}}},
-		},
+			Few: []FewLabels{{PerClass: 10, Draws: 5, Rows: []EvalRow{
+				{Name: "pca", Layer: "input", Dim: 64, MLP: number(.9), HalfWidth: map[string]float64{"mlp": .2}}}}},
+		}},
 	}
 }
 
@@ -75,7 +77,7 @@ func TestReportEscapesEverything(t *testing.T) {
 			t.Errorf("the page contains %q", bad)
 		}
 	}
-	for _, part := range []string{"title", "subtitle", "highlight", "setting", "warning", "credit", "curve", "series", "band", "zero", "id", "name", "embedding"} {
+	for _, part := range []string{"title", "subtitle", "highlight", "setting", "warning", "credit", "curve", "series", "band", "zero", "id", "name", "embedding", "searched", "filters", "restored"} {
 		if !strings.Contains(html, part+"&#34;&#39;&gt;&lt;script&gt;") {
 			t.Errorf("%s is not on the page as text", part)
 		}
@@ -108,7 +110,7 @@ func TestReportIsSelfContained(t *testing.T) {
 func TestReportParts(t *testing.T) {
 	html := page(t, fullReport())
 	for _, want := range []string{
-		"t-SNE", "PCA", "0.8125"[:5], "same test rows", "12,345", "raw input", "10 labels a class", "0.500", "Only neighbourhoods mean something",
+		"t-SNE", "PCA", "0.8125"[:5], "same test rows", "12,345", "raw input", "10 labels a class", "0.500", "± 0.200", "First layer", "Restored from codes", "2 of 3 of its class", "1 of 2 of its class", "Only neighbourhoods mean something",
 	} {
 		if !strings.Contains(html, want) {
 			t.Errorf("the page lacks %q", want)
@@ -125,26 +127,6 @@ func TestReportParts(t *testing.T) {
 		if strings.Contains(empty, part) {
 			t.Errorf("a report of nothing has a %s", part)
 		}
-	}
-}
-
-func TestProbeTables(t *testing.T) {
-	tables := probeTables(fullReport().Eval)
-	if len(tables) != 2 || !slices.Equal(tables[0].Columns, []string{"kNN", "linear"}) || !slices.Equal(tables[1].Columns, []string{"MLP"}) {
-		t.Fatalf("tables %+v", tables)
-	}
-	want := [][]probeCell{
-		{{"0.812", "48.8", true}, {"0.700", "42.0", false}},
-		{{"0.500", "30.0", false}, {"", "", false}},
-		{{"0.250", "15.0", false}, {"0.750", "45.0", true}},
-	}
-	for i, row := range tables[0].Rows {
-		if diff := cmp.Diff(want[i], row.Cells); diff != "" {
-			t.Errorf("row %d (-want +got):\n%s", i, diff)
-		}
-	}
-	if !tables[0].Rows[0].Own || tables[0].Rows[1].Own {
-		t.Error("the run's own row is not marked, or another is")
 	}
 }
 
@@ -249,7 +231,7 @@ func TestReportData(t *testing.T) {
 	rec := Record{Options: Options{Data: EmbeddedDigits, Encoder: "convnet", Dim: 64, Batch: 256}, Params: 1234567,
 		Data: DataInfo{Kind: dataset.Embedded, Rows: 3823, Shape: dataset.Shape{H: 8, W: 8, C: 1}, Input: dataset.Shape{H: 8, W: 8, C: 1}}}
 	events := []Event{{Kind: EventEpoch, Step: 2000, Epoch: 4, Elapsed: 61, Stats: &Stats{Loss: .9, Pairing: &Pairing{Cosine: .55, Level: .341}}}}
-	d := NewReportData(rec, events, &EvalResult{TestRows: 1797, Rows: []EvalRow{{Name: "run", Layer: "embedding", KNN: number(.96)}}, Warnings: []string{"few rows"}})
+	d := NewReportData(rec, events, []*EvalResult{{TestRows: 1797, Rows: []EvalRow{{Name: "run", Layer: "embedding", KNN: number(.96)}}, Warnings: []string{"few rows"}}})
 	var text strings.Builder
 	fmt.Fprint(&text, d.Title, d.Subtitle, d.Highlights, d.Settings, d.Notes, d.Credits)
 	for _, want := range []string{"handwritten digits", "3,823 grey images, 8 × 8", "1,234,567 parameters", "2,000 steps", "5 epochs, 1m1s", "96.0 %", "few rows", "Alpaydin", "CC BY 4.0", "256"} {
@@ -261,21 +243,6 @@ func TestReportData(t *testing.T) {
 	rec.Options.Data = "words.npy"
 	if d := NewReportData(rec, nil, nil); d.Subtitle != "12 vectors of 50 numbers, encoded without labels by predicting noise" || len(d.Credits) != 0 || d.Title != "nat: words.npy" {
 		t.Errorf("vectors: %q, %q, credits %v", d.Title, d.Subtitle, d.Credits)
-	}
-}
-
-func TestQueries(t *testing.T) {
-	items := func(classes ...int) (out []ReportItem) {
-		for _, c := range classes {
-			out = append(out, ReportItem{Class: c})
-		}
-		return out
-	}
-	if got, want := queries(items(2, 2, 0, -1, 1, 0)), []int{2, 4, 0}; !slices.Equal(got, want) {
-		t.Errorf("chose %v, want one of each class, %v", got, want)
-	}
-	if got := queries(items(slices.Repeat([]int{-1}, 100)...)); len(got) != reportQueries {
-		t.Errorf("without labels chose %v", got)
 	}
 }
 

@@ -32,17 +32,14 @@ func WriteReport(w io.Writer, d ReportData) error {
 	for _, c := range d.Curves {
 		page.Charts = append(page.Charts, newChart(c))
 	}
-	if d.Eval != nil {
-		page.Tables = probeTables(d.Eval)
+	for _, e := range d.Evals {
+		page.Tables = append(page.Tables, probeTables(e)...)
+		page.Profiles = append(page.Profiles, profiles(e)...)
 	}
-	var classes []string
-	if d.Map != nil {
-		classes = d.Map.Classes
-	}
-	var err error
-	if page.Groups, err = neighbourGroups(d.Neighbours, classes); err != nil {
+	if err := page.addPictures(&d); err != nil {
 		return err
 	}
+	var err error
 	if d.Map != nil {
 		if page.Atlas, err = newAtlas(d.Map); err != nil {
 			return err
@@ -57,7 +54,10 @@ type reportPage struct {
 	StyleHash, ScriptHash string
 	Tables                []probeTable
 	Charts                []chart
+	Profiles              []profile
 	Groups                []neighbourGroup
+	Banks                 []bankView
+	Pairs                 []pairView
 	Atlas                 *atlas
 }
 
@@ -221,124 +221,6 @@ func ticks(a axis, widen bool) ([]tick, axis) {
 		out = append(out, tick{i * step, strconv.FormatFloat(i*step, 'f', digits, 64)})
 	}
 	return out, a
-}
-
-// A probeTable is one table of accuracies.
-type probeTable struct {
-	Title, Note string
-	Columns     []string
-	Rows        []probeRow
-}
-
-type probeRow struct {
-	Name, Layer string
-	Dim         int
-	Own         bool // the trained network
-	Cells       []probeCell
-}
-
-type probeCell struct {
-	Value string // "" if it was not measured
-	Width string // of its bar, in 60ths of the accuracy
-	Best  bool   // of its column
-}
-
-func probeTables(e *EvalResult) []probeTable {
-	all := probeTable{Title: "All labels", Note: fmt.Sprintf("Fitted on %s labelled rows, tested on %s others.", group(e.TrainRows), group(e.TestRows))}
-	tables := []probeTable{all.fill(e.Rows)}
-	for _, few := range e.Few {
-		t := probeTable{Title: fmt.Sprintf("%d labels a class", few.PerClass), Note: "Mean over draws of the labelled rows; the same test rows."}
-		tables = append(tables, t.fill(few.Rows))
-	}
-	return tables
-}
-
-func (t probeTable) fill(rows []EvalRow) probeTable {
-	probes := []struct {
-		name string
-		get  func(EvalRow) *float64
-	}{
-		{"kNN", func(r EvalRow) *float64 { return r.KNN }},
-		{"kNN, k = 200", func(r EvalRow) *float64 { return r.KNN200 }},
-		{"linear", func(r EvalRow) *float64 { return r.Linear }},
-		{"SVM", func(r EvalRow) *float64 { return r.SVM }},
-		{"MLP", func(r EvalRow) *float64 { return r.MLP }},
-	}
-	names := map[string]string{"run": "this run", "random": "same network, untrained", "pca": "PCA", "raw": "raw input", "supervised": "trained with labels"}
-	t.Rows = make([]probeRow, len(rows))
-	for i, r := range rows {
-		name := names[r.Name]
-		if name == "" {
-			name = r.Name
-		}
-		t.Rows[i] = probeRow{Name: name, Layer: r.Layer, Dim: r.Dim, Own: r.Name == "run"}
-	}
-	for _, p := range probes {
-		best := math.Inf(-1)
-		for _, r := range rows {
-			if v := p.get(r); v != nil {
-				best = max(best, *v)
-			}
-		}
-		if math.IsInf(best, -1) {
-			continue
-		}
-		t.Columns = append(t.Columns, p.name)
-		for i, r := range rows {
-			var c probeCell
-			if v := p.get(r); v != nil {
-				c = probeCell{fmt.Sprintf("%.3f", *v), fmt.Sprintf("%.1f", 60**v), *v == best}
-			}
-			t.Rows[i].Cells = append(t.Rows[i].Cells, c)
-		}
-	}
-	return t
-}
-
-// A neighbourGroup is a ReportNeighbours ready to show.
-type neighbourGroup struct {
-	Query neighbourCell
-	Found []neighbourCell
-}
-
-type neighbourCell struct {
-	ID, Class, Cosine string
-	Image             template.URL // "" for vectors
-	Coarse            bool         // so few pixels that they should be seen
-	Other             bool         // of another class than the query
-}
-
-func neighbourGroups(groups []ReportNeighbours, classes []string) ([]neighbourGroup, error) {
-	var out []neighbourGroup
-	for _, g := range groups {
-		var v neighbourGroup
-		var err error
-		if v.Query, err = newNeighbourCell(g.Query, classes); err != nil {
-			return nil, err
-		}
-		for _, it := range g.Found {
-			c, err := newNeighbourCell(it, classes)
-			if err != nil {
-				return nil, err
-			}
-			c.Cosine = fmt.Sprintf("%.3f", it.Cosine)
-			c.Other = it.Class != g.Query.Class && it.Class >= 0 && g.Query.Class >= 0
-			v.Found = append(v.Found, c)
-		}
-		out = append(out, v)
-	}
-	return out, nil
-}
-
-func newNeighbourCell(it ReportItem, classes []string) (neighbourCell, error) {
-	c := neighbourCell{ID: it.ID, Class: className(classes, it.Class)}
-	if it.Image == nil {
-		return c, nil
-	}
-	c.Coarse = it.Image.Bounds().Dx() <= 40
-	var err error
-	c.Image, err = dataURI(it.Image, false)
-	return c, err
 }
 
 // dataURI encodes an image into the page: as PNG or, lossy, as JPEG.

@@ -134,7 +134,7 @@ func inspectDir(dir string) (dirState, error) {
 
 // ownNames is everything training puts into a run directory. run.json is last
 // to be removed: while it is there, the rest is known to be ours.
-var ownNames = []string{latestFile, checkpointsDir, metricsFile, targetsFile, badFilesFile, reportFile, lockFile, runFile}
+var ownNames = []string{latestFile, checkpointsDir, metricsFile, targetsFile, badFilesFile, reportFile, EvalFile, lockFile, runFile}
 
 // checkOut decides whether training may use opt.Out as it is.
 func checkOut(opt Options) error {

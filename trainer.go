@@ -577,7 +577,7 @@ func (t *trainer) report(ctx context.Context) error {
 		return err
 	}
 	defer model.Close()
-	_, err = model.Report(ctx, run, t.src.set, nil)
+	_, err = model.report(ctx, run, t.src.set, nil, ReportOptions{})
 	return err
 }
 

@@ -92,7 +92,7 @@ First steps:
 
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
-		a.quickstartCommand(), a.trainCommand(), a.embedCommand(), a.evalCommand(),
+		a.quickstartCommand(), a.trainCommand(), a.embedCommand(), a.evalCommand(), a.reportCommand(),
 		a.measureCommand(), a.infomaxCommand(), a.assignCommand(), a.landscapeCommand(), a.benchCommand(), a.infoCommand(), a.verifyCommand(), a.versionCommand(),
 	}
 }

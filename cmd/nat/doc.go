@@ -125,10 +125,26 @@
 // of 8 starts by its own mean cosine, without labels (normalised mutual information, adjusted Rand index, and accuracy
 // under the best matching of clusters with classes). docs/math.md has the formulas, (60) to (66).
 //
-// JSON: run, data, train_rows, test_rows, classes, rows[]{name, layer, dim, knn, knn200, linear, svm, mlp, mlp_epochs,
+// JSON: run, checkpoint, data, train_rows, test_rows, classes, rows[]{name, layer, dim, knn, knn200, linear, svm, mlp, mlp_epochs,
 // retrieval{queries, map, map_error, recall_1, recall_5, recall_10}, clusters{k, rows, cosine, nmi, ari, accuracy}} with
 // what was asked for, warnings, and with --per-class few_labels[]{labels_per_class, draws, rows[]}, whose rows have
 // half_width{} by the name of the probe.
+//
+// # nat report
+//
+//	nat report RUN [DATA] [-o OUT.html] [--eval FILE,...] [--pictures DIR] [--labels FILE] [--seed N]
+//
+// Draw RUN/report.html anew, one page that loads nothing: the curves of training, and of DATA (the run's own, when left
+// out) a map, ten rows beside the rows nearest to them by embedding and by raw pixels, and for a vae what its decoder
+// restores. Those rows are drawn from the test split or, where there is none, from the rows held out of training, another
+// ten with another --seed, and as evenly from the classes as can be. The filters of the first layer stand beside those of
+// the same network untrained. nat train draws the same page at its end, without the test split.
+//
+// The tables of probes, with the accuracy along the layers if three or more were probed, are of the files named with --eval,
+// each the JSON of nat eval, or of RUN/eval.json: nat eval RUN --json > RUN/eval.json. A warning tells if they are of
+// another checkpoint. --pictures also writes neighbours.png, filters.png and restored.png, as far as the run has them.
+//
+// JSON: run, data, report, pictures[], warnings[], evals[], seconds.
 //
 // # nat measure
 //
