@@ -40,11 +40,12 @@ type EvalResult struct {
 	Run        string      `json:"run"`
 	Checkpoint string      `json:"checkpoint"` // its name
 	Data       string      `json:"data"`
-	TrainRows  int         `json:"train_rows"` // with a label
+	TrainRows  int         `json:"train_rows"` // with a label; 0 like TestRows and Classes if no probe needs labels
 	TestRows   int         `json:"test_rows"`  // with a label
 	Classes    int         `json:"classes"`
-	Rows       []EvalRow   `json:"rows"`
+	Rows       []EvalRow   `json:"rows"`                 // of the probes with labels
 	Few        []FewLabels `json:"few_labels,omitempty"` // in the order of EvalOptions.PerClass
+	Codes      *CodeTable  `json:"codes,omitempty"`      // of the probes without labels
 	Warnings   []string    `json:"warnings,omitempty"`
 }
 
@@ -78,6 +79,9 @@ func (o *EvalOptions) complete() error {
 			return failf(ErrUsage, "labels per class %d: give each number once, and none below 1", n)
 		}
 	}
+	if o.Labels != "" && len(asked(o.Probes, labelProbes)) == 0 {
+		return failf(ErrUsage, "labels %s: %s needs none: leave it out", o.Labels, strings.Join(o.Probes, " and "))
+	}
 	if len(o.PerClass) > 0 && len(asked(o.Probes, accuracyProbes)) == 0 {
 		return failf(ErrUsage, "labels per class: few labels change nothing for %s; add one of %s",
 			strings.Join(o.Probes, " and "), strings.Join(accuracyProbes, ", "))
@@ -87,7 +91,9 @@ func (o *EvalOptions) complete() error {
 
 // Evaluate probes the run's newest checkpoint with the labels of data (the
 // run's own when empty): fitted on its training split, tested on its test split
-// or, where it has none, on a fifth of the rows chosen by their identity.
+// or, where it has none, on a fifth of the rows chosen by their identity. The probes
+// neighbours and information need no labels: up to 1,000 rows of the test split or, where it has
+// none, of all rows, chosen by the seed, search the (other) rows of the training split.
 func Evaluate(ctx context.Context, run *Run, data string, opt EvalOptions, observe func(Event)) (*EvalResult, error) {
 	if err := opt.complete(); err != nil {
 		return nil, err
@@ -116,6 +122,7 @@ func Evaluate(ctx context.Context, run *Run, data string, opt EvalOptions, obser
 	if err := ev.open(data, run.Record); err != nil {
 		return nil, err
 	}
+	ev.result.Rows = []EvalRow{} // JSON wants a list
 	ev.result.Run, ev.result.Data, ev.result.Checkpoint = run.Dir, data, filepath.Base(model.Checkpoint)
 	for _, n := range opt.PerClass {
 		ev.result.Few = append(ev.result.Few, FewLabels{PerClass: n, Draws: fewDraws})
@@ -131,6 +138,9 @@ func Evaluate(ctx context.Context, run *Run, data string, opt EvalOptions, obser
 		if err := ev.inputs(); err != nil {
 			return nil, err
 		}
+	}
+	if ev.codes != nil {
+		ev.result.Codes = &ev.codes.table
 	}
 	return &ev.result, nil
 }
@@ -161,8 +171,13 @@ type evaluation struct {
 	observe     func(Event)
 	train, test part
 	classes     int
+	codes       *codes                // nil unless a probe without labels is asked for
+	ahead       map[string]probe.Data // by layer, where all of a network fit in memory
 	result      EvalResult
 }
+
+// labelled tells whether a probe needs labels.
+func (ev *evaluation) labelled() bool { return len(asked(ev.opt.Probes, labelProbes)) > 0 }
 
 func (ev *evaluation) close() {
 	for _, p := range []part{ev.train, ev.test} {
@@ -172,13 +187,15 @@ func (ev *evaluation) close() {
 	}
 }
 
-// open finds the labelled rows to fit and to test on. The run's file of labels
+// open opens the data and finds the rows that the probes need. The run's file of labels
 // is that of its own data: rows of others would be given labels of these. Its
 // limit holds for them too, unless another is given, but not for the test split.
 func (ev *evaluation) open(data string, rec Record) error {
 	opt := dataset.Options{Limit: ev.opt.Limit, Labels: ev.opt.Labels, MaxBad: rec.Options.MaxBad, Progress: scanProgress(ev.observe)}
 	if abs, err := filepath.Abs(data); data == rec.Data.Path || err == nil && abs == rec.Data.Path {
-		setDefault(&opt.Labels, rec.Options.Labels)
+		if ev.labelled() {
+			setDefault(&opt.Labels, rec.Options.Labels)
+		}
 		setDefault(&opt.Limit, rec.Options.Limit)
 	}
 	set, err := ev.model.OpenData(ev.ctx, data, opt)
@@ -191,6 +208,22 @@ func (ev *evaluation) open(data string, rec Record) error {
 		if ev.test.set, err = ev.model.OpenData(ev.ctx, data, opt); err != nil {
 			return err
 		}
+	}
+	if ev.labelled() {
+		if err := ev.split(data, rec); err != nil {
+			return err
+		}
+	}
+	if len(asked(ev.opt.Probes, codeProbes)) > 0 {
+		ev.codes, err = newCodes(ev, data, rec)
+	}
+	return err
+}
+
+// split finds the labelled rows to fit and to test on.
+func (ev *evaluation) split(data string, rec Record) error {
+	set := ev.train.set
+	if ev.test.set != nil {
 		ev.train.rows, ev.test.rows = upTo(set.Len()), upTo(ev.test.set.Len())
 	} else {
 		ev.train.rows, ev.test.rows = set.SplitTest()
@@ -228,13 +261,18 @@ func seen(set *dataset.Set, rows []int, rec Record) string {
 	if set.Fingerprint() != rec.Data.Fingerprint {
 		return "which training may have seen without labels"
 	}
-	if rec.Options.Objective == objectiveSupervised {
-		return "which training has not seen" // trainingRows
-	}
 	unseen := map[int]bool{}
 	if rec.Options.Val == "" {
 		_, held := set.HoldOut()
 		for _, i := range held {
+			unseen[i] = true
+		}
+	}
+	how := "without labels"
+	if rec.Options.Objective == objectiveSupervised {
+		how = "with labels"
+		_, test := set.SplitTest() // trainingRows
+		for _, i := range test {
 			unseen[i] = true
 		}
 	}
@@ -244,7 +282,10 @@ func seen(set *dataset.Set, rows []int, rec Record) string {
 			trained++
 		}
 	}
-	return fmt.Sprintf("of which training has seen %d without labels", trained)
+	if how == "with labels" && trained == 0 {
+		return "which training has not seen"
+	}
+	return fmt.Sprintf("of which training has seen %d %s", trained, how)
 }
 
 // perClass counts the rows to fit on.
@@ -323,7 +364,13 @@ func (ev *evaluation) testSet() *dataset.Set {
 }
 
 // layers probes the layers asked for.
-func (ev *evaluation) layers(name string, net *encoder.Network) error {
+func (ev *evaluation) layers(name string, net *encoder.Network) (err error) {
+	if ev.labelled() {
+		if ev.ahead, err = ev.together(name, net); err != nil {
+			return err
+		}
+		defer func() { ev.ahead = nil }()
+	}
 	for _, layer := range ev.opt.Layers {
 		if err := ev.network(name, layer, net); err != nil {
 			return err
@@ -353,7 +400,11 @@ const calibratePasses = 64
 // calibrate goes round the training rows, block by block, without a remainder
 // too small for good statistics unless it is all there is.
 func (ev *evaluation) calibrate(net *encoder.Network) error {
-	rows := spread(ev.train.rows, calibratePasses*embedRows)
+	rows := ev.train.rows
+	if !ev.labelled() {
+		rows = ev.codes.rows
+	}
+	rows = spread(rows, calibratePasses*embedRows)
 	size := min(embedRows, len(rows))
 	x := make([]float32, size*ev.model.Input.Size())
 	for pass := range calibratePasses {
@@ -366,29 +417,45 @@ func (ev *evaluation) calibrate(net *encoder.Network) error {
 	return nil
 }
 
-// network embeds both parts and probes the result.
+// network embeds the rows that the probes need and probes the result.
 func (ev *evaluation) network(name, layer string, net *encoder.Network) error {
 	width, err := net.Width(layer)
 	if err != nil {
 		return err
 	}
-	runtime.GC() // the last representation goes before this one comes
-	embed := func(set *dataset.Set, rows []int) ([]float32, error) {
-		z := make([]float32, 0, len(rows)*width)
-		err := ev.model.embed(ev.ctx, net, set, rows, layer, func(_ []int, block []float32, _ int) error {
-			z = append(z, block...)
-			return nil
-		}, ev.progress("embedding: "+name+" "+layer))
-		return z, err
+	if ev.codes != nil {
+		if err := ev.codes.network(name, layer, net, width); err != nil {
+			return err
+		}
+	}
+	if !ev.labelled() {
+		return nil
+	}
+	if data, ok := ev.ahead[layer]; ok {
+		return ev.probe(name, layer, data)
 	}
 	data := ev.data(width)
-	if data.Train, err = embed(ev.train.set, ev.train.rows); err != nil {
+	if data.Train, err = ev.embed(name, layer, net, ev.train.set, ev.train.rows); err != nil {
 		return err
 	}
-	if data.Test, err = embed(ev.testSet(), ev.test.rows); err != nil {
+	if data.Test, err = ev.embed(name, layer, net, ev.testSet(), ev.test.rows); err != nil {
 		return err
 	}
 	return ev.probe(name, layer, data)
+}
+
+// embed returns a layer's values for rows of set. The representation before should not be
+// needed any more.
+func (ev *evaluation) embed(name, layer string, net *encoder.Network, set *dataset.Set, rows []int) (z []float32, err error) {
+	runtime.GC()
+	err = ev.model.embed(ev.ctx, net, set, rows, layer, func(_ []int, values []float32, width int) error {
+		if z == nil {
+			z = make([]float32, 0, len(rows)*width)
+		}
+		z = append(z, values...)
+		return nil
+	}, ev.progress("embedding: "+name+" "+layer))
+	return z, err
 }
 
 func (ev *evaluation) data(dim int) probe.Data {
@@ -397,6 +464,14 @@ func (ev *evaluation) data(dim int) probe.Data {
 
 // inputs probes PCA, to the dimension of the embedding, and the raw input.
 func (ev *evaluation) inputs() error {
+	if ev.codes != nil {
+		if err := ev.codes.inputs(); err != nil {
+			return err
+		}
+	}
+	if !ev.labelled() {
+		return nil
+	}
 	dim := ev.model.Input.Size()
 	raw := ev.data(dim)
 	runtime.GC() // the last representation goes before this one comes

@@ -12,10 +12,18 @@ import (
 )
 
 // accuracyProbes are the probes that are fitted to labels and tested by their
-// accuracy, in the order of the tables; probeNames are all.
+// accuracy, in the order of the tables; labelProbes are these and the others that need
+// labels, codeProbes those that need none, and probeNames all.
 var (
 	accuracyProbes = []string{"knn", "knn200", "linear", "svm", "mlp"}
-	probeNames     = append(slices.Clone(accuracyProbes), "retrieval", "clusters")
+	labelProbes    = append(slices.Clone(accuracyProbes), "retrieval", "clusters")
+	codeProbes     = []string{probeNeighbours, probeInformation}
+	probeNames     = slices.Concat(labelProbes, codeProbes)
+)
+
+const (
+	probeNeighbours  = "neighbours"
+	probeInformation = "information"
 )
 
 // ProbeNames are the probes that Evaluate can use, in the order of its tables.
@@ -89,9 +97,9 @@ func asked(probes, names []string) (out []string) {
 	return out
 }
 
-// probe adds the rows of one representation to the tables.
+// probe adds the rows of one representation to the tables of probes with labels.
 func (ev *evaluation) probe(name, layer string, data probe.Data) error {
-	row, err := ev.row(name, layer, data, asked(ev.opt.Probes, probeNames))
+	row, err := ev.row(name, layer, data, asked(ev.opt.Probes, labelProbes))
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,7 +16,7 @@ func (a *app) evalCommand() *cobra.Command {
 	opt, baselines := &nat.EvalOptions{}, true
 	cmd := &cobra.Command{
 		Use:   "eval RUN [DATA]",
-		Short: "measure with labels what the representation keeps",
+		Short: "measure what the representation keeps, with labels or without",
 		Long: `Fit probes on the labelled training rows of DATA (default: the run's own data) and report their accuracy on its
 test split, or on a fifth of the rows if it has none. The run's rows stand beside the same network
 untrained (random), the principal components of the input (pca) and the input itself (raw); several runs of
@@ -28,10 +29,15 @@ embedding.
 Fitted to labels: knn (vote of the 20 nearest by cosine) and knn200 (of 200), linear (logistic regression), svm
 (linear, squared hinge), mlp (one hidden layer of 200 units, mean over the last tenth of its epochs). --per-class
 repeats these with few labels: means over 5 draws, with a 95 % interval. Not fitted: retrieval (up to 1,000 test
-rows search the training rows) and clusters (spherical k-means of the test rows against their classes).`,
+rows search the training rows) and clusters (spherical k-means of the test rows against their classes).
+
+Without labels: neighbours (how many of the 10 nearest rows in the original space are among the 10 nearest in the
+code) and information (what the code says through noise about which row it is of), beside the untrained network,
+principal components and random projections of the original rows, of as many dimensions as the embedding.`,
 		Example: `  nat eval run
   nat eval run photos --probes knn,linear --per-class 10,100
   nat eval run --probes linear --layers all
+  nat eval run vectors.npy --probes neighbours,information
   nat eval run --probes mlp --layers conv,fc,output --baselines=false`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 2 {
@@ -87,8 +93,21 @@ func (a *app) eval(ctx context.Context, args []string, opt nat.EvalOptions) erro
 	return nil
 }
 
-// printEval prints the accuracies with all labels and with few, and what retrieval and clusters found, as far as it was asked for.
+// printEval prints the accuracies with all labels and with few, and what retrieval and clusters found, as far as it was asked for;
+// then the codes.
 func printEval(w io.Writer, res *nat.EvalResult) {
+	if len(res.Rows) > 0 {
+		printLabelled(w, res)
+	}
+	if res.Codes != nil {
+		if len(res.Rows) > 0 {
+			fmt.Fprintln(w)
+		}
+		printCodes(w, res.Codes)
+	}
+}
+
+func printLabelled(w io.Writer, res *nat.EvalResult) {
 	fmt.Fprintf(w, "accuracy on %s test rows of %s classes, probes fitted on %s labelled rows\n",
 		count(res.TestRows), count(res.Classes), count(res.TrainRows))
 	printAccuracies(w, res.Rows)
@@ -146,6 +165,38 @@ func printClusters(w io.Writer, res *nat.EvalResult) {
 	t.column("ARI", func(r nat.EvalRow) string { return fraction(r.Clusters.ARI) })
 	t.column("accuracy", func(r nat.EvalRow) string { return fraction(r.Clusters.Accuracy) })
 	t.print(w)
+}
+
+// printCodes prints a line for each code; what does not apply to one is left empty.
+func printCodes(w io.Writer, codes *nat.CodeTable) {
+	header := []string{"name", "layer", "dim"}
+	neighbours, informed := codes.Rows[0].Neighbours != nil, codes.Rows[0].Information
+	if neighbours {
+		fmt.Fprintf(w, "%s rows search %s others: share of their 10 nearest in the original space, by cosine and by distance, that are\n"+
+			"among the 10 nearest in the code, ± standard error; share whose nearest is\n", count(codes.Queries), count(codes.Searched))
+		header = append(header, "by cosine", "nearest", "by distance", "nearest")
+	}
+	if informed != nil {
+		fmt.Fprintf(w, "nats that a noisy code of %s rows says about which it is of (at most %.3f), ± standard error, and their share of\n"+
+			"those of uniform points; share of noisy codes nearest to their own row's\n", count(codes.Measured), math.Log(float64(codes.Measured)))
+		header = append(header, "noise", "information", "of uniform", "recovered")
+	}
+	var lines [][]string
+	for _, r := range codes.Rows {
+		line := []string{r.Name, r.Layer, count(r.Dim)}
+		if neighbours {
+			c, d := r.Neighbours.Cosine, r.Neighbours.Distance
+			line = append(line, fraction(c.Recall10)+" ± "+fraction(c.Error), fraction(c.Nearest10),
+				fraction(d.Recall10)+" ± "+fraction(d.Error), fraction(d.Nearest10))
+		}
+		if i := r.Information; i != nil {
+			line = append(line, fraction(i.Noise), fmt.Sprintf("%.3f ± %.3f", i.Nats, i.Error), fraction(i.Efficiency), fraction(i.Recovered))
+		} else if informed != nil {
+			line = append(line, "", "", "", "")
+		}
+		lines = append(lines, line)
+	}
+	table(w, header, lines, 2)
 }
 
 // evalTable has a line for each representation.
