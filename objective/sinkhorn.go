@@ -14,7 +14,7 @@ import (
 // With LossSquare every point is pulled to the mean of the targets, weighed by its row of
 // the plan: the barycentric projection of the transport. With LossSinkhorn the loss is
 //
-//	L = (W mean_v S_T(views v, targets) + 1/2 mean over pairs of views ||z_v - z_w||^2) / T
+//	L = (W mean_v S_T(views v, targets) + 1/2 mean over pairs of views ||z_v - z_w||^2) / 2T
 //
 // where S_T is the Sinkhorn divergence (46), the entropic distance less what it is between
 // equals. Its gradient moves a point away from its neighbours, weighed by the plan of the
@@ -108,15 +108,15 @@ func (p *plannedPull) diverge(temperature float64) (loss, chance float64) {
 	o := p.nat
 	mean := o.meanViews()
 	size := len(mean)
+	unit := 1 / (2 * temperature)
 	among := p.planOf(p.targets, p.targets, temperature)
 	for v := range o.views {
 		z := o.step.z[v*size : (v+1)*size]
 		to := p.project(p.to, z, p.targets, temperature)
 		loss += (to - (p.project(p.from, z, z, temperature)+among)/2) / float64(o.views)
-		p.push(o.step.dz[v*size:(v+1)*size], p.weight/temperature)
+		p.push(o.step.dz[v*size:(v+1)*size], p.weight*unit)
 	}
-	scale := p.weight / temperature
-	return scale*loss + p.align(mean, 1/temperature), scale * (1 - among/2)
+	return p.weight*unit*loss + p.align(mean, unit), p.weight * unit * (1 - among/2)
 }
 
 // push writes the gradient of the divergence of one view, times a factor.

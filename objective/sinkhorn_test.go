@@ -55,7 +55,7 @@ func sinkhornLoss(z, targets [][]float64, views int, t, weight float64) float64 
 			}
 		}
 	}
-	return loss / t
+	return loss / (2 * t)
 }
 
 // targetsOf are those that the rows hold.
@@ -128,7 +128,7 @@ func TestSinkhornLossAtItsEnds(t *testing.T) {
 				mean[k] += x / b
 			}
 		}
-		near(t, "loss of one point", s.Loss, s.Chance-2*inner(rowsOf(point, d)[0], mean)/temperature, 1e-3/temperature)
+		near(t, "loss of one point", s.Loss, s.Chance-2*inner(rowsOf(point, d)[0], mean)/(2*temperature), 1e-3/temperature)
 	}
 }
 
