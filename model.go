@@ -78,7 +78,7 @@ func (m *Model) OpenData(ctx context.Context, path string, opt dataset.Options) 
 // which the kernels are efficient, and bounds memory.
 const embedRows = 256
 
-// Embed computes layer ("embedding", "features" or a layer's name) for the
+// Embed computes layer (a name that [encoder.Network.Output] understands) for the
 // given rows of set, unaugmented and in order, and hands the results to emit in
 // blocks: z is len(rows) x width and is reused after emit returns. progress may
 // be nil. The values of a row do not depend on the others.

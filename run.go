@@ -236,7 +236,7 @@ func writeBadFiles(w io.Writer, bad []dataset.BadFile) error {
 type RunInfo struct {
 	Run string `json:"run"`
 	Record
-	Layers      []string         `json:"layers"` // names that Embed accepts besides embedding and features
+	Layers      []string         `json:"layers"` // names that Embed accepts besides those of package encoder (embedding, features, ...)
 	Checkpoints []CheckpointInfo `json:"checkpoints"`
 	Last        *Event           `json:"last_metrics,omitempty"` // last step
 	LastEpoch   *Event           `json:"last_epoch,omitempty"`   // last epoch's line that has gauges
