@@ -132,7 +132,7 @@
 //
 // # nat report
 //
-//	nat report RUN [DATA] [-o OUT.html] [--eval FILE,...] [--pictures DIR] [--labels FILE] [--seed N]
+//	nat report RUN [DATA] [-o OUT.html] [--eval FILE,...] [--pictures DIR] [--labels FILE] [--seed 1]
 //
 // Draw RUN/report.html anew, one page that loads nothing: the curves of training, and of DATA (the run's own, when left
 // out) a map, ten rows beside the rows nearest to them by embedding and by raw pixels, and for a vae what its decoder
