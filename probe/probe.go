@@ -5,7 +5,8 @@
 //	data := probe.Data{Train: z, TrainY: y, Test: zt, TestY: yt, Dim: 64, Classes: 10}
 //	accuracy, err := probe.KNN(ctx, pool, data, probe.KNNOptions{})
 //
-// Accuracies are fractions of the test rows. No probe changes the features,
+// Accuracies are fractions of the test rows. Without labels, [Neighbours] found among
+// rows and among their codes tell what the codes keep. No probe changes the features,
 // and none copies them whole: they are normalised or standardised block by
 // block, so a probe needs little memory beside its data.
 package probe

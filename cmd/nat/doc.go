@@ -103,7 +103,7 @@
 //
 //	nat eval RUN [DATA] [--probes knn,linear,mlp] [--layers embedding,features] [--labels FILE] [--per-class 10,100] [--baselines=false]
 //
-// Measure with labels what the representation keeps: the accuracy of probes on the run's layers (run), on the same
+// Measure what the representation keeps, with labels: the accuracy of probes on the run's layers (run), on the same
 // network untrained (random), on as many principal components (pca) and on the input (raw). The last three are the same for
 // several runs of one encoder, but for the seed of the untrained one; --baselines=false leaves them out.
 //
@@ -125,10 +125,21 @@
 // of 8 starts by its own mean cosine, without labels (normalised mutual information, adjusted Rand index, and accuracy
 // under the best matching of clusters with classes). docs/math.md has the formulas, (60) to (66).
 //
+// Probes without labels, in a table of their own: neighbours, where up to 1,000 rows of the test split or, if there is none,
+// of all rows, chosen by --seed, search the training rows, or all the other rows: the share of the 10 nearest in the original
+// space, that of the rows as DATA has them, that are among the 10 nearest by cosine in the code, with its standard error, and the
+// share of queries whose nearest row is; nearest in the original space by cosine, and by Euclidean distance for data whose lengths
+// matter. information: what the code, on the unit sphere and through noise, says about which of up to 4,096 rows it is of, and its
+// share of what uniform points say (docs/math.md, (67)). Their rows are the run's layers, the untrained network, and of as many
+// dimensions as the embedding: pca, principal components of the original rows; pca-whitened, these divided by their deviations;
+// projection, a random subspace; pca-lengths and projection-lengths, the same compared by Euclidean distance, not on the sphere; and
+// pca-directions, components of the rows of unit length about 0.
+//
 // JSON: run, checkpoint, data, train_rows, test_rows, classes, rows[]{name, layer, dim, knn, knn200, linear, svm, mlp, mlp_epochs,
 // retrieval{queries, map, map_error, recall_1, recall_5, recall_10}, clusters{k, rows, cosine, nmi, ari, accuracy}} with
 // what was asked for, warnings, and with --per-class few_labels[]{labels_per_class, draws, rows[]}, whose rows have
-// half_width{} by the name of the probe.
+// half_width{} by the name of the probe. Probes without labels: codes{searched, queries, measured, rows[]{name, layer, dim,
+// neighbours{cosine{}, distance{}} of recall_10, error, nearest_10, information{noise, nats, error, uniform, efficiency, recovered}}}.
 //
 // # nat report
 //
