@@ -2,6 +2,7 @@ package nat
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -59,8 +60,11 @@ func ReadEval(path string) (*EvalResult, error) {
 
 // check finds what tables cannot be made of.
 func (e *EvalResult) check() error {
-	if e.TrainRows < 1 || e.TestRows < 1 || len(e.Rows) == 0 {
-		return fmt.Errorf("no rows of a table, or none they were fitted and tested on")
+	switch {
+	case len(e.Rows) == 0 && e.Codes == nil, e.Codes != nil && len(e.Codes.Rows) == 0:
+		return errors.New("no rows of a table")
+	case len(e.Rows) > 0 && (e.TrainRows < 1 || e.TestRows < 1):
+		return errors.New("no rows that probes were fitted and tested on")
 	}
 	for _, few := range e.Few {
 		if len(few.Rows) == 0 {
@@ -105,8 +109,11 @@ type column struct {
 	read func(i int) (figure, bool)
 }
 
-// probeTables are the tables of an evaluation, as far as they were asked for.
+// probeTables are the tables of an evaluation with labels, as far as they were asked for.
 func probeTables(e *EvalResult) []probeTable {
+	if len(e.Rows) == 0 {
+		return nil
+	}
 	fitted := fmt.Sprintf("Accuracy. Fitted on %s labelled rows of %s, tested on %s others.", group(e.TrainRows), filepath.Base(e.Data), group(e.TestRows))
 	if n := e.Rows[0].MLPEpochs; n > 0 {
 		fitted += fmt.Sprintf(" MLP: mean over %d of its last epochs.", n)
@@ -191,6 +198,62 @@ func clusterColumns(rows []EvalRow) []column {
 		of("NMI", func(r EvalRow) float64 { return r.Clusters.NMI }),
 		of("ARI", func(r EvalRow) float64 { return r.Clusters.ARI }),
 		of("accuracy", func(r EvalRow) float64 { return r.Clusters.Accuracy }),
+	}
+}
+
+// codeTables is the table of the probes without labels, if they were asked for.
+func codeTables(e *EvalResult) []probeTable {
+	c := e.Codes
+	if c == nil {
+		return nil
+	}
+	t := probeTable{Title: "Codes of " + filepath.Base(e.Data), Rows: make([]probeRow, len(c.Rows))}
+	for i, r := range c.Rows {
+		t.Rows[i] = newRow(r.Name, r.Layer, r.Dim)
+	}
+	if c.Rows[0].Neighbours != nil {
+		t.Note = fmt.Sprintf("%s rows search %s others: the share of their 10 nearest in the original space, by cosine and by distance, that are among the 10 nearest in the code, ± standard error, and the share of those whose nearest is. ",
+			group(c.Queries), group(c.Searched))
+	}
+	if c.Measured > 0 {
+		t.Note += fmt.Sprintf("Information: nats that a noisy code of %s rows says about which it is of, at most %.3f, ± standard error, and as a share of what uniform points keep; the share of noisy codes nearest to their own row's.",
+			group(c.Measured), math.Log(float64(c.Measured)))
+	}
+	return []probeTable{t.fill(slices.Concat(keptColumns(c), informationColumns(c)))}
+}
+
+// keptColumns are about the neighbours that codes keep.
+func keptColumns(c *CodeTable) []column {
+	of := func(name string, f func(n *CodeNeighbours) figure) column {
+		return column{name, 1, func(i int) (figure, bool) {
+			if n := c.Rows[i].Neighbours; n != nil {
+				return f(n), true
+			}
+			return figure{}, false
+		}}
+	}
+	return []column{
+		of("by cosine", func(n *CodeNeighbours) figure { return figure{n.Cosine.Recall10, n.Cosine.Error} }),
+		of("nearest", func(n *CodeNeighbours) figure { return figure{value: n.Cosine.Nearest10} }),
+		of("by distance", func(n *CodeNeighbours) figure { return figure{n.Distance.Recall10, n.Distance.Error} }),
+		of("nearest", func(n *CodeNeighbours) figure { return figure{value: n.Distance.Nearest10} }),
+	}
+}
+
+// informationColumns are about the information that codes keep through noise.
+func informationColumns(c *CodeTable) []column {
+	of := func(name string, full float64, f func(n *CodeInformation) figure) column {
+		return column{name, full, func(i int) (figure, bool) {
+			if n := c.Rows[i].Information; n != nil {
+				return f(n), true
+			}
+			return figure{}, false
+		}}
+	}
+	return []column{
+		of("information", math.Log(float64(max(2, c.Measured))), func(n *CodeInformation) figure { return figure{n.Nats, n.Error} }),
+		of("of uniform", 1, func(n *CodeInformation) figure { return figure{value: n.Efficiency} }),
+		of("recovered", 1, func(n *CodeInformation) figure { return figure{value: n.Recovered} }),
 	}
 }
 

@@ -135,3 +135,27 @@ func TestLongTables(t *testing.T) {
 		}
 	}
 }
+
+func TestCodeTables(t *testing.T) {
+	e := &EvalResult{Data: "x/vectors.npy", Codes: &CodeTable{Queries: 9, Searched: 100, Measured: 64, Rows: []CodeRow{
+		{Name: "run", Layer: "embedding", Dim: 8, Neighbours: &CodeNeighbours{Cosine: probe.Recall{Recall10: .5, Error: .02, Nearest10: .7}},
+			Information: &CodeInformation{Nats: math.Log(64) / 2, Error: .01, Efficiency: .9, Recovered: .4}},
+		{Name: "pca-lengths", Layer: "original", Dim: 8, Neighbours: &CodeNeighbours{Distance: probe.Recall{Recall10: .6}}}}}}
+	if probeTables(e) != nil || profiles(e) != nil || e.check() != nil {
+		t.Error("probes with labels, or a fault, where there is neither")
+	}
+	tables := codeTables(e)
+	if len(tables) != 1 || len(tables[0].Columns) != 7 || tables[0].Rows[1].Name != "pca-lengths" || !strings.Contains(tables[0].Title, "vectors.npy") {
+		t.Fatalf("%+v", tables)
+	}
+	run, pca := tables[0].Rows[0].Cells, tables[0].Rows[1].Cells
+	if run[0].Range != "± 0.020" || run[4].Width != "30.0" || !run[0].Best || run[2].Best {
+		t.Errorf("cells %+v", run)
+	}
+	if !pca[2].Best || pca[2].Value != "0.600" || pca[4].Value != "" {
+		t.Errorf("cells %+v", pca)
+	}
+	if html := page(t, ReportData{Evals: []*EvalResult{e}}); !strings.Contains(html, "What codes keep") || strings.Contains(html, "What the labels say") {
+		t.Error("the page has other sections than that of codes")
+	}
+}

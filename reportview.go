@@ -34,6 +34,7 @@ func WriteReport(w io.Writer, d ReportData) error {
 	}
 	for _, e := range d.Evals {
 		page.Tables = append(page.Tables, probeTables(e)...)
+		page.Codes = append(page.Codes, codeTables(e)...)
 		page.Profiles = append(page.Profiles, profiles(e)...)
 	}
 	if err := page.addPictures(&d); err != nil {
@@ -54,6 +55,7 @@ type reportPage struct {
 	StyleHash, ScriptHash string
 	Tables                []probeTable
 	Charts                []chart
+	Codes                 []probeTable
 	Profiles              []profile
 	Groups                []neighbourGroup
 	Banks                 []bankView
