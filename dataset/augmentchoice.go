@@ -232,7 +232,7 @@ type augmentPresets struct{ weak, auto, strong Augment }
 // images (up to 16 pixels: digits, where a mirror image is another thing), small
 // grey images, small colour images, or photographs.
 //
-//	auto     vectors       noise .3, mask .15
+//	auto     vectors       noise .8
 //	         tiny          70 to 100 % of the area, turned and shifted a little
 //	         grey          30 to 100 %, mirrored, brightness
 //	         colour        30 to 100 %, mirrored, colours jittered or grey
@@ -240,16 +240,16 @@ type augmentPresets struct{ weak, auto, strong Augment }
 //	weak     about half of every change
 //	strong   images: 8 to 100 % (tiny: 40, grey: 15) and twice the change of
 //	         colours, which for photographs is SimCLR's (Chen et al. 2020), less its
-//	         blur; vectors: noise .6, mask .3
+//	         blur; vectors: noise 1.2, mask .15
 func DefaultAugment(s *Set) Augment { return s.augmentPresets().auto }
 
 func (s *Set) augmentPresets() augmentPresets {
 	switch side := max(s.out.H, s.out.W); {
 	case s.vector:
 		return augmentPresets{
-			weak:   Augment{Noise: .15, Mask: .07},
-			auto:   Augment{Noise: .3, Mask: .15},
-			strong: Augment{Noise: .6, Mask: .3},
+			weak:   Augment{Noise: .4},
+			auto:   Augment{Noise: .8}, // docs/results/vectors.md
+			strong: Augment{Noise: 1.2, Mask: .15},
 		}
 	case side <= 16:
 		return augmentPresets{

@@ -83,7 +83,7 @@ func TestChooseAugment(t *testing.T) {
 		{"grey", "none,flip=.5", Augment{Flip: .5}},
 		{"grey", "none,crop_min=.5,crop_max=.8", Augment{CropMin: .5, CropMax: .8}},
 		{"vectors", "none,mask=.1", Augment{Mask: .1}},
-		{"vectors", "strong,mask=0", Augment{Noise: .6}},
+		{"vectors", "strong,mask=0", Augment{Noise: 1.2}},
 	} {
 		if got, err := ChooseAugment(sets[c.kind], c.text); err != nil || got != c.want {
 			t.Errorf("%s, %q: %+v, %v", c.kind, c.text, got, err)
