@@ -401,7 +401,7 @@ const calibratePasses = 64
 // too small for good statistics unless it is all there is.
 func (ev *evaluation) calibrate(net *encoder.Network) error {
 	rows := ev.train.rows
-	if !ev.labelled() {
+	if len(rows) == 0 { // without labels
 		rows = ev.codes.rows
 	}
 	rows = spread(rows, calibratePasses*embedRows)

@@ -82,7 +82,8 @@ type Stats struct {
 // Pairing is what a step says about targets. The fall of the loss from that of a random
 // pairing, which is 2 for squared distances, has two parts (16): what this step's
 // re-assignment won, and the rest, which the network holds by itself with the pairing
-// it was given.
+// it was given. A loss that pulls to all targets of the batch wins nothing by re-assignment, and
+// falls from that of a batch in one point.
 type Pairing struct {
 	LossBefore        float64 `json:"loss_before"`         // Loss with the pairing before this step
 	WonByReassignment float64 `json:"won_by_reassignment"` // LossBefore - Loss
@@ -96,6 +97,9 @@ type Pairing struct {
 	// epoch's line has the mean over the pools.
 	WonByPool float64 `json:"won_by_pool,omitempty"`
 }
+
+// chance is the loss that the two parts are taken from.
+func (p *Pairing) chance() float64 { return p.LossBefore + p.WonByNetwork }
 
 // Gauge describes the embeddings of a fixed sample of rows, in evaluation mode.
 type Gauge struct {

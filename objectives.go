@@ -83,16 +83,21 @@ func (o *Options) objectiveError() error {
 	check(o.Match == objective.MatchAverage && o.Targets == targetsFresh, "match average: fresh targets last for a batch, and there is nothing to keep of earlier ones")
 	check(o.Match == objective.MatchView && o.Views == 1, "match view: there is one view in any case, leave it out")
 	check(o.Match != "" && name != objectiveNAT, "match %s: objective %s pairs no targets, leave it out", o.Match, name)
+	if o.Loss == objective.LossSinkhorn {
+		check(o.Match != "", "match %s: loss sinkhorn pulls to all targets of a batch, whatever is paired with what; leave it out", o.Match)
+		check(o.Assign != "" && o.Assign != objective.AssignBatch, "assign %s: loss sinkhorn pulls to all targets of a batch, whatever is paired with what; leave it out", o.Assign)
+	}
 	check(o.Targets != "" && name != objectiveNAT, "targets %s: objective %s has none, leave it out", o.Targets, name)
 	check(o.Loss != "" && name != objectiveNAT, "loss %s: objective %s has its own, leave it out", o.Loss, name)
 	check(o.FinalTemperature != 0 && name != objectiveNAT, "final-temperature %v: objective %s has none, leave it out", o.FinalTemperature, name)
 	check(o.FinalTemperature != 0 && o.Temperature == 0, "final-temperature %v: give the first one too, --temperature", o.FinalTemperature)
+	loss := o.lossName()
 	for _, t := range []float64{o.Temperature, o.FinalTemperature} {
-		check(t != 0 && t < assign.MinPlanTemperature && name == objectiveNAT && o.Loss != objective.LossSoftmax,
+		check(t != 0 && t < assign.MinPlanTemperature && name == objectiveNAT && loss != objective.LossSoftmax,
 			"temperature %v: a plan needs at least %v", t, assign.MinPlanTemperature)
 	}
 	check(o.Temperature != 0 && slices.Contains([]string{objectiveInfoMax, objectiveAlignUniform, objectiveVAE}, name), "temperature %v: objective %s has none, leave it out", o.Temperature, name)
-	check(o.UniformityWeight != 0 && name != objectiveAlignUniform && o.Loss != objective.LossSinkhorn,
+	check(o.UniformityWeight != 0 && name != objectiveAlignUniform && loss != objective.LossSinkhorn,
 		"uniformity-weight %v: belongs to objective align-uniform and to --loss sinkhorn, leave it out", o.UniformityWeight)
 	check(o.Surrogates != 0 && name != objectiveExemplar, "surrogates %d: objective %s has none, leave it out", o.Surrogates, name)
 	check(o.Surrogates == 1, "surrogates 1: must be at least 2")
@@ -100,6 +105,44 @@ func (o *Options) objectiveError() error {
 	check(o.Beta != 0 && name != objectiveVAE, "beta %v: objective %s has none, leave it out", o.Beta, name)
 	check(o.Momentum != 0 && o.Optimizer == "" && name == objectiveVAE, "momentum %v: objective %s is trained by adamw, which has none of that name: choose --optimizer sgd", o.Momentum, name)
 	return errors.Join(errs...)
+}
+
+// lossName is the loss of nat, the default included: that to all targets of the batch; or
+// that to a row's own, where options ask for a pairing, or there is one view and the pairing
+// is all there is to learn from. It is empty for other objectives.
+func (o *Options) lossName() string {
+	paired := o.Match != "" || o.Assign == objective.AssignPool || o.Assign == objective.AssignGlobal || o.Targets == objective.TargetsDiscrete
+	switch {
+	case o.objectiveName() != objectiveNAT:
+		return ""
+	case o.Loss != "":
+		return o.Loss
+	case paired || o.Views == 1 || o.Augment == augmentNone:
+		return objective.LossSquare
+	}
+	return objective.LossSinkhorn
+}
+
+// planned tells whether the loss of nat is that of a plan, which no pairing changes.
+func (o *Options) planned() bool {
+	return o.objectiveName() == objectiveNAT && o.Loss != objective.LossSoftmax && o.Temperature > 0
+}
+
+// Defaults of the Sinkhorn loss, measured in docs/results/cifar10.md. In tiny images, such as digits, a
+// row has many others of its kind in a batch: a softer plan leaves these together.
+const (
+	defaultWeight   = 3
+	tinySide        = 16 // pixels, at most
+	tinyWeight      = 1
+	tinyTemperature = .5
+)
+
+// chooseFor sets what the kind of data decides.
+func (o *Options) chooseFor(d *DataInfo) {
+	if o.lossName() == objective.LossSinkhorn && !d.Vector && max(d.Input.H, d.Input.W) <= tinySide {
+		setDefault(&o.UniformityWeight, tinyWeight)
+		setDefault(&o.Temperature, tinyTemperature)
+	}
 }
 
 // within reports a value that was given and is out of range.
@@ -115,16 +158,17 @@ func (o *Options) resolveObjective() {
 	setDefault(&o.Objective, objectiveNAT)
 	switch o.Objective {
 	case objectiveNAT:
+		o.Loss = o.lossName()
 		setDefault(&o.Assign, objective.AssignBatch)
 		setDefault(&o.Targets, objective.TargetsUniform)
-		setDefault(&o.Loss, objective.LossSquare)
 		setDefault(&o.Match, objective.MatchMean)
 		if o.Loss != objective.LossSquare {
 			setDefault(&o.Temperature, objective.DefaultTemperature)
 		}
 		if o.Loss == objective.LossSinkhorn {
-			setDefault(&o.UniformityWeight, 1)
+			setDefault(&o.UniformityWeight, defaultWeight)
 		}
+		setDefault(&o.FinalTemperature, o.Temperature)
 	case objectiveAlignUniform:
 		setDefault(&o.UniformityWeight, 1)
 	case objectiveExemplar:
@@ -191,7 +235,7 @@ func (p *Plan) similarityBytes() int64 {
 	switch {
 	case o.Loss == objective.LossSoftmax:
 		return 4 * rows * int64(o.Batch)
-	case o.Temperature > 0: // a plan
+	case o.planned():
 		return 4 * int64(o.Batch) * int64(o.Batch)
 	}
 	return 0
@@ -257,10 +301,14 @@ func (o Options) DescribeObjective() string {
 	if o.Surrogates > 0 {
 		name += fmt.Sprintf(" of %s classes", group(o.Surrogates))
 	}
+	last := o.FinalTemperature
+	if last == o.Temperature {
+		last = 0
+	}
 	for _, v := range []struct {
 		what  string
 		value float64
-	}{{"temperature", o.Temperature}, {"in the end", o.FinalTemperature}, {"noise", o.Noise}, {"uniformity weight", o.UniformityWeight}, {"beta", o.Beta}} {
+	}{{"temperature", o.Temperature}, {"in the end", last}, {"noise", o.Noise}, {"uniformity weight", o.UniformityWeight}, {"beta", o.Beta}} {
 		if v.value > 0 {
 			name += fmt.Sprintf(", %s %g", v.what, v.value)
 		}

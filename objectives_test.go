@@ -51,11 +51,15 @@ func TestOptionsOfObjectives(t *testing.T) {
 		"assign global: fresh targets":          {Targets: "fresh", Assign: "global"},
 		"targets even: objective exemplar":      {Objective: "exemplar", Targets: "even"},
 		"loss square: objective supervised":     {Objective: "supervised", Loss: "square"},
-		"temperature 0.5: needs --loss":         {Temperature: .5},
+		"temperature 0.01: a plan needs":        {Temperature: .01},
+		"final-temperature 0.1: give the first": {FinalTemperature: .1},
+		"final-temperature 0.1: objective":      {Objective: "infonce", FinalTemperature: .1},
+		"match view: loss sinkhorn":             {Loss: "sinkhorn", Match: "view"},
+		"assign global: loss sinkhorn":          {Loss: "sinkhorn", Assign: "global"},
 		"temperature 0.5: objective infomax":    {Objective: "infomax", Temperature: .5},
 		"temperature 1e+06: must be from":       {Objective: "infonce", Temperature: 1e6},
 		"noise 0.5: objective infonce":          {Objective: "infonce", Noise: .5},
-		"uniformity-weight 2: objective nat":    {UniformityWeight: 2},
+		"uniformity-weight 2: belongs to":       {Loss: "square", UniformityWeight: 2},
 		"uniformity-weight -1: must be from":    {Objective: "align-uniform", UniformityWeight: -1},
 		"surrogates 9: objective nat":           {Surrogates: 9},
 		"surrogates 1: must be at least 2":      {Objective: "exemplar", Surrogates: 1},
@@ -76,6 +80,8 @@ func TestOptionsOfObjectives(t *testing.T) {
 		{Objective: "exemplar", Views: 1, Temperature: .2},
 		{Loss: "softmax", Temperature: .1, Targets: "discrete", Assign: "global"},
 		{Targets: "fresh", Assign: "batch"},
+		{Temperature: .1, FinalTemperature: .05, UniformityWeight: 2, Targets: "even"},
+		{Loss: "square", Temperature: .1, Assign: "pool"},
 	} {
 		opt.Data = "x"
 		if err := opt.Validate(); err != nil {
@@ -99,7 +105,10 @@ func TestBatchTargets(t *testing.T) {
 
 func TestDescribeObjective(t *testing.T) {
 	for want, opt := range map[string]Options{
-		"nat": {},
+		"nat, sinkhorn loss, temperature 0.2, uniformity weight 3": {},
+		"nat":                                  {Views: 1},
+		"nat, discrete targets":                {Targets: "discrete"},
+		"nat, temperature 0.5, in the end 0.1": {Loss: "square", Temperature: .5, FinalTemperature: .1},
 		"nat, even targets, softmax loss, temperature 0.2": {Targets: "even", Loss: "softmax"},
 		"exemplar of 8,000 classes, temperature 0.1":       {Objective: "exemplar"},
 		"nat, matched by moving average":                   {Match: "average"},

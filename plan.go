@@ -353,6 +353,7 @@ func newJob(ctx context.Context, opt Options, src *source) (_ *job, err error) {
 	if len(src.rows) == 0 {
 		return nil, failf(ErrInput, "%s: no rows to train on", src.info.Path)
 	}
+	opt.chooseFor(&src.info)
 	warnings := resolve(&opt, len(src.rows))
 	opt.setKernels(j.pool)
 	if j.norm, err = dataset.FitNormalizer(ctx, src.set, src.rows); err != nil {

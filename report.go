@@ -302,7 +302,7 @@ func reportHighlights(rec Record, events []Event, evals []*EvalResult) []ReportF
 func statsHighlights(s *Stats) []ReportField {
 	loss := ReportField{Name: "loss", Value: fmt.Sprintf("%.3f", s.Loss)}
 	if s.Pairing != nil {
-		loss.Note = "2 is a random pairing"
+		loss.Note = fmt.Sprintf("%.3g is chance", s.Pairing.chance())
 		return []ReportField{loss, {"matched cosine", fmt.Sprintf("%.3f", s.Cosine), fmt.Sprintf("%.3f by one random match", s.Level)}}
 	}
 	if s.Information != nil {
@@ -439,17 +439,37 @@ type banded struct {
 	low, high func(Event) float64
 }
 
+// lossChart has the loss before re-assignment as well, where that changes it.
+func lossChart(o *Options) chartOf {
+	after := curve{"batch", false, fromSteps(func(s *Stats) float64 { return s.Loss })}
+	switch {
+	case o.objectiveName() != objectiveNAT:
+		return chartOf{"Loss", "The loss of the objective " + o.DescribeObjective() + ".", []curve{after}}
+	case o.Loss == objective.LossSinkhorn:
+		return chartOf{"Loss", "In nats: the Sinkhorn divergence between the embeddings of a batch and its targets, and the distance of the views of a row.", []curve{after}}
+	case o.planned():
+		return chartOf{"Loss", "Mean squared distance between embedding and softened target.", []curve{after}}
+	}
+	note := "Mean squared distance between embedding and target; a random pairing has 2. The space between the lines is what each re-assignment wins, the rest of the fall is won by the network."
+	if o.Loss == objective.LossSoftmax {
+		note = "The loss of the objective " + o.DescribeObjective() + "."
+	}
+	after.name = "after"
+	return chartOf{"Loss", note, []curve{{"before re-assignment", false, fromPairing(func(p *Pairing) float64 { return p.LossBefore })}, after}}
+}
+
+// wonChart is empty where re-assignment changes no loss.
+func wonChart(o *Options) (curves []curve) {
+	if !o.planned() {
+		curves = append(curves, curve{"loss before - after", false, fromPairing(func(p *Pairing) float64 { return p.WonByReassignment })})
+	}
+	return curves
+}
+
 // stepCharts are about single steps and the batches they saw.
 func stepCharts(o *Options) []chartOf {
-	loss := "The loss of the objective " + o.DescribeObjective() + "."
-	if o.objectiveName() == objectiveNAT && o.Loss != objective.LossSoftmax {
-		loss = "Mean squared distance between embedding and target; a random pairing has 2. The space between the lines is what each re-assignment wins, the rest of the fall is won by the network."
-	}
 	return []chartOf{
-		{"Loss", loss, []curve{
-			{"before re-assignment", false, fromPairing(func(p *Pairing) float64 { return p.LossBefore })},
-			{"after", false, fromSteps(func(s *Stats) float64 { return s.Loss })},
-		}},
+		lossChart(o),
 		{"Matched cosine", "Mean cosine between embedding and target in a batch. The dashed level is geometry alone: the best of a batch of random targets.", []curve{
 			{"after re-assignment", false, fromPairing(func(p *Pairing) float64 { return p.Cosine })},
 			{"best of a random batch", true, fromPairing(func(p *Pairing) float64 { return p.Level })},
@@ -457,9 +477,7 @@ func stepCharts(o *Options) []chartOf {
 		{"Re-assigned", "Share of a batch's rows whose target changed in its step. It falls as the pairing settles.", []curve{
 			{"fraction", false, fromPairing(func(p *Pairing) float64 { return p.Reassigned })},
 		}},
-		{"Won by re-assignment", "The space between the two lines of the loss, step by step: what re-pairing a batch still wins.", []curve{
-			{"loss before - after", false, fromPairing(func(p *Pairing) float64 { return p.WonByReassignment })},
-		}},
+		{"Won by re-assignment", "The space between the two lines of the loss, step by step: what re-pairing a batch still wins.", wonChart(o)},
 		{"Information", "Nats that embeddings keep of which row of the batch they are of: at least so many, as the loss shows.", []curve{
 			{"batch", false, fromOptional(func(s *Stats) *float64 { return s.Information })},
 		}},

@@ -15,6 +15,7 @@ import (
 
 	"nat/dataset"
 	"nat/encoder"
+	"nat/objective"
 )
 
 func shapeOf(s encoder.Shape) dataset.Shape { return dataset.Shape{H: s.H, W: s.W, C: s.C} }
@@ -226,11 +227,26 @@ func TestInfo(t *testing.T) {
 	}
 }
 
-// The statistics of a run hang together.
+// The statistics of a run hang together: with a pairing, whose distances are the cosines'; and
+// with a plan, of which re-assignment wins nothing.
 func TestEvents(t *testing.T) {
 	images, _ := writeImages(t, smallRows, 4)
+	t.Run("pairing", func(t *testing.T) {
+		testEvents(t, images, objective.LossSquare, func(e Event) bool {
+			won := e.WonByReassignment + e.WonByNetwork
+			return abs(e.chance()-2) < 1e-9 && abs(2-won-e.Loss) < 1e-9 && abs(e.Loss-(2-2*e.Cosine)) < 1e-5
+		})
+	})
+	t.Run("plan", func(t *testing.T) {
+		testEvents(t, images, objective.LossSinkhorn, func(e Event) bool {
+			return e.WonByReassignment == 0 && e.LossBefore == e.Loss && e.Loss > 0 && e.chance() > 0
+		})
+	})
+}
+
+func testEvents(t *testing.T, images, loss string, right func(Event) bool) {
 	opt := small(images, filepath.Join(t.TempDir(), "run"))
-	opt.Epochs = 2
+	opt.Epochs, opt.Loss = 2, loss
 	mustTrain(t, opt)
 	events, err := ReadEvents(filepath.Join(opt.Out, metricsFile))
 	if err != nil {
@@ -245,8 +261,8 @@ func TestEvents(t *testing.T) {
 		if e.Pairing == nil || e.Information != nil || e.Accuracy != nil {
 			t.Fatalf("step %d: %+v", e.Step, e.Stats)
 		}
-		if won := e.WonByReassignment + e.WonByNetwork; abs(2-won-e.Loss) > 1e-9 || abs(e.Loss-(2-2*e.Cosine)) > 1e-5 {
-			t.Errorf("step %d: loss %v, cosine %v, won %v", e.Step, e.Loss, e.Cosine, won)
+		if !right(e) {
+			t.Errorf("step %d: loss %v, pairing %+v", e.Step, e.Loss, e.Pairing)
 		}
 		if e.Alignment == nil || *e.Alignment <= 0 || e.Level <= 0 || e.GradNorm <= 0 {
 			t.Errorf("step %d: %+v", e.Step, e.Stats)

@@ -26,6 +26,7 @@ type Summary struct {
 	Objective       string   `json:"objective"`
 	Loss            float64  `json:"loss"`           // mean of the last epoch
 	Information     *float64 `json:"information"`    // nats, mean of the last epoch; null for an objective that bounds none
+	Chance          *float64 `json:"chance"`         // what Loss is compared with: a random pairing, or a batch in one point; null without targets
 	Reassigned      *float64 `json:"reassigned"`     // mean of the last epoch; this and the next three are null without targets
 	AssignmentGap   *float64 `json:"assignment_gap"` // (17) at the end of the last epoch; null before the first
 	Cosine          *float64 `json:"cosine"`         // mean matched cosine of the last epoch

@@ -594,7 +594,8 @@ func (t *trainer) summary() *Summary {
 	if stats != nil {
 		s.Loss, s.Information = stats.Loss, stats.Information
 		if p := stats.Pairing; p != nil {
-			s.Reassigned, s.Cosine, s.Level = &p.Reassigned, &p.Cosine, &p.Level
+			chance := p.chance()
+			s.Chance, s.Reassigned, s.Cosine, s.Level = &chance, &p.Reassigned, &p.Cosine, &p.Level
 		}
 	}
 	if s.Train != nil {

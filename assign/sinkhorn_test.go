@@ -10,7 +10,6 @@ import (
 
 	"nat/assign"
 	"nat/internal/kernel"
-	"nat/sphere"
 )
 
 func planPool(t testing.TB, workers int) *kernel.Pool {
@@ -39,10 +38,24 @@ func TestPlanOfTwo(t *testing.T) {
 	}
 }
 
+func unitRows(n, d int, r *rand.Rand) []float32 {
+	x := make([]float32, n*d)
+	for i := range x {
+		x[i] = float32(r.NormFloat64())
+	}
+	for row := range slices.Chunk(x, d) {
+		scale := 1 / float32(math.Sqrt(float64(kernel.Dot(row, row))))
+		for k := range row {
+			row[k] *= scale
+		}
+	}
+	return x
+}
+
 // products of m with n random unit vectors.
 func products(seed uint64, m, n, d int) []float32 {
 	r := rand.New(rand.NewPCG(seed, 9))
-	x, y := sphere.Uniform(m, d, r), sphere.Uniform(n, d, r)
+	x, y := unitRows(m, d, r), unitRows(n, d, r)
 	s := make([]float32, m*n)
 	for i := range m {
 		for j := range n {

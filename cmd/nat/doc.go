@@ -76,16 +76,23 @@
 // --noise; infonce, telling views of a row from those of others, with --temperature; align-uniform, views of a row together
 // and rows apart, with --uniformity-weight; exemplar, a class for each of --surrogates rows; vae, restoring
 // the views from noisy codes by a decoder that mirrors the encoder, where --beta weighs what codes may tell; and supervised,
-// which reads the labels, as a ceiling. Of nat, --loss softmax pulls a row to its target by telling this from the batch's
-// other targets, and --targets are uniform, even, discrete (the canonical basis, over and over), or fresh in every batch.
-// --match pairs a row by the mean of its views, by one view, or by a moving average over the epochs.
+// which reads the labels, as a ceiling.
+//
+// --loss says how nat pulls rows to targets. sinkhorn, the default, pulls all rows of a batch to all its targets: by the
+// entropic distance between the two at --temperature, less what a set has to itself, which pushes rows apart; beside it, with a
+// weight of 1 against --uniformity-weight, views of a row are pulled together. square pulls a row to its own target alone; it is
+// the default where a pairing is asked for (--match, --assign pool or global, --targets discrete) or there is one view. With a
+// --temperature, its target is the mean of those of the batch, weighed by a plan; --final-temperature is that of the end of
+// training, from soft to hard. softmax has the row find its target among the batch's. --targets are uniform, even, discrete (the
+// canonical basis, over and over), or fresh in every batch. --match pairs a row by the mean of its views, by one view, or by a
+// moving average over the epochs.
 //
 // Every step re-pairs the rows of its batch with their targets. --assign pool also re-pairs several batches at once, and
 // --assign global the whole data set, exactly, every --assign-every epochs. --winograd=false forbids convolutions
 // that save multiplications and round a little more. Progress says how much of the time training waits for data, if it
 // does, and a warning what helps when that is a fifth or more: for photographs a larger --cache.
 //
-// JSON: run, objective, steps, epochs, seconds, images_per_second, wait, gauge_share, loss, information, reassigned, assignment_gap,
+// JSON: run, objective, steps, epochs, seconds, images_per_second, wait, gauge_share, loss, information, chance, reassigned, assignment_gap,
 // cosine, level, checkpoint, complete, train, held_out, warnings; null is what the objective does not have.
 //
 // # nat embed

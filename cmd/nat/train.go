@@ -74,13 +74,14 @@ through noise), infonce (contrast of views), align-uniform (its two parts),
 exemplar (a class for each row), vae (restoring rows from noisy codes), or
 supervised (the labels)`)
 	fs.StringVar(&f.Match, "match", "", "of nat, what a row is paired by: mean (default) of its views, view (one of them) or average (moving, over the epochs)")
-	fs.StringVar(&f.Loss, "loss", "", `of nat: square (default: distance to the target), softmax (finding it among those of the batch)
-or sinkhorn (of all points of the batch to all its targets, beside the alignment of views)`)
+	fs.StringVar(&f.Loss, "loss", "", `of nat: sinkhorn (default: distance of the batch to all its targets, and of views to each other),
+square (distance to one's own target; default with one view, --assign pool or global, --match or
+--targets discrete) or softmax (finding that among those of the batch)`)
 	fs.StringVar(&f.Targets, "targets", "", "of nat: uniform (default), even (lower discrepancy), discrete (canonical basis) or fresh (new ones for every batch)")
-	fs.Float64Var(&f.Temperature, "temperature", 0, `divides the similarities of infonce, --loss softmax and sinkhorn (0: 0.2), exemplar and supervised
-(0: 0.1); softens the pairing of --loss square (0: one target for a row)`)
+	fs.Float64Var(&f.Temperature, "temperature", 0, `divides the similarities of nat and infonce (0: 0.2), exemplar and supervised
+(0: 0.1); with --loss square it softens the pairing (0: one target for a row)`)
 	fs.Float64Var(&f.FinalTemperature, "final-temperature", 0, "of nat: that of the end of training, lower for from soft to hard (0: the same throughout)")
-	fs.Float64Var(&f.UniformityWeight, "uniformity-weight", 0, "of align-uniform and --loss sinkhorn, where alignment has 1 (0: 1)")
+	fs.Float64Var(&f.UniformityWeight, "uniformity-weight", 0, "where alignment has 1, of --loss sinkhorn (0: 3) and align-uniform (0: 1)")
 	fs.IntVar(&f.Surrogates, "surrogates", 0, "classes of exemplar, each a row of the data (0: 8000)")
 	fs.Float64Var(&f.Noise, "noise", 0, "deviation of the noise of infomax in each coordinate (0: 0.4)")
 	fs.Float64Var(&f.Beta, "beta", 0, "weight of what the codes of vae may tell, against the error of what is restored (0: 1)")
@@ -187,7 +188,7 @@ func (a *app) printSummary(s *nat.Summary) {
 		information = fmt.Sprintf("%.3f nats, at least, among the rows of a batch", *s.Information)
 	}
 	if s.Cosine != nil {
-		loss += " (2 is chance)"
+		loss += fmt.Sprintf(" (%.4g is chance)", *s.Chance)
 		cosine = fmt.Sprintf("%.3f with the matched target (the best random one in a batch has %.3f)", *s.Cosine, *s.Level)
 		reassigned = percent(*s.Reassigned) + " of the rows in a step"
 	}
