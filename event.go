@@ -76,7 +76,7 @@ type Stats struct {
 	// SquaredError is, of vae, the mean over the values of the rows, standardised.
 	SquaredError *float64 `json:"squared_error,omitempty"`
 	LR           float64  `json:"lr"`
-	GradNorm     float64  `json:"grad_norm"` // Euclidean, over all parameters of the network
+	GradNorm     float64  `json:"grad_norm"` // Euclidean, over all parameters of the network; before it is clipped
 }
 
 // Pairing is what a step says about targets. The fall of the loss from that of a random

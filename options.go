@@ -72,7 +72,10 @@ type Options struct {
 	LR          float64 `json:"lr"`           // peak learning rate; default .2 x batch/256 (at most .4) for sgd, .001 for adamw
 	Momentum    float64 `json:"momentum"`     // sgd's momentum; default .9, negative: none
 	WeightDecay float64 `json:"weight_decay"` // default 5e-4 for sgd, .05 for adamw; negative: none
-	Warmup      int     `json:"warmup"`       // steps of linear warm-up before the cosine; default 5 % of all; negative: none
+	// Clip is the norm above which a gradient is shortened to it. Default 2 for sgd with
+	// loss=sinkhorn, whose first gradients are some 20 times the later ones, and otherwise none; negative: none.
+	Clip   float64 `json:"clip,omitempty"`
+	Warmup int     `json:"warmup"` // steps of linear warm-up before the cosine; default 5 % of all; negative: none
 
 	// Winograd is "on" (default) or "off": whether convolutions may be computed
 	// with fewer multiplications and a little more rounding. It changes the last bits.
@@ -186,7 +189,7 @@ func (o Options) Validate() error {
 		upToMost("views", o.Views, maxViews), upToMost("pool", o.Pool, maxPool), upToMost("workers", o.Workers, maxWorkers),
 		upToMost("limit", o.Limit, math.MaxInt), upToMost("keep", o.Keep, maxKeep),
 		upToMost("cache", o.Cache, maxCache),
-		finite("lr", o.LR), finite("momentum", o.Momentum), finite("weight-decay", o.WeightDecay),
+		finite("lr", o.LR), finite("momentum", o.Momentum), finite("weight-decay", o.WeightDecay), finite("clip", o.Clip),
 		cadenceErr,
 	}
 	check := func(bad bool, format string, args ...any) {
@@ -286,6 +289,7 @@ var mayChange = []string{"data", "out", "workers", "cache", "keep", "checkpoint_
 // fingerprint elsewhere.
 func optionDiff(run, given Options) []string {
 	given.Momentum, given.WeightDecay = orNone(given.Momentum, run.Momentum), orNone(given.WeightDecay, run.WeightDecay)
+	given.Clip = orNone(given.Clip, run.Clip)
 	given.Warmup = orNone(given.Warmup, run.Warmup)
 	if given.Encoder == "auto" {
 		given.Encoder = ""
@@ -293,7 +297,7 @@ func optionDiff(run, given Options) []string {
 	var diff []string
 	a, b := reflect.ValueOf(run), reflect.ValueOf(given)
 	for i := range a.NumField() {
-		name := a.Type().Field(i).Tag.Get("json")
+		name, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("json"), ",")
 		if name == "-" || slices.Contains(mayChange, name) || b.Field(i).IsZero() || a.Field(i).Equal(b.Field(i)) {
 			continue
 		}

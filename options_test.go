@@ -71,7 +71,7 @@ func TestResolve(t *testing.T) {
 			v := reflect.ValueOf(o)
 			for i := range v.NumField() {
 				switch name := v.Type().Field(i).Name; name {
-				case "Out", "Projection", "Sobel", "Size", "Workers", "Limit", "Labels", "Val", "MaxTime", "Init", "Resume", "Overwrite", "AssignEvery", "Temperature", "FinalTemperature", "Noise", "Surrogates", "UniformityWeight", "Beta", "GaugeEvery":
+				case "Out", "Projection", "Sobel", "Size", "Workers", "Limit", "Labels", "Val", "MaxTime", "Init", "Resume", "Overwrite", "AssignEvery", "Temperature", "FinalTemperature", "Clip", "Noise", "Surrogates", "UniformityWeight", "Beta", "GaugeEvery":
 				case "Momentum":
 					if (o.Momentum == 0) != (optimizer == "adamw") {
 						t.Errorf("momentum %g with %s", o.Momentum, optimizer)

@@ -273,12 +273,16 @@ func resolve(opt *Options, points int) (warnings []string) {
 		setDefault(&opt.LR, .2*min(scale, 2))
 		setDefault(&opt.Momentum, .9)
 		setDefault(&opt.WeightDecay, 5e-4)
+		if opt.Loss == objective.LossSinkhorn {
+			setDefault(&opt.Clip, 2)
+		}
 	} else {
 		setDefault(&opt.LR, .001)
 		setDefault(&opt.WeightDecay, .05)
 	}
 	setDefault(&opt.Warmup, opt.Epochs*perEpoch/20)
 	opt.Momentum, opt.WeightDecay, opt.Warmup = max(opt.Momentum, 0), max(opt.WeightDecay, 0), max(opt.Warmup, 0)
+	opt.Clip = max(opt.Clip, 0)
 	if steps := opt.Epochs * perEpoch; opt.Warmup >= steps {
 		warnings = append(warnings, fmt.Sprintf("warmup %d is not shorter than the run of %s: the learning rate only rises", opt.Warmup, counted(steps, "step")))
 	}

@@ -358,6 +358,7 @@ func reportSettings(rec Record) []ReportField {
 		{Name: "learning rate", Value: strconv.FormatFloat(o.LR, 'g', 4, 64)},
 		{Name: "momentum", Value: strconv.FormatFloat(max(0, o.Momentum), 'g', 4, 64)},
 		{Name: "weight decay", Value: strconv.FormatFloat(max(0, o.WeightDecay), 'g', 4, 64)},
+		{Name: "gradients clipped at", Value: strconv.FormatFloat(max(0, o.Clip), 'g', 4, 64)},
 		{Name: "warm-up steps", Value: strconv.Itoa(max(0, o.Warmup))},
 		{Name: "seed", Value: strconv.FormatUint(o.Seed, 10)},
 	}

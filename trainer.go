@@ -37,6 +37,8 @@ type trainer struct {
 	dz     []float32 // gradient of the embeddings, views*batch x d
 	pieces []gradPiece
 	square func(i int) // squarePiece
+	shrink func(i int) // shrinkPiece
+	factor float32     // of shrinkPiece
 	level  float64     // (24) for a batch
 	gauges *gauges
 
@@ -82,7 +84,7 @@ func newTrainer(fsys files, j *job, observe func(Event)) (*trainer, error) {
 		return nil, err
 	}
 	t.dz = make([]float32, o.Views*o.Batch*t.net.TrainDim())
-	t.pieces, t.square = gradPieces(t.params), t.squarePiece
+	t.pieces, t.square, t.shrink = gradPieces(t.params), t.squarePiece, t.shrinkPiece
 	t.level = sphere.BestCosine(o.batchTargets(), o.Dim)
 	t.gauges = newGauges(j)
 	return t, nil
@@ -375,6 +377,10 @@ func (t *trainer) step(b *dataset.Batch, stats *Stats) error {
 	if culprit != "" {
 		return diverged("the gradient of " + culprit)
 	}
+	if o.Clip > 0 && norm > o.Clip {
+		t.factor = float32(o.Clip / norm)
+		t.pool.Do(len(t.pieces), t.shrink)
+	}
 	t.optim.Step(t.params, lr)
 	stats.fill(&s, t.level)
 	stats.LR, stats.GradNorm = lr, norm
@@ -420,6 +426,14 @@ func gradPieces(params []encoder.Param) (pieces []gradPiece) {
 		}
 	}
 	return pieces
+}
+
+// shrinkPiece makes one piece shorter.
+func (t *trainer) shrinkPiece(i int) {
+	grad := t.pieces[i].grad
+	for k := range grad {
+		grad[k] *= t.factor
+	}
 }
 
 // squarePiece adds up the squares of one piece.

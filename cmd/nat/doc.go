@@ -87,6 +87,9 @@
 // canonical basis, over and over), or fresh in every batch. --match pairs a row by the mean of its views, by one view, or by a
 // moving average over the epochs.
 //
+// --clip shortens gradients longer than that to it: the first ones of --loss sinkhorn, when all rows still lie on one side of the
+// sphere, would throw the rows into one point, from which they part but slowly.
+//
 // Every step re-pairs the rows of its batch with their targets. --assign pool also re-pairs several batches at once, and
 // --assign global the whole data set, exactly, every --assign-every epochs. --winograd=false forbids convolutions
 // that save multiplications and round a little more. Progress says how much of the time training waits for data, if it
