@@ -114,7 +114,7 @@ func probeTables(e *EvalResult) []probeTable {
 	if len(e.Rows) == 0 {
 		return nil
 	}
-	fitted := fmt.Sprintf("Accuracy. Fitted on %s labelled rows of %s, tested on %s others.", group(e.TrainRows), filepath.Base(e.Data), group(e.TestRows))
+	fitted := fmt.Sprintf("Accuracy. Fitted on %s labelled rows of %s, tested on %s others.", group(e.TrainRows), strings.TrimSuffix(filepath.Base(e.Data), ":"), group(e.TestRows))
 	if n := e.Rows[0].MLPEpochs; n > 0 {
 		fitted += fmt.Sprintf(" MLP: mean over %d of its last epochs.", n)
 	}
