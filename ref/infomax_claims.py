@@ -167,7 +167,7 @@ def structure(lab):
             found = {"untrained": [], "nat": []}
             for seed in lab.seeds():
                 common = ("--encoder", encoder, "--limit", LIMIT, "--augment", "none", "--seed", seed)
-                for kind, options in (("untrained", ("--epochs", 1, "--lr", 1e-30)), ("nat", ("--epochs", EPOCHS))):
+                for kind, options in (("untrained", ("--epochs", 1, "--lr", 1e-30)), ("nat", ("--epochs", EPOCHS, "--loss", "square"))):
                     name = f"structure-{encoder}-{what}-{kind}-{seed}"
                     run, _ = lab.train(name, data, *common, *options)
                     m, e = judged(lab, run, data, name)
@@ -196,7 +196,7 @@ def embedded(lab, run, name):
     return z
 
 
-OBJECTIVES = (("untrained", ("--epochs", 1, "--lr", 1e-30)), ("nat", ("--epochs", PROXY_EPOCHS)),
+OBJECTIVES = (("untrained", ("--epochs", 1, "--lr", 1e-30)), ("nat", ("--epochs", PROXY_EPOCHS, "--loss", "square")),
               ("infomax", ("--epochs", PROXY_EPOCHS, "--objective", "infomax")))
 
 
