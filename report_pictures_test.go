@@ -87,8 +87,9 @@ func TestNearestFindsTwins(t *testing.T) {
 			if !slices.IsSortedFunc(s.items, func(a, b ReportItem) int { return int(math.Copysign(1, b.Cosine-a.Cosine)) }) {
 				t.Errorf("the rows nearest to %s by %s are not in order", g.Query.ID, s.name)
 			}
-			if s.items[1].Cosine > s.items[0].Cosine {
-				t.Errorf("the nearest of %s comes second", g.Query.ID)
+			// Embeddings of a few steps may lie closer than that; images do not.
+			if s.items[1].Cosine > s.items[0].Cosine || s.name != "embedding" && s.items[1].Cosine > 1-1e-5 {
+				t.Errorf("%s has two twins by %s", g.Query.ID, s.name)
 			}
 		}
 	}
