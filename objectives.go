@@ -84,7 +84,7 @@ func (o *Options) objectiveError() error {
 	check(o.Match == objective.MatchView && o.Views == 1, "match view: there is one view in any case, leave it out")
 	check(o.Match != "" && name != objectiveNAT, "match %s: objective %s pairs no targets, leave it out", o.Match, name)
 	if o.Loss == objective.LossSinkhorn {
-		check(o.Match != "", "match %s: loss sinkhorn pulls to all targets of a batch, whatever is paired with what; leave it out", o.Match)
+		check(o.Match != "" && o.Match != objective.MatchMean, "match %s: loss sinkhorn pulls to all targets of a batch, whatever is paired with what; leave it out", o.Match)
 		check(o.Assign != "" && o.Assign != objective.AssignBatch, "assign %s: loss sinkhorn pulls to all targets of a batch, whatever is paired with what; leave it out", o.Assign)
 	}
 	check(o.Targets != "" && name != objectiveNAT, "targets %s: objective %s has none, leave it out", o.Targets, name)
@@ -330,8 +330,8 @@ func objectiveWords(name string) string {
 	}[name]
 }
 
-// dropObjective goes back to the default objective.
+// dropObjective goes back to one target for each row, whatever was learned from.
 func (o *Options) dropObjective() {
-	o.Objective, o.Loss, o.Match, o.Targets, o.Surrogates = "", "", "", "", 0
+	o.Objective, o.Loss, o.Match, o.Targets, o.Surrogates = "", objective.LossSquare, "", "", 0
 	o.Temperature, o.FinalTemperature, o.Noise, o.UniformityWeight, o.Beta = 0, 0, 0, 0, 0
 }

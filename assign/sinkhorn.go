@@ -12,7 +12,7 @@ import (
 const MinPlanTemperature = .025
 
 // Accuracy of a plan: the columns' sums are off by at most planTolerance of the mass, unless
-// planIterations are over before. At temperatures of .1 and more it takes about ten.
+// planIterations are over before. Of uniform points in 64 dimensions at .2 it takes two: BenchmarkPlan.
 const (
 	planTolerance  = 1e-4
 	planIterations = 200

@@ -217,6 +217,7 @@ func (opt *NATOptions) validate(n, d int) error {
 	check(opt.Views < 1, "%d views; want at least 1", opt.Views)
 	check(!slices.Contains([]string{AssignBatch, AssignPool, AssignGlobal}, opt.Assign), "assign %q; want batch, pool or global", opt.Assign)
 	check(!slices.Contains([]string{MatchMean, MatchView, MatchAverage}, opt.Match), "match %q; want mean, view or average", opt.Match)
+	check(opt.Loss == LossSinkhorn && opt.Match != MatchMean, "match %q; the loss sinkhorn has all targets for every point, want mean", opt.Match)
 	check(!slices.Contains([]string{TargetsUniform, TargetsEven, TargetsDiscrete}, opt.Targets), "targets %q; want uniform, even or discrete", opt.Targets)
 	check(!slices.Contains([]string{LossSquare, LossSoftmax, LossSinkhorn}, opt.Loss), "loss %q; want square, softmax or sinkhorn", opt.Loss)
 	for _, t := range []float64{opt.Temperature, opt.FinalTemperature} {

@@ -48,7 +48,7 @@ func (p *plannedPull) pull(stats *Stats, matched []float32, temperature float64)
 		p.project(p.to, matched, p.targets, temperature)
 		stats.Loss, stats.Chance = p.pullTo(), 1+p.meanTarget()
 	} else {
-		stats.Loss, stats.Chance = p.diverge(temperature)
+		stats.Loss, stats.Chance = p.diverge(matched, temperature)
 	}
 	stats.LossBefore, stats.Reassignment = stats.Loss, 0
 }
@@ -56,16 +56,12 @@ func (p *plannedPull) pull(stats *Stats, matched []float32, temperature float64)
 // meanTarget is the squared length of the mean target.
 func (p *plannedPull) meanTarget() float64 {
 	d := p.nat.d
-	mean := make([]float64, d)
-	for i, x := range p.targets {
-		mean[i%d] += float64(x)
+	mean := p.from[:d] // there is no divergence to need it
+	clear(mean)
+	for at := 0; at < len(p.targets); at += d {
+		kernel.Axpy(mean, float32(d)/float32(len(p.targets)), p.targets[at:at+d])
 	}
-	var sum float64
-	for _, x := range mean {
-		sum += x * x
-	}
-	b := float64(len(p.targets) / d)
-	return sum / (b * b)
+	return float64(kernel.Dot(mean, mean))
 }
 
 // project writes to dst the means of the y that the plan of the x with them gives each x,
@@ -102,11 +98,10 @@ func (p *plannedPull) pullTo() (loss float64) {
 	return loss / float64(o.views*len(o.step.rows))
 }
 
-// diverge is LossSinkhorn. Between a point and the targets the distance is the mean squared
+// diverge is LossSinkhorn; mean are the means of the views. Between a point and the targets the distance is the mean squared
 // one, whatever the temperature.
-func (p *plannedPull) diverge(temperature float64) (loss, chance float64) {
+func (p *plannedPull) diverge(mean []float32, temperature float64) (loss, chance float64) {
 	o := p.nat
-	mean := o.meanViews()
 	size := len(mean)
 	unit := 1 / (2 * temperature)
 	among := p.planOf(p.targets, p.targets, temperature)

@@ -208,6 +208,7 @@ func TestTemperaturesAreValidated(t *testing.T) {
 		{Loss: LossSoftmax, FinalTemperature: 1e9},
 		{FinalTemperature: .1},
 		{UniformityWeight: 1},
+		{Loss: LossSinkhorn, Views: 2, Match: MatchAverage},
 		{Loss: LossSinkhorn, UniformityWeight: -1},
 		{Loss: LossSinkhorn, UniformityWeight: math.NaN()},
 		{Loss: LossSinkhorn, UniformityWeight: math.Inf(1)},
