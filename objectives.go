@@ -54,6 +54,14 @@ func (p *Plan) averageBytes() int64 {
 	return 4 * int64(p.Data.Train) * int64(p.Options.Dim)
 }
 
+// batchesEvery is from which epoch to which batches are re-paired.
+func (o *Options) batchesEvery() int {
+	if o.Assign == objective.AssignGlobal { // between all rows, in every one
+		return 1
+	}
+	return max(o.AssignEvery, 1)
+}
+
 // batchTargets is how many different targets a batch has, the most of them that can be.
 func (o *Options) batchTargets() int {
 	if o.Targets == objective.TargetsDiscrete {
@@ -80,11 +88,14 @@ func (o *Options) objectiveError() error {
 	check(pairs && o.Augment == augmentNone, "augment none: objective %s compares views of a row, which would all be the same", name)
 	check(o.Assign != "" && name != objectiveNAT, "assign %s: objective %s pairs no targets, leave it out", o.Assign, name)
 	check(o.Assign != "" && o.Assign != objective.AssignBatch && o.Targets == targetsFresh, "assign %s: fresh targets last for a batch, leave it out", o.Assign)
+	check(o.AssignEvery > 0 && name != objectiveNAT, "assign-every %d: objective %s pairs no targets, leave it out", o.AssignEvery, name)
+	check(o.AssignEvery > 0 && o.Targets == targetsFresh, "assign-every %d: fresh targets last for a batch, leave it out", o.AssignEvery)
 	check(o.Match == objective.MatchAverage && o.Targets == targetsFresh, "match average: fresh targets last for a batch, and there is nothing to keep of earlier ones")
 	check(o.Match == objective.MatchView && o.Views == 1, "match view: there is one view in any case, leave it out")
 	check(o.Match != "" && name != objectiveNAT, "match %s: objective %s pairs no targets, leave it out", o.Match, name)
 	if o.Loss == objective.LossSinkhorn {
 		check(o.Match != "" && o.Match != objective.MatchMean, "match %s: loss sinkhorn pulls to all targets of a batch, whatever is paired with what; leave it out", o.Match)
+		check(o.AssignEvery > 0, "assign-every %d: loss sinkhorn pulls to all targets of a batch, whatever is paired with what; leave it out", o.AssignEvery)
 		check(o.Assign != "" && o.Assign != objective.AssignBatch, "assign %s: loss sinkhorn pulls to all targets of a batch, whatever is paired with what; leave it out", o.Assign)
 	}
 	check(o.Targets != "" && name != objectiveNAT, "targets %s: objective %s has none, leave it out", o.Targets, name)
@@ -111,7 +122,7 @@ func (o *Options) objectiveError() error {
 // that to a row's own, where options ask for a pairing, or there is one view and the pairing
 // is all there is to learn from. It is empty for other objectives.
 func (o *Options) lossName() string {
-	paired := o.Match != "" || o.Assign == objective.AssignPool || o.Assign == objective.AssignGlobal || o.Targets == objective.TargetsDiscrete
+	paired := o.Match != "" || o.AssignEvery > 0 || o.Assign == objective.AssignPool || o.Assign == objective.AssignGlobal || o.Targets == objective.TargetsDiscrete
 	switch {
 	case o.objectiveName() != objectiveNAT:
 		return ""
@@ -202,7 +213,7 @@ func newObjective(j *job) (obj objective.Objective, targets *objective.NAT, err 
 	case objectiveExemplar, objectiveSupervised:
 		obj, err = objective.NewClassifier(j.labels(), o.Dim, objective.ClassifierOptions{Seed: o.Seed, Views: o.Views, Temperature: o.Temperature}, j.pool)
 	default:
-		opt := objective.NATOptions{Seed: o.Seed, Views: o.Views, Assign: o.Assign, Pool: o.Pool, Match: o.Match, Targets: o.Targets, Loss: o.Loss,
+		opt := objective.NATOptions{Seed: o.Seed, Views: o.Views, Assign: o.Assign, Pool: o.Pool, Every: o.batchesEvery(), Match: o.Match, Targets: o.Targets, Loss: o.Loss,
 			Temperature: o.Temperature, FinalTemperature: o.FinalTemperature, UniformityWeight: o.UniformityWeight}
 		if o.Targets == targetsFresh {
 			opt.Targets = ""

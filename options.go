@@ -64,8 +64,9 @@ type Options struct {
 	Beta             float64 `json:"beta"`   // weight of the divergence of vae; default 1
 	Assign           string  `json:"assign"` // batch (default), pool or global: what is re-matched together
 	Pool             int     `json:"pool"`   // batches in a pool; default 8 with assign=pool
-	// AssignEvery is how many epochs pass from one exact re-matching of the whole
-	// data set to the next; default 3 with assign=global.
+	// AssignEvery is how many epochs pass from one exact re-matching of the whole data set to the
+	// next with assign=global, default 3; otherwise batches, and pools, are re-matched in
+	// the first of as many epochs only, default 1.
 	AssignEvery int `json:"assign_every"`
 
 	Optimizer   string  `json:"optimizer"`    // sgd (Nesterov, default) or adamw
@@ -208,7 +209,6 @@ func (o Options) Validate() error {
 	check(o.Overwrite && o.Out == "", "overwrite: name the run to remove with --out")
 	check(o.Views > 1 && o.Augment == augmentNone, "views %d: without augmentation they would all be the same, leave it out", o.Views)
 	check(o.Pool > 0 && o.Assign != objective.AssignPool && !o.Resume, "pool %d: needs --assign pool", o.Pool)
-	check(o.AssignEvery > 0 && o.Assign != objective.AssignGlobal && !o.Resume, "assign-every %d: needs --assign global", o.AssignEvery)
 	if err := errors.Join(errs...); err != nil {
 		return &kindError{ErrUsage, err}
 	}

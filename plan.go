@@ -286,7 +286,7 @@ func resolve(opt *Options, points int) (warnings []string) {
 	if steps := opt.Epochs * perEpoch; opt.Warmup >= steps {
 		warnings = append(warnings, fmt.Sprintf("warmup %d is not shorter than the run of %s: the learning rate only rises", opt.Warmup, counted(steps, "step")))
 	}
-	if opt.AssignEvery >= opt.Epochs {
+	if opt.Assign == objective.AssignGlobal && opt.AssignEvery >= opt.Epochs {
 		warnings = append(warnings, fmt.Sprintf("all rows are re-paired after every %s, but not after the last: never in %s; lower --assign-every",
 			counted(opt.AssignEvery, "epoch"), counted(opt.Epochs, "epoch")))
 	}

@@ -365,7 +365,7 @@ func (t *trainer) step(b *dataset.Batch, stats *Stats) error {
 	if !allFinite(z) {
 		return diverged("an embedding")
 	}
-	s, err := t.obj.Step(objective.Batch{Rows: b.Rows, X: b.X, Progress: float64(t.st.Step) / float64(t.plan.Steps)}, z, t.dz)
+	s, err := t.obj.Step(objective.Batch{Rows: b.Rows, X: b.X, Epoch: t.st.Epoch, Progress: float64(t.st.Step) / float64(t.plan.Steps)}, z, t.dz)
 	if err != nil {
 		return fmt.Errorf("step %d: %w", t.st.Step, err)
 	}

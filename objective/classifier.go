@@ -33,12 +33,18 @@ type ClassifierOptions struct {
 // own it is the exemplar network of Dosovitskiy et al. (2014): the bound (9) on the
 // information about which point a view is of. The information is the entropy of the
 // classes less the loss.
+//
+// Each of many classes is in few batches, and a mean over the batch would move its
+// prototype too little to learn: at the pace of the encoder 8,000 prototypes stand still.
+// So their gradient is multiplied by classes/10, where there are more than 10: as in a
+// classifier of ten, each moves by its own views, however many others there are.
 type Classifier struct {
 	stateless
 	d, views, classes int
 	labels            []int32 // of the points
 	entropy           float64
 	scale             float32   // 1 / temperature
+	pace              float32   // factor of the prototypes' gradient
 	weight, grad      []float32 // classes x d
 	rows              []int32   // of the step in progress
 	guesses           similarity
@@ -65,7 +71,7 @@ func NewClassifier(labels []int32, d int, opt ClassifierOptions, pool *kernel.Po
 	}
 	classes := int(slices.Max(labels)) + 1
 	o := &Classifier{d: d, views: opt.Views, classes: classes, labels: labels, entropy: entropy(labels, classes),
-		scale: float32(1 / opt.Temperature), weight: sphere.Uniform(classes, d, rng.New(opt.Seed, rng.Head)),
+		scale: float32(1 / opt.Temperature), pace: max(1, float32(classes)/10), weight: sphere.Uniform(classes, d, rng.New(opt.Seed, rng.Head)),
 		grad: make([]float32, classes*d), guesses: similarity{pool: pool}}
 	o.guess = o.guessRow
 	return o, nil
@@ -95,6 +101,11 @@ func (o *Classifier) Step(batch Batch, z, dz []float32) (Stats, error) {
 	loss, accuracy := o.guesses.lossAndGrad(z, o.weight, o.views*b, o.classes, o.d, o.guess)
 	o.guesses.toQueries(dz, o.weight, o.d, false)
 	o.guesses.toKeys(o.grad, z, o.d, false)
+	if o.pace != 1 {
+		for i := range o.grad {
+			o.grad[i] *= o.pace
+		}
+	}
 	stats := untargeted(loss)
 	stats.Accuracy, stats.Information = accuracy, o.entropy-loss
 	if o.views > 1 {

@@ -147,6 +147,25 @@ func classLabels(n int) []int32 {
 	return labels
 }
 
+// With many classes a prototype moves, on average over the batches it is not in, as one of ten does.
+func TestPaceOfPrototypes(t *testing.T) {
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	for classes, pace := range map[int]float64{2: 1, 10: 1, 1000: 100} {
+		labels := make([]int32, classes)
+		for i := range labels {
+			labels[i] = int32(i)
+		}
+		o := must(NewClassifier(labels, 2, ClassifierOptions{Seed: 7}, pool))
+		clear(o.weight) // every class as likely
+		if _, err := o.Step(Batch{Rows: []int32{0}}, []float32{1, 0}, make([]float32, 2)); err != nil {
+			t.Fatal(err)
+		}
+		near(t, "own prototype", float64(o.grad[0]), pace*(1/float64(classes)-1)/DefaultSharpness, 1e-3)
+		near(t, "another", float64(o.grad[2]), pace/float64(classes)/DefaultSharpness, 1e-5)
+	}
+}
+
 func makeClassifier(d, views int, pool *kernel.Pool) (Objective, error) {
 	return NewClassifier(classLabels(100), d, ClassifierOptions{Seed: 7, Views: views, Temperature: .5}, pool)
 }

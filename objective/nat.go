@@ -55,6 +55,7 @@ type NATOptions struct {
 	Views   int    // 0 = 1
 	Assign  string // AssignBatch (default), AssignPool or AssignGlobal
 	Pool    int    // batches in a pool; 0 = 8
+	Every   int    // batches and pools are re-paired in every Every-th epoch, from the first on; 0 = 1
 	Match   string // MatchMean (default), MatchView or MatchAverage
 	Targets string // TargetsUniform (default), TargetsEven or TargetsDiscrete
 	Loss    string // LossSquare (default), LossSoftmax or LossSinkhorn
@@ -150,6 +151,9 @@ func NewNAT(n, d int, opt NATOptions, pool *kernel.Pool) (*NAT, error) {
 	if opt.Targets == "" {
 		opt.Targets = TargetsUniform
 	}
+	if opt.Every == 0 {
+		opt.Every = 1
+	}
 	if opt.Loss == "" {
 		opt.Loss = LossSquare
 	}
@@ -229,6 +233,7 @@ func (opt *NATOptions) validate(n, d int) error {
 	check(opt.FinalTemperature != 0 && opt.Temperature == 0, "a last temperature and no first one")
 	check(opt.UniformityWeight != 0 && opt.Loss != LossSinkhorn, "uniformity weight %v; only the loss sinkhorn has one", opt.UniformityWeight)
 	check(opt.UniformityWeight < 0 || math.IsInf(opt.UniformityWeight, 0) || math.IsNaN(opt.UniformityWeight), "uniformity weight %v; want a positive number", opt.UniformityWeight)
+	check(opt.Every < 1, "a re-pairing every %d epochs; want at least 1", opt.Every)
 	check(opt.Pool < 0, "a pool of %d batches; want at least 1", opt.Pool)
 	return errors.Join(errs...)
 }
@@ -240,9 +245,9 @@ func (o *NAT) Targets() []float32 { return o.targets }
 // Perm pairs point i with target Perm()[i]. It belongs to the NAT.
 func (o *NAT) Perm() []int32 { return o.matching.Perm }
 
-// Step re-assigns the targets of the batch and writes the gradient. Rows are
+// Step re-assigns the targets of the batch, if the epoch is one for that, and writes the gradient. Rows are
 // distinct points, with assign=pool distinct within an epoch.
-// An error names the embedding that is not finite; nothing has changed then.
+// An error of the pairing names the embedding that is not finite; nothing has changed then.
 func (o *NAT) Step(batch Batch, z, dz []float32) (Stats, error) {
 	rows := batch.Rows
 	b := len(rows)
@@ -250,9 +255,13 @@ func (o *NAT) Step(batch Batch, z, dz []float32) (Stats, error) {
 	o.begin(rows, z, dz)
 	defer o.end()
 	mean := o.matched()
-	match, err := o.matching.Rematch(context.Background(), o.pool, &o.solver, rows, mean, o.targets, o.d)
-	if err != nil {
-		return Stats{}, err
+	due := batch.Epoch%o.opt.Every == 0
+	var match assign.Rematch
+	if due {
+		var err error
+		if match, err = o.matching.Rematch(context.Background(), o.pool, &o.solver, rows, mean, o.targets, o.d); err != nil {
+			return Stats{}, err
+		}
 	}
 	if o.average != nil {
 		o.remember(rows, mean)
@@ -266,7 +275,7 @@ func (o *NAT) Step(batch Batch, z, dz []float32) (Stats, error) {
 	}
 	stats.Reassigned = float64(match.Changed) / float64(b)
 	stats.Gap = match.Gap / float64(b)
-	if o.gather != nil {
+	if o.gather != nil && due {
 		if err := o.collect(rows, mean, &stats); err != nil {
 			return Stats{}, err
 		}

@@ -366,6 +366,45 @@ func TestPoolGoesBeyondBatches(t *testing.T) {
 	}
 }
 
+// With Every 3, targets move in epochs 0, 3, ..., by batches and by pools, and rows are pulled in all.
+func TestEveryThirdEpoch(t *testing.T) {
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	for _, opt := range []NATOptions{{Every: 3}, {Every: 3, Assign: AssignPool, Pool: 2}} {
+		const n, b, d = 32, 8, 4
+		o := must(NewNAT(n, d, opt, pool))
+		for epoch := range 7 {
+			before := slices.Clone(o.Perm())
+			z := sphere.Uniform(n, d, rand.New(rand.NewPCG(1, uint64(epoch))))
+			for k := range n / b {
+				rows, dz := make([]int32, b), make([]float32, b*d)
+				for i := range rows {
+					rows[i] = int32(k*b + i)
+				}
+				s, err := o.Step(Batch{Rows: rows, Epoch: epoch}, z[k*b*d:(k+1)*b*d], dz)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if epoch%3 != 0 && (s.Reassigned != 0 || s.Loss != s.LossBefore) {
+					t.Errorf("epoch %d: %+v", epoch, s)
+				}
+				if slices.Max(dz) == 0 {
+					t.Errorf("epoch %d: no pull", epoch)
+				}
+			}
+			if err := o.EndEpoch(); err != nil {
+				t.Fatal(err)
+			}
+			if due := epoch%3 == 0; due == slices.Equal(before, o.Perm()) {
+				t.Errorf("%+v, epoch %d: re-paired %v", opt, epoch, !due)
+			}
+		}
+	}
+	if _, err := NewNAT(10, 4, NATOptions{Every: -1}, pool); err == nil {
+		t.Error("every -1 epochs is accepted")
+	}
+}
+
 func TestBadEmbeddingIsNamed(t *testing.T) {
 	o := newNAT(t, 3, 2, NATOptions{}, 1)
 	perm := slices.Clone(o.Perm())

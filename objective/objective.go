@@ -38,6 +38,7 @@ type Batch struct {
 	Rows []int32   // the points, by their number among all
 	X    []float32 // what the network saw, in the order of the embeddings; nil where no objective looks
 
+	Epoch    int     // how often all rows have been seen before
 	Progress float64 // share of the training that is done, 0 to 1
 }
 
@@ -52,7 +53,7 @@ type Stats struct {
 	Chance       float64 // Loss of a random pairing
 	Reassigned   float64 // fraction of the batch that got another target
 	Cosine       float64 // mean cosine with the target; compare with (24)
-	Gap          float64 // certificate of the batch's assignment, per row: how far at most it is from the optimum
+	Gap          float64 // certificate of the batch's assignment, per row: how far at most it is from the optimum; 0 where nothing was re-assigned
 
 	Alignment   float64 // (25): mean squared distance of views 0 and 1; NaN with one view
 	Information float64 // nats: of which of the candidates a point is, at least so much is kept

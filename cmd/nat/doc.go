@@ -91,7 +91,8 @@
 // sphere, would throw the rows into one point, from which they part but slowly.
 //
 // Every step re-pairs the rows of its batch with their targets. --assign pool also re-pairs several batches at once, and
-// --assign global the whole data set, exactly, every --assign-every epochs. --winograd=false forbids convolutions
+// --assign global the whole data set, exactly, every --assign-every epochs; without global that flag leaves batches
+// as they are but in the first of so many epochs. --winograd=false forbids convolutions
 // that save multiplications and round a little more. Progress says how much of the time training waits for data, if it
 // does, and a warning what helps when that is a fifth or more: for photographs a larger --cache.
 //

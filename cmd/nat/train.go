@@ -87,7 +87,8 @@ square (distance to one's own target; default with one view, --assign pool or gl
 	fs.Float64Var(&f.Beta, "beta", 0, "weight of what the codes of vae may tell, against the error of what is restored (0: 1)")
 	fs.StringVar(&f.Assign, "assign", "", "what is re-paired at once: batch (default), pool or global (from time to time, the whole data set exactly)")
 	fs.IntVar(&f.Pool, "pool", 0, "batches in a pool (0: 8; needs --assign pool)")
-	fs.IntVar(&f.AssignEvery, "assign-every", 0, "epochs from one re-pairing of the whole data set to the next (0: 3; needs --assign global)")
+	fs.IntVar(&f.AssignEvery, "assign-every", 0, `epochs from one re-pairing of the whole data set to the next, with --assign global (0: 3);
+otherwise batches are re-paired in the first of so many epochs only (0: every epoch)`)
 	fs.StringVar(&f.Optimizer, "optimizer", "", "sgd (default) or adamw")
 	fs.Float64Var(&f.LR, "lr", 0, "peak learning rate (0: by optimiser and batch)")
 	fs.Float64Var(&f.Momentum, "momentum", 0.9, "momentum of sgd")
@@ -320,11 +321,19 @@ func assignName(o nat.Options) string {
 	case "":
 		return ""
 	case "pool":
-		return "pools of " + plural(o.Pool, "batch")
+		return "pools of " + plural(o.Pool, "batch") + everyEpochs(o)
 	case "global":
 		return "batch, and all at once every " + plural(o.AssignEvery, "epoch")
 	}
-	return "batch"
+	return "batch" + everyEpochs(o)
+}
+
+// everyEpochs says in which epochs batches are re-paired, if not in all.
+func everyEpochs(o nat.Options) string {
+	if o.AssignEvery <= 1 {
+		return ""
+	}
+	return ", every " + plural(o.AssignEvery, "epoch")
 }
 
 func describeData(d nat.DataInfo) string {
