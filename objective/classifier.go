@@ -34,10 +34,10 @@ type ClassifierOptions struct {
 // information about which point a view is of. The information is the entropy of the
 // classes less the loss.
 //
-// Each of many classes is in few batches, and a mean over the batch would move its
-// prototype too little to learn: at the pace of the encoder 8,000 prototypes stand still.
-// So their gradient is multiplied by classes/10, where there are more than 10: as in a
-// classifier of ten, each moves by its own views, however many others there are.
+// Each of many classes is in few batches, and the mean over a batch moves its prototype but
+// little. So the gradient of the prototypes is multiplied by classes/1000, where there are
+// more than 1,000: that was best of 1, 8 and 30 times for 8,000 (docs/results/objectives.md);
+// at 800 times they diverge.
 type Classifier struct {
 	stateless
 	d, views, classes int
@@ -71,7 +71,7 @@ func NewClassifier(labels []int32, d int, opt ClassifierOptions, pool *kernel.Po
 	}
 	classes := int(slices.Max(labels)) + 1
 	o := &Classifier{d: d, views: opt.Views, classes: classes, labels: labels, entropy: entropy(labels, classes),
-		scale: float32(1 / opt.Temperature), pace: max(1, float32(classes)/10), weight: sphere.Uniform(classes, d, rng.New(opt.Seed, rng.Head)),
+		scale: float32(1 / opt.Temperature), pace: max(1, float32(classes)/1000), weight: sphere.Uniform(classes, d, rng.New(opt.Seed, rng.Head)),
 		grad: make([]float32, classes*d), guesses: similarity{pool: pool}}
 	o.guess = o.guessRow
 	return o, nil

@@ -147,11 +147,11 @@ func classLabels(n int) []int32 {
 	return labels
 }
 
-// With many classes a prototype moves, on average over the batches it is not in, as one of ten does.
+// With thousands of classes a prototype has a larger gradient than that of the loss.
 func TestPaceOfPrototypes(t *testing.T) {
 	pool := kernel.NewPool(2)
 	defer pool.Close()
-	for classes, pace := range map[int]float64{2: 1, 10: 1, 1000: 100} {
+	for classes, pace := range map[int]float64{2: 1, 1000: 1, 3000: 3} {
 		labels := make([]int32, classes)
 		for i := range labels {
 			labels[i] = int32(i)
