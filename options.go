@@ -74,7 +74,8 @@ type Options struct {
 	Momentum    float64 `json:"momentum"`     // sgd's momentum; default .9, negative: none
 	WeightDecay float64 `json:"weight_decay"` // default 5e-4 for sgd, .05 for adamw; negative: none
 	// Clip is the norm above which a gradient is shortened to it. Default 2 for sgd with
-	// loss=sinkhorn, whose first gradients are some 20 times the later ones, and otherwise none; negative: none.
+	// loss=sinkhorn, whose first gradients are some 20 times the later ones, and with
+	// supervised, and otherwise none; negative: none.
 	Clip   float64 `json:"clip,omitempty"`
 	Warmup int     `json:"warmup"` // steps of linear warm-up before the cosine; default 5 % of all; negative: none
 

@@ -93,7 +93,7 @@ otherwise batches are re-paired in the first of so many epochs only (0: every ep
 	fs.Float64Var(&f.LR, "lr", 0, "peak learning rate (0: by optimiser and batch)")
 	fs.Float64Var(&f.Momentum, "momentum", 0.9, "momentum of sgd")
 	fs.Float64Var(&f.WeightDecay, "weight-decay", 0, "weight decay (default 5e-4 for sgd, 0.05 for adamw)")
-	fs.Float64Var(&f.Clip, "clip", 0, "norm above which a gradient is shortened (default 2 for sgd with --loss sinkhorn, otherwise none)")
+	fs.Float64Var(&f.Clip, "clip", 0, "norm above which a gradient is shortened (default 2 for sgd with --loss sinkhorn and with supervised, otherwise none)")
 	fs.IntVar(&f.Warmup, "warmup", 0, "steps over which the learning rate rises (default: 5 % of all)")
 	fs.BoolVar(&f.winograd, "winograd", true, "let convolutions use fewer multiplications and round a little more")
 	fs.Uint64Var(&f.Seed, "seed", 1, "seed of all randomness: same seed, same bits, whatever the workers")
