@@ -234,11 +234,11 @@ type augmentPresets struct{ weak, auto, strong Augment }
 //
 //	auto     vectors       noise .8
 //	         tiny          70 to 100 % of the area, turned and shifted a little
-//	         grey          30 to 100 %, mirrored, brightness
+//	         grey          30 to 100 %, mirrored, much darker or brighter
 //	         colour        30 to 100 %, mirrored, colours jittered or grey
 //	         photographs   25 to 100 %, the same
 //	weak     about half of every change
-//	strong   images: 8 to 100 % (tiny: 40, grey: 15) and twice the change of
+//	strong   images: 8 to 100 % (tiny: 40, grey: 15) and up to twice the change of
 //	         colours, which for photographs is SimCLR's (Chen et al. 2020), less its
 //	         blur; vectors: noise 1.2, mask .15
 func DefaultAugment(s *Set) Augment { return s.augmentPresets().auto }
@@ -259,9 +259,9 @@ func (s *Set) augmentPresets() augmentPresets {
 		}
 	case s.out.C == 1:
 		return augmentPresets{
-			weak:   Augment{CropMin: .6, CropMax: 1, CropRatio: 1.15, Flip: .5, Brightness: .2},
-			auto:   Augment{CropMin: .3, CropMax: 1, CropRatio: 4. / 3, Flip: .5, Brightness: .4},
-			strong: Augment{CropMin: .15, CropMax: 1, CropRatio: 4. / 3, Flip: .5, Brightness: .8},
+			weak:   Augment{CropMin: .6, CropMax: 1, CropRatio: 1.15, Flip: .5, Brightness: .4},
+			auto:   Augment{CropMin: .3, CropMax: 1, CropRatio: 4. / 3, Flip: .5, Brightness: .8}, // docs/results/levers.md
+			strong: Augment{CropMin: .15, CropMax: 1, CropRatio: 4. / 3, Flip: .5, Brightness: 1},
 		}
 	}
 	crop := .25
