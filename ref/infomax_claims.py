@@ -204,7 +204,7 @@ def proxy(lab):
     print(f"\nconvnet on {PROXY_LIMIT:,} images, {PROXY_EPOCHS} epochs, d = 64; measured on the 10,000 test images; probes fitted on 8,000 of them and "
           f"tested on the other 2,000; mean of {lab.args.seeds} seeds (lowest..highest). CPU: seconds of the whole training, all cores.")
     rows = []
-    for views, options in (("2 views", ()), ("no views", ("--augment", "none"))):
+    for views, options in (("2 views", ("--augment", "auto,brightness=.4")), ("no views", ("--augment", "none"))):
         for objective, more in OBJECTIVES if views == "2 views" else OBJECTIVES[1:]:
             found = []
             for seed in lab.seeds():
