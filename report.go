@@ -339,6 +339,9 @@ func reportSettings(rec Record) []ReportField {
 	case objective.AssignGlobal:
 		assigned = fmt.Sprintf("batch, and all rows every %d epochs", o.AssignEvery)
 	}
+	if every := o.batchesEvery(); every > 1 {
+		assigned += fmt.Sprintf(", every %d epochs", every)
+	}
 	fields := []ReportField{
 		{Name: "data", Value: rec.Data.Path},
 		{Name: "kind", Value: string(rec.Data.Kind)},

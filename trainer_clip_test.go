@@ -46,3 +46,18 @@ func TestClip(t *testing.T) {
 		t.Errorf("a limit above the gradient moves by %v, not %v", loose, free)
 	}
 }
+
+// What is clipped if nothing is said: what was seen to diverge without.
+func TestClipByDefault(t *testing.T) {
+	for want, options := range map[float64][]Options{
+		2: {{}, {Objective: objectiveSupervised}},
+		0: {{Objective: objectiveInfoNCE}, {Loss: "square"}, {Optimizer: "adamw"}, {Objective: objectiveSupervised, Clip: -1}},
+	} {
+		for _, o := range options {
+			resolve(&o, 1000)
+			if o.Clip != want {
+				t.Errorf("%s %s %s: clipped at %v, not %v", o.Objective, o.Loss, o.Optimizer, o.Clip, want)
+			}
+		}
+	}
+}
